@@ -1,0 +1,1 @@
+"""FHIR R4 server: REST, search, storage, security, audit."""

@@ -1,0 +1,1 @@
+"""FHIR R4 knowledge without I/O; the kernel that all packages share."""

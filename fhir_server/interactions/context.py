@@ -1,0 +1,72 @@
+"""What an interaction is given and what it answers; no web framework in sight."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from fhir_server.audit.journal import AuditTrail
+from fhir_server.search.page import CursorSealer
+from fhir_server.search.registry import Registry
+from fhir_server.security.access import Access
+from fhir_server.storage.port import ResourceStore, Stored, Terms
+from fhir_server.validation.validate import Validator
+
+Resource = dict[str, Any]
+Return = Literal["minimal", "representation", "OperationOutcome"]
+Handling = Literal["strict", "lenient"]
+
+
+@dataclass(frozen=True)
+class FhirRequest:
+    """One interaction as asked for, by HTTP or as a Bundle entry.
+
+    `body` is the exact JSON sent (empty when none); `query` holds decoded name-value pairs in
+    the order given. `interaction` is the R4 code (`search-type`, `history-instance` …).
+    """
+
+    interaction: str
+    type: str | None = None
+    id: str | None = None
+    version: int | None = None
+    query: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    if_match: str | None = None
+    if_none_match: str | None = None
+    if_none_exist: str | None = None
+    if_modified_since: str | None = None
+    prefer_return: Return | None = None
+    handling: Handling = "strict"
+    is_pretty: bool = False
+
+
+@dataclass(frozen=True)
+class FhirResponse:
+    """The answer: `stored` gives ETag, Last-Modified and Location (when `is_created`);
+    `body` is what is sent unless Prefer asks for less."""
+
+    status: int
+    body: bytes = b""
+    stored: Stored | None = None
+    is_created: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that an interaction may use. `store` is the guarded store of this caller; `clock`
+    is the injected now (UTC) and `new_id` the injected source of ids; `submit` runs another
+    request of the same caller down the same path (Bundle entries)."""
+
+    store: ResourceStore
+    access: Access
+    audit: AuditTrail
+    validator: Validator
+    registry: Registry
+    extract: Callable[[Resource], Terms]
+    cursors: CursorSealer
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+    base_url: str
+    allows_update_create: bool
+    submit: Callable[["Context", FhirRequest], Awaitable[FhirResponse]]

@@ -1,0 +1,1 @@
+"""Search as parse → plan → expression; pure, without I/O."""

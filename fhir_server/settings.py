@@ -1,0 +1,52 @@
+"""Every setting of MedSAGE, read once at start (`MEDSAGE_…` variables, `.env`, or files in
+`MEDSAGE_SECRETS_DIR`). Misspelt names stop the start; `.env.example` documents each one."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Frozen; the parts are handed the few values that they need, never this object."""
+
+    model_config = SettingsConfigDict(env_prefix="MEDSAGE_", env_file=".env", frozen=True)
+
+    profile: Literal["dev", "staging", "prod"] = Field(
+        "dev", description="dev allows plain HTTP, demo users and --open-access; prod refuses them"
+    )
+    base_url: str = Field(
+        "http://localhost:5000", description="public origin of this server, without a final slash"
+    )
+    data: Path = Field(Path("data"), description="folder of the embedded store and its keys")
+    mongodb_uri: SecretStr | None = Field(
+        None, description="MongoDB replica set; when set it replaces the embedded store"
+    )
+    mongodb_database: str = Field("medsage", description="database name in MongoDB")
+    redis_url: SecretStr | None = Field(
+        None, description="Redis for rate limits and app sessions; in memory when not set"
+    )
+    secret_key: SecretStr | None = Field(
+        None, description="32 bytes or more; seals cursors and cookies; made and kept in dev"
+    )
+    open_access: bool = Field(False, description="no tokens asked; development only")
+    demo: bool = Field(True, description="demo users, clients, ward and EHR; development only")
+    update_creates: bool = Field(True, description="PUT to a new id creates the resource")
+    max_body_bytes: int = Field(64 * 1024 * 1024, description="largest FHIR request body")
+    max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
+    session_seconds: int = Field(7200, description="life of a sign-in session")
+    access_token_seconds: int = Field(3600, description="life of an access token")
+    gemini_api_key: SecretStr | None = Field(
+        None, description="Google Gen AI key; the rule engine is used when not set"
+    )
+    gemini_model: str = Field("gemini-2.5-flash", description="Google Gen AI model")
+    gemini_base_url: str | None = Field(None, description="other endpoint of the Gen AI API")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe log line that is written"
+    )
+    worker_concurrency: int = Field(2, description="analyses that run at once")
+    task_lease_seconds: int = Field(
+        60, description="after this a claimed Task may be repeated by another worker"
+    )
+    health_seconds: int = Field(30, description="interval of the store's own health check")

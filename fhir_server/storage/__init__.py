@@ -1,0 +1,1 @@
+"""One storage port, its adapters, one meaning."""

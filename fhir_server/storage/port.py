@@ -1,0 +1,195 @@
+"""The storage port: what the rest of the house asks of a store.
+
+A *unit* is an async function of a Transaction. It awaits nothing but the transaction's own
+methods (an adapter may drive it from a thread that has no event loop), may be run again after
+a conflict, and therefore has no effect outside the transaction. `transaction` returns after
+the commit is durable: SQLite with `synchronous=FULL`, MongoDB with majority writes.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from fhir_server.search.expression import Query, TermTuple
+
+T = TypeVar("T")
+
+
+class Key(NamedTuple):
+    """The identity of a resource."""
+
+    type: str
+    id: str
+
+    def __str__(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+class TupleOfTerms(NamedTuple):
+    """The terms of one element of a composite or two-bounded value, kept together."""
+
+    param: str
+    terms: tuple[TermTuple, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a search can find a resource by. `sort` maps a parameter key to its lowest and
+    highest term."""
+
+    terms: tuple[TermTuple, ...] = ()
+    tuples: tuple[TupleOfTerms, ...] = ()
+    sort: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One version of a resource as the store has it. `body` is the exact JSON (empty for a
+    deleted version); `updated` is UTC with whole milliseconds; versions count from 1;
+    `method` is the HTTP method that wrote it (POST, PUT or DELETE)."""
+
+    key: Key
+    version: int
+    updated: datetime
+    body: bytes
+    method: str = "PUT"
+
+    @property
+    def is_deleted(self) -> bool:
+        return self.method == "DELETE"
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A version to be written: a Stored and its terms (none for a deletion)."""
+
+    stored: Stored
+    terms: Terms = Terms()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Matches in order; `next` is the `after` of the following page, None on the last."""
+
+    matches: tuple[Stored, ...]
+    next: tuple[str | None, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """Versions, newest first; `next` is the `before` of the following page."""
+
+    versions: tuple[Stored, ...]
+    next: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One committed version in the feed. `position` resumes the feed after it."""
+
+    position: str
+    stored: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A small JSON document that is not FHIR: a client, a code, a session, a position …
+    An expired record is never returned."""
+
+    kind: str
+    id: str
+    value: dict[str, Any]
+    revision: int = 1
+    expires: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One audit record that waits for the sealer; `position` names it until it is sealed."""
+
+    position: str
+    entry: bytes
+
+
+class VersionConflict(Exception):
+    """A version, record or reservation was changed by somebody else; the unit did nothing."""
+
+
+class Transaction(Protocol):
+    """What a unit may do; sees its own writes. Nothing of it is visible outside before the
+    commit."""
+
+    async def get(self, key: Key, version: int | None = None) -> Stored | None: ...
+
+    async def find(self, query: Query) -> Page: ...
+
+    async def count(self, query: Query) -> int: ...
+
+    async def put(self, draft: Draft, expected: int) -> None:
+        """Write `draft` as the current version and into history. `expected` is the version
+        that it replaces, 0 for none; VersionConflict when the store has another. A deletion
+        is a draft whose `stored.is_deleted`; the key then reads as that deleted version."""
+
+    async def reserve(self, name: str) -> None:
+        """Make every other transaction that reserves the same name conflict with this one."""
+
+    async def record(self, kind: str, id: str) -> Record | None: ...
+
+    async def put_record(self, record: Record, expected: int | None = None) -> None:
+        """Insert or replace. `expected` is the revision it replaces (0: must not exist, an
+        expired one counts as absent); None overwrites. Stored revision = old + 1."""
+
+    async def delete_record(self, kind: str, id: str) -> None: ...
+
+    async def journal(self, entry: bytes) -> None:
+        """Append one audit record to the journal."""
+
+    async def seal(self, positions: Sequence[str]) -> None:
+        """Take sealed records out of the journal: in the commit that writes their AuditEvents.
+        VersionConflict when one of them is already gone (another sealer was first)."""
+
+
+Unit = Callable[[Transaction], Awaitable[T]]
+
+
+class ResourceStore(Protocol):
+    """A tenant's resources, their history, records and audit journal."""
+
+    async def get(self, key: Key, version: int | None = None) -> Stored | None:
+        """The current version (deleted ones too), or the given one; None if there is none."""
+
+    async def get_many(self, keys: Sequence[Key]) -> dict[Key, Stored]:
+        """The current versions of those that exist, deleted ones too."""
+
+    async def find(self, query: Query) -> Page: ...
+
+    async def count(self, query: Query) -> int: ...
+
+    async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage: ...
+
+    async def transaction(self, unit: Unit[T]) -> T:
+        """Run `unit` and commit; conflicts are retried a bounded number of times, then
+        VersionConflict. A VersionConflict that comes from `put`'s or `put_record`'s own
+        `expected` is not retried: the caller's premise is wrong."""
+
+    def changes(self, after: str | None) -> AsyncIterator[Change]:
+        """Every committed version after the position (None: from the beginning), then waits
+        for more. A change may be repeated, never lost; the order of two different resources'
+        changes is not promised."""
+
+    async def journal(self, limit: int) -> Sequence[JournalEntry]:
+        """Audit records that are not sealed yet, oldest first as far as the store knows."""
+
+    async def record(self, kind: str, id: str) -> Record | None: ...
+
+    async def records(
+        self, kind: str, prefix: str = "", after: str = "", limit: int = 1000
+    ) -> Sequence[Record]:
+        """Unexpired records of a kind whose id starts with `prefix` and sorts after `after`,
+        by id."""
+
+    async def check(self) -> None:
+        """Raise unless the store can answer and write (readiness)."""
+
+    async def close(self) -> None: ...
