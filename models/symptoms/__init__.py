@@ -1,0 +1,1 @@
+"""Symptom analysis: typed facts in, findings with their rules and sources out."""

@@ -1,0 +1,140 @@
+"""Symptoms mentioned in free text: a transparent table of keywords, with negation.
+
+A match is only "mentioned in text": it can raise urgency like an answered question, but never
+replaces one, and a negated mention is no answer "no" (the words of a text are too easily misread).
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+KEYWORDS: Mapping[str, tuple[str, ...]] = {
+    "fever": ("fever", "febrile", "pyrexia", "high temperature", "feels hot", "hot to touch"),
+    "chills": ("chills?", "rigors?", "shivering", "shaking"),
+    "sweating": ("sweat(?:s|ing|y)?", "diaphoresis"),
+    "headache": ("head ?aches?", "cephalgia"),
+    "muscle-pain": ("myalgia", "arthralgia", "(?:muscle|joint|body|back) (?:pains?|aches?)"),
+    "vomiting": ("vomit(?:s|ing|ed)?", "emesis", "throwing up"),
+    "diarrhoea": ("diarrh(?:o?ea)", "loose stools?", "watery stools?"),
+    "cough": ("cough(?:s|ing)?",),
+    "convulsions": ("convuls(?:ions?|ing|ed)", "seizures?", "fits?", "convulsive"),
+    "reduced-consciousness": (
+        "unconscious(?:ness)?",
+        "coma(?:tose)?",
+        "confus(?:ed|ion)",
+        "drowsy",
+        "drowsiness",
+        "letharg(?:y|ic)",
+        "unresponsive",
+        "disorient(?:ed|ation)",
+        "not waking",
+        "hard to wake",
+        "altered mental (?:status|state)",
+        "delirium",
+        "delirious",
+    ),
+    "unable-to-drink": (
+        "(?:unable|not able) to (?:drink|feed|breast ?feed|suck)",
+        "(?:cannot|can't|can not|won't|refus(?:es|ed|ing) to) (?:drink|feed|breast ?feed|suck)",
+        "not (?:drinking|feeding|breast ?feeding|sucking)",
+        "stopped (?:drinking|feeding|breast ?feeding|sucking)",
+    ),
+    "prostration": (
+        "prostrat(?:e|ed|ion)",
+        "(?:unable|not able) to (?:sit|stand|walk)(?: up)?",
+        "(?:cannot|can't|can not) (?:sit|stand|walk)(?: up)?",
+        "collaps(?:e|ed)",
+    ),
+    "breathlessness": (
+        "breathless(?:ness)?",
+        "short(?:ness)? of breath",
+        "dyspn(?:o?ea)",
+        "difficulty (?:in )?breathing",
+        "(?:difficult|fast|rapid|laboured|labored|deep) breathing",
+        "respiratory distress",
+        "chest indrawing",
+    ),
+    "jaundice": ("jaundiced?", "icter(?:us|ic)", "yellow (?:eyes?|skin|sclerae?)"),
+    "dark-urine": (
+        "(?:dark|black|cola[- ]colou?red|tea[- ]colou?red|red) urine",
+        "blackwater",
+        "h(?:a?e)moglobinuria",
+        "h(?:a?e)maturia",
+        "blood in (?:the )?urine",
+    ),
+    "bleeding": (
+        "bleed(?:s|ing)?",
+        "h(?:a?e)morrhag(?:e|ing)",
+        "epistaxis",
+        "h(?:a?e)matemesis",
+        "mel(?:a?e)na",
+        "nose ?bleeds?",
+    ),
+    "travel": (
+        "(?:travel(?:l?ed|s|l?ing)?|trip|returned|back|arrived|visit(?:ed|ing)?) "
+        "(?:to|from|in) [^\\s.,;]+",
+    ),
+    "pregnancy": ("pregnan(?:t|cy)", "gravid", "antenatal"),
+    "stiff-neck": ("stiff neck", "neck stiffness", "meningism(?:us)?"),
+    "rash": ("rash(?:es)?", "exanthema?", "petechiae"),
+}
+
+# A negation reaches to the end of its clause; "but" and the like end it.
+_NEGATION = re.compile(
+    r"\b(?:no|not|without|den(?:y|ies|ied|ying)|never|absent|negative for|nil|"
+    r"free of|neither|nor|hasn't|haven't|isn't|doesn't|didn't|no history of)\b"
+)
+_CLAUSE = re.compile(r"[.;:!?\n]+|\b(?:but|however|although|though|yet|except|now|then)\b")
+_PATTERNS = {
+    code: re.compile(r"\b(?:" + "|".join(words) + r")\b") for code, words in KEYWORDS.items()
+}
+
+
+@dataclass(frozen=True)
+class Mention:
+    """One keyword found: its code, the words as written, and whether they were negated."""
+
+    code: str
+    words: str
+    is_negated: bool
+
+
+def mentions(text: str) -> tuple[Mention, ...]:
+    """Every keyword of the table in `text`, in order, with negation judged per clause."""
+    folded = text.casefold().replace("\u2019", "'")
+    found: list[tuple[int, Mention]] = []
+    start = 0
+    for clause_end in [*(m.span() for m in _CLAUSE.finditer(folded)), (len(folded), len(folded))]:
+        clause = folded[start : clause_end[0]]
+        found.extend((start + at, mention) for at, mention in _in_clause(clause))
+        start = clause_end[1]
+    return tuple(mention for _, mention in sorted(found, key=lambda item: item[0]))
+
+
+def mentioned(text: str) -> dict[str, str]:
+    """The codes that `text` affirms at least once, with the words that say so."""
+    affirmed: dict[str, str] = {}
+    for mention in mentions(text):
+        if not mention.is_negated:
+            affirmed.setdefault(mention.code, mention.words)
+    return affirmed
+
+
+def _in_clause(clause: str) -> list[tuple[int, Mention]]:
+    return [
+        (match.start(), Mention(code, match.group(), _is_negated(clause, match.start())))
+        for code, pattern in _PATTERNS.items()
+        for match in pattern.finditer(clause)
+    ]
+
+
+def _is_negated(clause: str, at: int) -> bool:
+    """Whether a negation stands before `at` and nothing has affirmed again in between."""
+    before = clause[:at]
+    last = None
+    for match in _NEGATION.finditer(before):
+        last = match
+    if last is None:
+        return False
+    # "no fever, has headache": a verb of having begins a new affirmation.
+    return re.search(r"\b(?:has|have|had|with|complains|reports)\b", before[last.end() :]) is None
