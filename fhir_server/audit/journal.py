@@ -1,0 +1,82 @@
+"""The audit journal: one compact record for each interaction, refused ones too.
+
+A record is JSON bytes that `audit/event.py` expands into an AuditEvent. A write hands it to
+`transaction.journal` inside its unit; reads and refusals write it in a unit of their own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import orjson
+
+from fhir_server.security.principal import Principal
+from fhir_server.storage.port import Key
+
+Outcome = Literal["success", "refused", "failed"]
+
+INTERACTIONS = frozenset(
+    {
+        # FHIR (R4 codes of restful-interaction)
+        "read", "vread", "update", "patch", "delete", "history-instance", "history-type",
+        "history-system", "create", "search-type", "search-system", "capabilities",
+        "transaction", "batch", "operation",
+        # security and clinical events that are not FHIR interactions
+        "login", "logout", "launch", "authorize", "token", "ai-result", "sign", "print",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AuditTrail:
+    """Makes the records of one request. `principal` is None while nobody is known; `address` is
+    the client's network address; `base_url` the FHIR base, which names this server."""
+
+    principal: Principal | None
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+    base_url: str
+    address: str | None = None
+    request_id: str | None = None
+
+    def entry(
+        self,
+        *,
+        interaction: str,
+        outcome: Outcome,
+        status: int,
+        key: Key | None = None,
+        version: int | None = None,
+        patient: str | None = None,
+        query: str | None = None,
+        detail: str | None = None,
+    ) -> bytes:
+        """One record as JSON. `patient` is the id of the Patient concerned, where it is known;
+        `query` the search as sent; `detail` one sentence about a refusal or failure, free of
+        patient data. ValueError on an interaction that is not in INTERACTIONS."""
+        if interaction not in INTERACTIONS:
+            raise ValueError(f"audit: unknown interaction {interaction!r}")
+        who = self.principal
+        record = {
+            "id": self.new_id(),
+            "time": self.clock().isoformat(timespec="milliseconds"),
+            "base": self.base_url,
+            "interaction": interaction,
+            "outcome": outcome,
+            "status": status,
+            "key": str(key) if key else None,
+            "version": version,
+            "patient": patient,
+            "query": query,
+            "detail": detail,
+            "address": self.address,
+            "request": self.request_id,
+            "subject": who.subject if who else None,
+            "client": who.client_id if who else None,
+            "name": who.name if who else None,
+            "roles": sorted(who.roles) if who else None,
+            "user": who.fhir_user if who else None,
+            "session": who.session if who else None,
+        }
+        return orjson.dumps({name: value for name, value in record.items() if value is not None})

@@ -1,0 +1,25 @@
+"""Who is calling: what an access token says once it has been verified."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A verified caller.
+
+    `subject` is the user's id (the client's id for a backend service); `roles` are keys of
+    `access.ROLES`; `fhir_user` is the reference of the person (`Practitioner/dr-amina`);
+    `scopes` the granted scope string; `patient` and `encounter` the ids of the launch context,
+    without their type; `session` the id of the sign-in session.
+    """
+
+    subject: str
+    client_id: str
+    name: str
+    roles: frozenset[str]
+    fhir_user: str | None
+    scopes: str
+    patient: str | None
+    encounter: str | None
+    session: str | None
+    tenant: str = "default"
