@@ -23,6 +23,7 @@ class SymptomFacts:
     symptoms: Mapping[str, Answer] = field(default_factory=dict)
     text: str = ""
     onset: date | None = None
+    identifiers: tuple[str, ...] = ()
 
     @property
     def bmi(self) -> float | None:
