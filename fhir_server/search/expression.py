@@ -5,11 +5,29 @@ A parameter is named by its key, `Type.code` with an optional suffix that `searc
 strings that `search/terms.py` makes; they compare by Unicode code point, everywhere.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 TermTuple = tuple[str, str]
 """(parameter key, value): what extraction produces and what HasTerm and HasRange test."""
+
+
+class TupleOfTerms(NamedTuple):
+    """The terms of one element of a composite or two-bounded value, kept together."""
+
+    param: str
+    terms: tuple[TermTuple, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a search can find a resource by. `sort` maps a parameter key to its lowest and
+    highest term."""
+
+    terms: tuple[TermTuple, ...] = ()
+    tuples: tuple[TupleOfTerms, ...] = ()
+    sort: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

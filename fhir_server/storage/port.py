@@ -7,11 +7,13 @@ the commit is durable: SQLite with `synchronous=FULL`, MongoDB with majority wri
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from fhir_server.search.expression import Query, TermTuple
+from fhir_server.search.expression import Query
+from fhir_server.search.expression import Terms as Terms
+from fhir_server.search.expression import TupleOfTerms as TupleOfTerms
 
 T = TypeVar("T")
 
@@ -24,23 +26,6 @@ class Key(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.type}/{self.id}"
-
-
-class TupleOfTerms(NamedTuple):
-    """The terms of one element of a composite or two-bounded value, kept together."""
-
-    param: str
-    terms: tuple[TermTuple, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a search can find a resource by. `sort` maps a parameter key to its lowest and
-    highest term."""
-
-    terms: tuple[TermTuple, ...] = ()
-    tuples: tuple[TupleOfTerms, ...] = ()
-    sort: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
