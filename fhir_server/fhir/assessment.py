@@ -63,6 +63,7 @@ VITAL_SIGNS: Mapping[str, VitalSign] = {
     "hemoglobin": VitalSign("718-7", "Hemoglobin", "g/dL", (1, 26), (5, 20)),
 }
 BLOOD_PRESSURE = {"system": LOINC, "code": "85354-9", "display": "Blood pressure panel"}
+AGE = {"system": LOINC, "code": "30525-0", "display": "Age"}
 BLOOD_GROUP = {"system": LOINC, "code": "882-1", "display": "ABO and Rh group"}
 BLOOD_GROUPS = ("A+", "A-", "B+", "B-", "AB+", "AB-", "O+", "O-")
 
@@ -100,11 +101,13 @@ class Image:
 @dataclass(frozen=True)
 class Intake:
     """What the clinician entered. `vitals` is keyed as VITAL_SIGNS in the units given there;
-    `symptoms` maps SYMPTOM_CODES to "yes" or "no" (not asked: absent)."""
+    `symptoms` maps SYMPTOM_CODES to "yes" or "no" (not asked: absent). `age_years` is for a
+    patient whose birth date is not known: an age is no birth date, so it stays an Observation."""
 
     authored: datetime
     vitals: Mapping[str, float] = field(default_factory=dict)
     blood_group: str | None = None
+    age_years: float | None = None
     symptoms: Mapping[str, str] = field(default_factory=dict)
     symptoms_text: str = ""
     onset: str | None = None
@@ -225,7 +228,7 @@ def _observation(code: Resource, intake: Intake, parties: Parties, **value: Any)
                 "coding": [
                     {
                         "system": "http://terminology.hl7.org/CodeSystem/observation-category",
-                        "code": "laboratory" if code["code"] in _LABORATORY else "vital-signs",
+                        "code": _CATEGORIES.get(code["code"], "vital-signs"),
                     }
                 ]
             }
@@ -239,7 +242,11 @@ def _observation(code: Resource, intake: Intake, parties: Parties, **value: Any)
     return observation
 
 
-_LABORATORY = {BLOOD_GROUP["code"], VITAL_SIGNS["hemoglobin"].loinc}
+_CATEGORIES = {
+    BLOOD_GROUP["code"]: "laboratory",
+    VITAL_SIGNS["hemoglobin"].loinc: "laboratory",
+    AGE["code"]: "survey",
+}
 _PRESSURES = ("systolic", "diastolic")
 
 
@@ -266,6 +273,9 @@ def _vital_signs(intake: Intake, parties: Parties) -> list[Resource]:
     ]
     if pressures:
         observations.append(_observation(BLOOD_PRESSURE, intake, parties, component=pressures))
+    if intake.age_years is not None:
+        age = {"value": intake.age_years, "unit": "years", "system": UCUM, "code": "a"}
+        observations.append(_observation(AGE, intake, parties, valueQuantity=age))
     if intake.blood_group:
         group = {"text": intake.blood_group}
         observations.append(_observation(BLOOD_GROUP, intake, parties, valueCodeableConcept=group))
@@ -285,9 +295,7 @@ def _symptoms(intake: Intake, parties: Parties) -> Resource:
             }
         )
     if intake.onset:
-        items.append(
-            {"linkId": "onset", "text": "Onset", "answer": [{"valueDate": intake.onset}]}
-        )
+        items.append({"linkId": "onset", "text": "Onset", "answer": [{"valueDate": intake.onset}]})
     if intake.symptoms_text:
         items.append(
             {

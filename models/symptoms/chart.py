@@ -1,0 +1,111 @@
+"""Chart resources → SymptomFacts: what the patient's record and the intake say, typed."""
+
+from collections.abc import Iterable, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal
+
+from fhir_server.fhir.assessment import AGE, ANSWER_CODES, LOINC, SYMPTOM_CODES, VITAL_SIGNS
+from models.symptoms.facts import Answer, Sex, SymptomFacts
+
+Resource = dict[str, Any]
+
+_VITAL_OF_CODE = {sign.loinc: name for name, sign in VITAL_SIGNS.items()}
+_ANSWER_OF_CODE: Mapping[str, Answer] = {
+    code: "yes" if word == "yes" else "no" for word, (code, _) in ANSWER_CODES.items()
+}
+
+
+def read_facts(
+    patient: Resource, observations: Iterable[Resource], answers: Iterable[Resource], today: date
+) -> SymptomFacts:
+    """The facts of one submission. A value in another unit than the one agreed for its vital
+    sign is left out, not converted. The birth date beats an age that was stated."""
+    vitals: dict[str, float] = {}
+    stated_age: float | None = None
+    for observation in observations:
+        for part in (observation, *observation.get("component", ())):
+            code, value, unit = _quantity(part)
+            if value is None:
+                continue
+            if code == AGE["code"]:
+                stated_age = value if unit == "a" else None
+            elif code in _VITAL_OF_CODE and unit == VITAL_SIGNS[_VITAL_OF_CODE[code]].unit:
+                vitals[_VITAL_OF_CODE[code]] = value
+    items = [item for response in answers for item in response.get("item", ())]
+    born = _age(patient.get("birthDate"), today)
+    return SymptomFacts(
+        observed=today,
+        age_years=stated_age if born is None else born,
+        sex=_sex(patient.get("gender")),
+        vitals=vitals,
+        symptoms=_symptoms(items),
+        text=_answer(items, "description", "valueString") or "",
+        onset=_day(_answer(items, "onset", "valueDate")),
+        identifiers=tuple(_identifiers(patient)),
+    )
+
+
+def _quantity(part: Resource) -> tuple[str | None, float | None, str | None]:
+    """(LOINC code, value, UCUM code) of an Observation or one of its components."""
+    code = next(
+        (c.get("code") for c in part.get("code", {}).get("coding", ()) if c.get("system") == LOINC),
+        None,
+    )
+    quantity = part.get("valueQuantity", {})
+    value = quantity.get("value")
+    is_number = isinstance(value, int | float | Decimal)
+    return code, float(value) if is_number else None, quantity.get("code")
+
+
+def _symptoms(items: Iterable[Resource]) -> dict[str, Answer]:
+    """The coded answers; a question answered otherwise than yes or no counts as not asked."""
+    found = {
+        item["linkId"]: _ANSWER_OF_CODE.get(answer.get("valueCoding", {}).get("code"))
+        for item in items
+        for answer in item.get("answer", ())
+        if item.get("linkId") in SYMPTOM_CODES
+    }
+    return {symptom: answer for symptom, answer in found.items() if answer is not None}
+
+
+def _answer(
+    items: Iterable[Resource], link_id: str, choice: Literal["valueString", "valueDate"]
+) -> str | None:
+    for item in items:
+        if item.get("linkId") == link_id:
+            for answer in item.get("answer", ()):
+                if isinstance(answer.get(choice), str):
+                    return str(answer[choice])
+    return None
+
+
+def _age(birth_date: object, today: date) -> float | None:
+    """Age in years; a birth date without day or month is taken in its middle."""
+    if not isinstance(birth_date, str):
+        return None
+    parts = [int(part) for part in birth_date.split("-")]
+    year, month, day = (parts + [7, 1] if len(parts) == 1 else [*parts, 15])[:3]
+    return max(0.0, (today - date(year, month, day)).days / 365.2425)
+
+
+def _day(text: str | None) -> date | None:
+    """A full date; a partial one is no onset that days can be counted from."""
+    return date.fromisoformat(text) if text and len(text) == 10 else None
+
+
+def _sex(gender: object) -> Sex | None:
+    if gender == "male":
+        return "male"
+    return "female" if gender == "female" else None
+
+
+def _identifiers(patient: Resource) -> Iterable[str]:
+    for name in patient.get("name", ()):
+        for text in (name.get("text"), name.get("family"), *name.get("given", ())):
+            yield from (text or "").split()
+    for part in ("identifier", "telecom"):
+        yield from (entry["value"] for entry in patient.get(part, ()) if entry.get("value"))
+    for address in patient.get("address", ()):
+        yield from address.get("line", ())
+        yield from (address[part] for part in ("city", "postalCode") if address.get(part))
