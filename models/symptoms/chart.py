@@ -85,7 +85,7 @@ def _age(birth_date: object, today: date) -> float | None:
     if not isinstance(birth_date, str):
         return None
     parts = [int(part) for part in birth_date.split("-")]
-    year, month, day = (parts + [7, 1] if len(parts) == 1 else [*parts, 15])[:3]
+    year, month, day = ([*parts, 7, 1] if len(parts) == 1 else [*parts, 15])[:3]
     return max(0.0, (today - date(year, month, day)).days / 365.2425)
 
 
