@@ -6,8 +6,8 @@ a conflict, and therefore has no effect outside the transaction. `transaction` r
 the commit is durable: SQLite with `synchronous=FULL`, MongoDB with majority writes.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -50,7 +50,7 @@ class Draft:
     """A version to be written: a Stored and its terms (none for a deletion)."""
 
     stored: Stored
-    terms: Terms = Terms()
+    terms: Terms = field(default_factory=Terms)
 
 
 @dataclass(frozen=True, slots=True)

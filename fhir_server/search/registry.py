@@ -1,0 +1,142 @@
+"""SearchParameter definitions as Parameter objects, by resource type and code."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+from fhir_server.fhir.definitions import resource_types, structures, table
+from fhir_server.search import terms
+
+Kind = Literal[
+    "id", "number", "date", "string", "token", "reference", "composite", "quantity", "uri",
+    "special",
+]  # fmt: skip
+"""R4's search parameter types; `id` is the token parameter `_id`, whose term is the bare id."""
+
+CORE = "http://hl7.org/fhir/SearchParameter/"
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part of a composite: the parameter that gives its meaning, and its expression
+    relative to the composite's element."""
+
+    parameter: "Parameter"
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One search parameter as it applies to resources of `type`.
+
+    `expression` is None where the standard gives none (`_text`, `_filter` …): such parameters
+    are known but cannot be searched. `targets` are the types a reference may point to.
+    """
+
+    type: str
+    code: str
+    kind: Kind
+    url: str
+    expression: str | None
+    targets: tuple[str, ...] = ()
+    components: tuple[Component, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """`Type.code`: the name of its terms."""
+        return terms.key(self.type, self.code)
+
+    @property
+    def fhir_type(self) -> str:
+        """The parameter's type as R4 spells it."""
+        return "token" if self.kind == "id" else self.kind
+
+    @property
+    def is_searchable(self) -> bool:
+        """True when this server extracts and answers it."""
+        return self.expression is not None and self.kind != "special"
+
+    @property
+    def is_sortable(self) -> bool:
+        """True when `_sort` may name it."""
+        return self.is_searchable and self.kind != "composite"
+
+
+class Registry:
+    """All search parameters of all resource types.
+
+    `rows` are the rows of `definitions/search_parameters.json`, and any further ones of the
+    same form.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]] | None = None) -> None:
+        self._by_url: dict[str, Mapping[str, Any]] = {}
+        self._by_base: dict[str, list[Mapping[str, Any]]] = {}
+        for row in table("search_parameters.json") if rows is None else rows:
+            self._by_url[row["url"]] = row
+            for each in row["base"]:
+                self._by_base.setdefault(each, []).append(row)
+        self._of_type: dict[str, dict[str, Parameter]] = {}
+
+    def parameters(self, type_: str) -> Mapping[str, Parameter]:
+        """Every parameter of a resource type by code, those of its supertypes included;
+        empty for a type that R4 does not have."""
+        found = self._of_type.get(type_)
+        if found is None:
+            found = self._build(type_) if type_ in resource_types() else {}
+            self._of_type[type_] = found
+        return found
+
+    def parameter(self, type_: str, code: str) -> Parameter | None:
+        """The parameter with exactly this code (codes are case-sensitive), or None."""
+        return self.parameters(type_).get(code)
+
+    def searchable(self, type_: str) -> list[Parameter]:
+        """What a CapabilityStatement may claim for a type, by code."""
+        return [each for _, each in sorted(self.parameters(type_).items()) if each.is_searchable]
+
+    def includes(self, type_: str) -> list[str]:
+        """The values that `_include` may have when resources of `type_` are searched."""
+        return [
+            f"{type_}:{each.code}"
+            for each in self.searchable(type_)
+            if each.kind == "reference" and each.targets
+        ]
+
+    def reverse_includes(self, type_: str) -> list[str]:
+        """The values that `_revinclude` may have when resources of `type_` are searched."""
+        return _reverse_includes(self, type_)
+
+    def _build(self, type_: str) -> dict[str, Parameter]:
+        found: dict[str, Parameter] = {}
+        name: str | None = type_
+        while name is not None:
+            for row in self._by_base.get(name, ()):
+                found.setdefault(row["code"], self._parameter(type_, row))
+            name = structures()[name].get("base")
+        return found
+
+    def _parameter(self, type_: str, row: Mapping[str, Any]) -> Parameter:
+        return Parameter(
+            type=type_,
+            code=row["code"],
+            kind="id" if row["code"] == "_id" else row["type"],
+            url=CORE + row["url"] if "://" not in row["url"] else row["url"],
+            expression=row.get("expression"),
+            targets=tuple(row.get("target", ())),
+            components=tuple(
+                Component(self._parameter(type_, self._by_url[part["url"]]), part["expression"])
+                for part in row.get("component", ())
+            ),
+        )
+
+
+@lru_cache(maxsize=256)
+def _reverse_includes(registry: Registry, type_: str) -> list[str]:
+    return [
+        f"{source}:{each.code}"
+        for source in sorted(resource_types())
+        for each in registry.searchable(source)
+        if each.kind == "reference" and type_ in each.targets
+    ]
