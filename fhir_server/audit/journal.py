@@ -7,25 +7,32 @@ A record is JSON bytes that `audit/event.py` expands into an AuditEvent. A write
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Protocol
 
 import orjson
 
-from fhir_server.security.principal import Principal
+from fhir_server.audit.kinds import KINDS
+from fhir_server.fhir.codec import instant
 from fhir_server.storage.port import Key
 
 Outcome = Literal["success", "refused", "failed"]
 
-INTERACTIONS = frozenset(
-    {
-        # FHIR (R4 codes of restful-interaction)
-        "read", "vread", "update", "patch", "delete", "history-instance", "history-type",
-        "history-system", "create", "search-type", "search-system", "capabilities",
-        "transaction", "batch", "operation",
-        # security and clinical events that are not FHIR interactions
-        "login", "logout", "launch", "authorize", "token", "ai-result", "sign", "print",
-    }
-)  # fmt: skip
+
+class Caller(Protocol):
+    """What a record keeps of a `security.principal.Principal`."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def client_id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def roles(self) -> frozenset[str]: ...
+    @property
+    def fhir_user(self) -> str | None: ...
+    @property
+    def session(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -33,7 +40,7 @@ class AuditTrail:
     """Makes the records of one request. `principal` is None while nobody is known; `address` is
     the client's network address; `base_url` the FHIR base, which names this server."""
 
-    principal: Principal | None
+    principal: Caller | None
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     base_url: str
@@ -54,13 +61,13 @@ class AuditTrail:
     ) -> bytes:
         """One record as JSON. `patient` is the id of the Patient concerned, where it is known;
         `query` the search as sent; `detail` one sentence about a refusal or failure, free of
-        patient data. ValueError on an interaction that is not in INTERACTIONS."""
-        if interaction not in INTERACTIONS:
+        patient data. ValueError on an interaction that is not in KINDS."""
+        if interaction not in KINDS:
             raise ValueError(f"audit: unknown interaction {interaction!r}")
         who = self.principal
         record = {
             "id": self.new_id(),
-            "time": self.clock().isoformat(timespec="milliseconds"),
+            "time": instant(self.clock()),
             "base": self.base_url,
             "interaction": interaction,
             "outcome": outcome,
