@@ -1,0 +1,213 @@
+"""What the models found → the one transaction that ends a Task (decision 11).
+
+Observations and a preliminary DiagnosticReport, the Device and model card of each system that
+spoke (created once for each version), a Provenance for each, an AuditEvent, and the Task itself
+under If-Match: of two workers that did the same Task, one transaction is refused whole.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from fhir_server.fhir.assessment import FINDINGS, OUTPUT_REPORT, REPORT_OF_TASK
+from fhir_server.fhir.outcome import Issue
+from models import tasks
+from models.ai_systems import (
+    MODEL_CARDS,
+    SYSTEM_VERSIONS,
+    AiSystem,
+    Trace,
+    ai_device,
+    ai_provenance,
+    model_card,
+    tagged,
+)
+from models.malaria.reading import SmearPrediction
+from models.result_event import REFUSAL, RESULT, result_event
+from models.smear_report import finding, refusal_issues, smear_lines, smear_observation, state_of
+from models.symptom_report import URGENCY, symptom_lines, symptom_observation
+from models.symptoms.port import Analysis
+from models.wording import CAUTION
+
+Resource = dict[str, Any]
+
+REPORT_CODE = {
+    "system": FINDINGS,
+    "code": "malaria-assessment-ai",
+    "display": "Malaria assessment, AI-assisted",
+}
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A claimed Task and the references of its inputs, by part."""
+
+    task: Resource
+    images: Sequence[str] = ()
+    vitals: Sequence[str] = ()
+    answers: Sequence[str] = ()
+
+    @property
+    def patient(self) -> str:
+        return str(self.task["for"]["reference"])
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the systems said, each with the system that said it; at least one is there."""
+
+    smear: SmearPrediction | None = None
+    smear_system: AiSystem | None = None
+    analysis: Analysis | None = None
+    analysis_system: AiSystem | None = None
+
+    @property
+    def is_refused_only(self) -> bool:
+        """Nothing but images, and none could be read: there is nothing to report."""
+        return self.analysis is None and self.smear is not None and self.smear.is_refused
+
+
+@dataclass
+class _Transaction:
+    """Entries in the making."""
+
+    new_uuid: Callable[[], str]
+    entries: list[Resource] = field(default_factory=list)
+
+    def post(self, resource: Resource, unless: str | None = None) -> str:
+        """Adds a create (conditional on `unless`) and gives its urn."""
+        full_url = f"urn:uuid:{self.new_uuid()}"
+        request = {"method": "POST", "url": resource["resourceType"]}
+        if unless:
+            request["ifNoneExist"] = unless
+        self.entries.append({"fullUrl": full_url, "resource": resource, "request": request})
+        return full_url
+
+    def put(self, task: Resource, version: str) -> None:
+        """Adds the Task's new state, refused when another has changed it since."""
+        url = f"Task/{task['id']}"
+        request = {"method": "PUT", "url": url, "ifMatch": f'W/"{version}"'}
+        self.entries.append({"fullUrl": url, "resource": task, "request": request})
+
+    def bundle(self) -> Resource:
+        return {"resourceType": "Bundle", "type": "transaction", "entry": self.entries}
+
+
+def result_transaction(
+    submission: Submission, results: Results, now: datetime, new_uuid: Callable[[], str]
+) -> Resource:
+    """The transaction for finished analyses; the report's entry is the first DiagnosticReport."""
+    unit = _Transaction(new_uuid)
+    report_url = f"urn:uuid:{new_uuid()}"
+    about = _about(submission.task, now)
+    observations: list[str] = []
+    for system, make, sources in _speakers(submission, results, about):
+        card = unit.post(model_card(system), f"identifier={MODEL_CARDS}|{system.key}")
+        device = unit.post(ai_device(system, card), f"identifier={SYSTEM_VERSIONS}|{system.key}")
+        observation = unit.post(make(device))
+        observations.append(observation)
+        trace = Trace((report_url, observation), device, card, sources)
+        unit.post(ai_provenance(trace, tasks.instant(now)))
+    report = _report(submission, results, observations, now)
+    request = {"method": "POST", "url": "DiagnosticReport"}
+    unit.entries.append({"fullUrl": report_url, "resource": report, "request": request})
+    unit.post(result_event(RESULT, submission.task, report_url, now))
+    issues = refusal_issues(results.smear) if results.smear else ()
+    done = tasks.completed(submission.task, {OUTPUT_REPORT: [report_url]}, now, issues)
+    unit.put(done, submission.task["meta"]["versionId"])
+    return unit.bundle()
+
+
+def failure_transaction(
+    task: Resource, issues: Sequence[Issue], now: datetime, new_uuid: Callable[[], str]
+) -> Resource:
+    """The transaction for a Task that ends without a finding."""
+    unit = _Transaction(new_uuid)
+    unit.post(result_event(REFUSAL, task, f"Task/{task['id']}", now))
+    unit.put(tasks.failed(task, issues, now), task["meta"]["versionId"])
+    return unit.bundle()
+
+
+_Speaker = tuple[AiSystem, Callable[[str], Resource], Sequence[str]]
+
+
+def _speakers(submission: Submission, results: Results, about: Resource) -> list[_Speaker]:
+    """Each system that spoke: what it is, how its Observation is made, and what it read."""
+    speakers: list[_Speaker] = []
+    smear, analysis = results.smear, results.analysis
+    if smear is not None and results.smear_system is not None:
+        images = submission.images
+        speakers.append(
+            (
+                results.smear_system,
+                lambda device: smear_observation(smear, about, images, device),
+                images,
+            )
+        )
+    if analysis is not None and results.analysis_system is not None:
+        read = (*submission.answers, *submission.vitals)
+        speakers.append(
+            (
+                results.analysis_system,
+                lambda device: symptom_observation(analysis, about, read, device),
+                read,
+            )
+        )
+    return speakers
+
+
+def _report(
+    submission: Submission, results: Results, observations: Sequence[str], now: datetime
+) -> Resource:
+    task = submission.task
+    report: Resource = {
+        "resourceType": "DiagnosticReport",
+        "identifier": [{"system": REPORT_OF_TASK, "value": task["id"]}],
+        "status": "preliminary",
+        "category": [
+            {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "LAB"}]}
+        ],
+        "code": {"coding": [REPORT_CODE], "text": REPORT_CODE["display"]},
+        **_about(task, now),
+        "issued": tasks.instant(now),
+        "result": [{"reference": reference} for reference in observations],
+        "conclusion": conclusion(results),
+        "conclusionCode": _conclusion_codes(results),
+    }
+    if submission.images:
+        report["media"] = [{"link": {"reference": image}} for image in submission.images]
+    return tagged(report)
+
+
+def conclusion(results: Results) -> str:
+    """The draft conclusion, a paragraph for each system, and the caution."""
+    paragraphs = []
+    if results.smear is not None and results.smear_system is not None:
+        name = f"{results.smear_system.name} {results.smear_system.version}"
+        paragraphs.append(f"Images (AI, {name}): " + " ".join(smear_lines(results.smear)))
+    if results.analysis is not None:
+        origin = results.analysis.origin
+        paragraphs.append(
+            f"Symptoms and vital signs (AI, {origin}): " + " ".join(symptom_lines(results.analysis))
+        )
+    return "\n\n".join([*paragraphs, CAUTION])
+
+
+def _conclusion_codes(results: Results) -> list[Resource]:
+    codes = []
+    if results.smear is not None:
+        state = state_of(results.smear)
+        codes.append(finding(state.code, state.display))
+    if results.analysis is not None:
+        codes.append(URGENCY[results.analysis.urgency])
+    return codes
+
+
+def _about(task: Resource, now: datetime) -> Resource:
+    # The patient's state is that of the submission; when the AI spoke is `issued`.
+    effective = task.get("authoredOn", tasks.instant(now))
+    about = {"subject": task["for"], "effectiveDateTime": effective}
+    if "encounter" in task:
+        about["encounter"] = task["encounter"]
+    return about

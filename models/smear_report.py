@@ -1,0 +1,169 @@
+"""A smear prediction → its Observation, its sentences, and the issues of what was refused."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from fhir_server.fhir.assessment import FINDINGS, UCUM
+from fhir_server.fhir.outcome import Issue
+from models.ai_systems import CONFIDENCE, tagged
+from models.malaria.reading import CellAnswer, ImageKind, SmearAnswer, SmearPrediction
+from models.wording import CELL_STATES, NO_OPINION, NOT_EXCLUDED, SMEAR_STATES, State
+
+Resource = dict[str, Any]
+
+SMEAR = {
+    "system": FINDINGS,
+    "code": "malaria-smear-ai",
+    "display": "Parasites in red cells of a smear, image analysis by AI",
+}
+ONE_CELL = {
+    "system": FINDINGS,
+    "code": "malaria-cell-ai",
+    "display": "Parasite seen in red-cell image, AI",
+}
+
+
+def state_of(prediction: SmearPrediction) -> State:
+    """The one state of the result; a single cell has words of its own."""
+    cell = prediction.cell_alone
+    if cell is not None and not prediction.is_refused:
+        return CELL_STATES[cell.answer]
+    return SMEAR_STATES[prediction.pool.answer]
+
+
+def confidence(prediction: SmearPrediction) -> float | None:
+    """The calibrated probability that the answer about a single cell is right. A smear answer is
+    a comparison of counts and has none; its interval and detection limit are told instead."""
+    cell = prediction.cell_alone
+    if cell is None or cell.probability is None:
+        return None
+    sure = {
+        CellAnswer.PARASITE_LIKELY: cell.probability,
+        CellAnswer.NOT_SEEN: 1 - cell.probability,
+    }
+    value = sure.get(cell.answer)
+    return None if value is None else round(value, 4)
+
+
+def smear_observation(
+    prediction: SmearPrediction, about: Resource, images: Sequence[str], device: str
+) -> Resource:
+    """The AI's Observation, `derivedFrom` its Media; `about` has subject, encounter and time.
+
+    When every image was refused it holds no finding: `cancelled`, with the reason.
+    """
+    is_single = prediction.cell_alone is not None
+    state = state_of(prediction)
+    model = prediction.model
+    observation: Resource = {
+        "resourceType": "Observation",
+        "status": "cancelled" if prediction.is_refused else "preliminary",
+        "category": [_category("laboratory")],
+        "code": {"coding": [ONE_CELL if is_single else SMEAR]},
+        **about,
+        "method": {
+            "text": f"{model.id} {model.version}, mean of {prediction.views} views, "
+            f"preprocessing {model.preprocessing}"
+        },
+        "device": {"reference": device},
+        "derivedFrom": [{"reference": image} for image in images],
+        "component": list(_components(prediction)),
+    }
+    notes = [{"text": text} for text in smear_lines(prediction)]
+    if prediction.is_refused:
+        observation["dataAbsentReason"] = _absent("not-performed", NO_OPINION)
+    else:
+        observation["valueCodeableConcept"] = finding(state.code, state.display)
+    sure = confidence(prediction)
+    if sure is not None:
+        observation["extension"] = [{"url": CONFIDENCE, "valueDecimal": sure}]
+    observation["note"] = notes
+    return tagged(observation)
+
+
+def smear_lines(prediction: SmearPrediction) -> list[str]:
+    """The result in sentences: state, counts, what it does not say, refusals and what to do."""
+    state = state_of(prediction)
+    refusals = [
+        f"Image {number}: {issue.text} {issue.advice}"
+        for number, image in enumerate(prediction.images, start=1)
+        if (issue := image.refusal) is not None
+    ]
+    if prediction.is_refused:
+        return [NO_OPINION, *refusals, state.next_step]
+    none_seen = prediction.pool.answer is SmearAnswer.NONE_FOUND or state.code == "not-seen"
+    excluded = [NOT_EXCLUDED] if none_seen and NOT_EXCLUDED not in prediction.pool.text else []
+    return [f"{state.display}.", prediction.pool.text, *excluded, *refusals, state.next_step]
+
+
+def refusal_issues(prediction: SmearPrediction) -> tuple[Issue, ...]:
+    """One issue for each refused image: the check that failed, what was found, what to do."""
+    return tuple(
+        Issue(
+            "error",
+            "processing",
+            f"Image {number}: {refusal.check}: {refusal.text} {refusal.advice}",
+        )
+        for number, image in enumerate(prediction.images, start=1)
+        if (refusal := image.refusal) is not None
+    )
+
+
+def finding(code: str, display: str) -> Resource:
+    """A code of our own findings as a CodeableConcept."""
+    return {"coding": [{"system": FINDINGS, "code": code, "display": display}], "text": display}
+
+
+def _components(prediction: SmearPrediction) -> Iterable[Resource]:
+    pool, limits, cell = prediction.pool, prediction.thresholds, prediction.cell_alone
+    if cell is not None:
+        if cell.probability is not None:
+            yield _number("probability", "Calibrated probability", cell.probability)
+        if cell.distance is not None:
+            yield _number("distance", "Distance from training cells", cell.distance)
+    yield _count("images", "Images", pool.images)
+    yield _count("images-refused", "Images refused", pool.images_refused)
+    yield _count("cells", "Red cells read", pool.cells)
+    yield _count("cells-refused", "Cells refused", pool.cells_refused)
+    yield _count("cells-positive", "Cells with parasite likely", pool.positive)
+    yield _count("cells-indeterminate", "Cells indeterminate", pool.indeterminate)
+    if pool.share is not None:
+        yield _number("share", "Share of cells with parasite likely", pool.share)
+    if pool.share_low is not None and pool.share_high is not None:
+        yield {
+            "code": finding("share-interval", "95 % Wilson interval of the share"),
+            "valueRange": {"low": _one(pool.share_low), "high": _one(pool.share_high)},
+        }
+    yield _number("floor", "False-positive share of the model", pool.floor)
+    if pool.detection_limit is not None:
+        yield _number("detection-limit", "Smallest share told from the floor", pool.detection_limit)
+    yield _count("cells-needed", "More cells needed for an answer", pool.cells_needed)
+    yield _number("threshold-low", "Threshold: below, not seen", limits.low)
+    yield _number("threshold-high", "Threshold: from here, parasite likely", limits.high)
+    yield _number("threshold-distance", "Threshold: largest distance read", limits.distance)
+    for image in prediction.images:
+        read = "refused" if image.kind is ImageKind.REFUSED else image.kind.value
+        text = f"sha256 {image.sha256}, {read}"
+        yield {"code": finding("image-hash", "Image read"), "valueString": text}
+
+
+def _count(code: str, display: str, value: int) -> Resource:
+    return {"code": finding(code, display), "valueInteger": value}
+
+
+def _number(code: str, display: str, value: float) -> Resource:
+    return {"code": finding(code, display), "valueQuantity": _one(value)}
+
+
+def _one(value: float) -> Resource:
+    return {"value": round(float(value), 4), "unit": "1", "system": UCUM, "code": "1"}
+
+
+def _category(code: str) -> Resource:
+    system = "http://terminology.hl7.org/CodeSystem/observation-category"
+    return {"coding": [{"system": system, "code": code}]}
+
+
+def _absent(code: str, text: str) -> Resource:
+    system = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+    return {"coding": [{"system": system, "code": code}], "text": text}
