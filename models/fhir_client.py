@@ -5,7 +5,6 @@ Tokens go to the FHIR base alone: a page link that leads elsewhere is refused.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +13,9 @@ from typing import Any, Protocol
 import httpx
 from joserfc import jwt
 from joserfc.jwk import ECKey
+
+from fhir_server.fhir import codec
+from fhir_server.fhir.outcome import FhirError
 
 Resource = dict[str, Any]
 Query = Mapping[str, str] | list[tuple[str, str]]
@@ -212,7 +214,7 @@ class FhirClient:
             headers |= {"Content-Type": _MEDIA_TYPE, "Prefer": "return=representation"}
         if if_match is not None:
             headers["If-Match"] = f'W/"{if_match}"'
-        content = None if body is None else json.dumps(body, allow_nan=False).encode()
+        content = None if body is None else codec.encode(body)
         request = self._http.build_request(
             method,
             url,
@@ -222,9 +224,10 @@ class FhirClient:
             timeout=_TIMEOUT_SECONDS,
         )
         answer = await self._send(request)
-        if answer.status_code == 401 and (used := await self._tokens.token()) is not None:
-            await self._tokens.refused(used)
-            if await self._tokens.token() != used:
+        sent = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        if answer.status_code == 401 and sent:
+            await self._tokens.refused(sent)
+            if await self._tokens.token() != sent:
                 answer = await self._send(request)
         return _resource(answer)
 
@@ -250,10 +253,9 @@ def _resource(answer: httpx.Response) -> Resource:
 
 def _json(answer: httpx.Response) -> Resource:
     try:
-        content = json.loads(answer.content)
-    except ValueError:
+        return codec.parse(answer.content)
+    except FhirError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _text(outcome: Resource) -> str:

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from fhir_server.fhir.assessment import FINDINGS, OUTPUT_REPORT, REPORT_OF_TASK
+from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
 from models import tasks
 from models.ai_systems import (
@@ -108,7 +109,7 @@ def result_transaction(
         observation = unit.post(make(device))
         observations.append(observation)
         trace = Trace((report_url, observation), device, card, sources)
-        unit.post(ai_provenance(trace, tasks.instant(now)))
+        unit.post(ai_provenance(trace, instant(now)))
     report = _report(submission, results, observations, now)
     request = {"method": "POST", "url": "DiagnosticReport"}
     unit.entries.append({"fullUrl": report_url, "resource": report, "request": request})
@@ -170,7 +171,7 @@ def _report(
         ],
         "code": {"coding": [REPORT_CODE], "text": REPORT_CODE["display"]},
         **_about(task, now),
-        "issued": tasks.instant(now),
+        "issued": instant(now),
         "result": [{"reference": reference} for reference in observations],
         "conclusion": conclusion(results),
         "conclusionCode": _conclusion_codes(results),
@@ -206,7 +207,7 @@ def _conclusion_codes(results: Results) -> list[Resource]:
 
 def _about(task: Resource, now: datetime) -> Resource:
     # The patient's state is that of the submission; when the AI spoke is `issued`.
-    effective = task.get("authoredOn", tasks.instant(now))
+    effective = task.get("authoredOn", instant(now))
     about = {"subject": task["for"], "effectiveDateTime": effective}
     if "encounter" in task:
         about["encounter"] = task["encounter"]

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from fhir_server.fhir.assessment import CANONICAL
-from models.tasks import instant
+from fhir_server.fhir.codec import instant
 
 Resource = dict[str, Any]
 

@@ -16,6 +16,7 @@ SMEAR = {
     "code": "malaria-smear-ai",
     "display": "Parasites in red cells of a smear, image analysis by AI",
 }
+RECOMMENDATION = ("recommendation", "Recommendation")
 ONE_CELL = {
     "system": FINDINGS,
     "code": "malaria-cell-ai",
@@ -67,7 +68,10 @@ def smear_observation(
         },
         "device": {"reference": device},
         "derivedFrom": [{"reference": image} for image in images],
-        "component": list(_components(prediction)),
+        "component": [
+            *_components(prediction),
+            {"code": finding(*RECOMMENDATION), "valueString": state.next_step},
+        ],
     }
     notes = [{"text": text} for text in smear_lines(prediction)]
     if prediction.is_refused:
@@ -85,7 +89,7 @@ def smear_lines(prediction: SmearPrediction) -> list[str]:
     """The result in sentences: state, counts, what it does not say, refusals and what to do."""
     state = state_of(prediction)
     refusals = [
-        f"Image {number}: {issue.text} {issue.advice}"
+        f"Image {number} refused ({issue.check}): {issue.text} {issue.advice}"
         for number, image in enumerate(prediction.images, start=1)
         if (issue := image.refusal) is not None
     ]
@@ -102,7 +106,7 @@ def refusal_issues(prediction: SmearPrediction) -> tuple[Issue, ...]:
         Issue(
             "error",
             "processing",
-            f"Image {number}: {refusal.check}: {refusal.text} {refusal.advice}",
+            f"Image {number} refused ({refusal.check}): {refusal.text} {refusal.advice}",
         )
         for number, image in enumerate(prediction.images, start=1)
         if (refusal := image.refusal) is not None

@@ -5,7 +5,7 @@ from typing import Any
 
 from fhir_server.fhir.assessment import FINDINGS
 from models.ai_systems import tagged
-from models.smear_report import finding
+from models.smear_report import RECOMMENDATION, finding
 from models.symptoms.port import Analysis, Finding, Possibility, Urgency
 
 Resource = dict[str, Any]
@@ -20,7 +20,7 @@ URGENCY = {
     Urgency.URGENT: finding("urgent", "Urgent: see a clinician today"),
     Urgency.ROUTINE: finding("routine", "No danger sign in what was entered"),
 }
-RECOMMENDATION, STATEMENT, NOTE = "recommendation", "language-model-statement", "note"
+STATEMENT, NOTE = "language-model-statement", "note"
 
 
 def symptom_observation(
@@ -61,7 +61,7 @@ def symptom_observation(
                 _line(STATEMENT, "By a language model", f"{item.text} [{'; '.join(item.facts)}]")
                 for item in analysis.statements
             ),
-            *(_line(RECOMMENDATION, "Recommendation", text) for text in analysis.recommendations),
+            *(_line(*RECOMMENDATION, text) for text in analysis.recommendations),
             *(_line(NOTE, "Note", text) for text in analysis.notes),
         ],
     }

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from fhir_server.fhir.assessment import CANONICAL, part_type
+from fhir_server.fhir.assessment import CANONICAL, OUTPUT_REFUSAL, part_type
+from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue, operation_outcome
 
 Resource = dict[str, Any]
@@ -76,14 +77,12 @@ def failed(task: Resource, issues: Sequence[Issue], now: datetime) -> Resource:
     return _with_refusal(over, issues)
 
 
-def instant(moment: datetime) -> str:
-    """A FHIR instant with milliseconds in UTC; `moment` is aware."""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _with_refusal(task: Resource, issues: Sequence[Issue]) -> Resource:
     outcome = {**operation_outcome(issues), "id": OUTCOME_ID}
-    reference = {"type": part_type("refusal"), "valueReference": {"reference": f"#{OUTCOME_ID}"}}
+    reference = {
+        "type": part_type(OUTPUT_REFUSAL),
+        "valueReference": {"reference": f"#{OUTCOME_ID}"},
+    }
     others = [part for part in task.get("contained", ()) if part.get("id") != OUTCOME_ID]
     return {
         **task,

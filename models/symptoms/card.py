@@ -1,0 +1,35 @@
+"""The card of the symptom analysis, and the AI system that an analysis is ascribed to."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from models.ai_systems import AiSystem
+from models.card import ModelCard, read_card
+from models.symptoms.port import Analysis
+
+_FOLDER = Path(__file__).parent
+
+
+def symptom_card() -> ModelCard:
+    """The card; its hash is over the rules as they lie here, so a changed rule shows."""
+    digest = hashlib.sha256()
+    for path in sorted(_FOLDER.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return read_card(
+        _FOLDER / "card.toml", metrics={}, thresholds={}, hashes={"rules": digest.hexdigest()}
+    )
+
+
+def symptom_system(analysis: Analysis, card: ModelCard) -> AiSystem:
+    """The system that made this very analysis: the rules alone, or joined by a language model."""
+    has_language_model = bool(analysis.statements)
+    kinds = ("Rule-Based-Systems", *(("Large-Language-Models",) if has_language_model else ()))
+    origin = re.sub(r"[^a-z0-9.]+", "-", analysis.origin.casefold()).strip("-")
+    return AiSystem(
+        key=f"{origin}-{card.hashes['rules'][:12]}",
+        name=analysis.origin,
+        version=card.version,
+        kinds=kinds,
+        card=card.as_markdown(),
+    )
