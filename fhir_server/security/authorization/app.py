@@ -1,0 +1,143 @@
+"""The authorization server as ASGI applications, made of plain values and ports."""
+
+import secrets
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from fhir_server.security.authorization import metadata
+from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.authorize_endpoint import authorize
+from fhir_server.security.authorization.clients import KIND as CLIENT
+from fhir_server.security.authorization.clients import client_from
+from fhir_server.security.authorization.consent import answer_consent, show_consent
+from fhir_server.security.authorization.launch_endpoint import launch
+from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
+from fhir_server.security.authorization.server import AuthorizationServer, request_id
+from fhir_server.security.authorization.sign_in import show_login, sign_in
+from fhir_server.security.authorization.sign_out import sign_out
+from fhir_server.security.authorization.token_endpoint import token
+from fhir_server.security.keys import KeyRing
+from fhir_server.security.rate_limit import Counters
+from fhir_server.security.tokens import TokenVerifier
+from fhir_server.storage.port import ResourceStore
+
+Endpoint = Callable[[AuthorizationServer, Request], Awaitable[Response]]
+_ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+_PREFLIGHT_SECONDS = "600"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _new_secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
+
+
+def authorization_server(
+    store: ResourceStore,
+    keys: KeyRing,
+    counters: Counters,
+    *,
+    origin: str,
+    lifetimes: Lifetimes,
+    clock: Callable[[], datetime] = _now,
+) -> AuthorizationServer:
+    """The server of the issuer `{origin}/auth` for the FHIR base `{origin}/fhir`; `origin` has
+    no final slash."""
+    issuer, fhir_base = f"{origin}/auth", f"{origin}/fhir"
+    verifier = TokenVerifier(store, keys, issuer=issuer, audience=fhir_base, clock=clock)
+    return AuthorizationServer(
+        store=store,
+        keys=keys,
+        verifier=verifier,
+        counters=counters,
+        issuer=issuer,
+        fhir_base=fhir_base,
+        lifetimes=lifetimes,
+        clock=clock,
+        new_id=_new_id,
+        new_secret=_new_secret,
+    )
+
+
+def create_authorization(server: AuthorizationServer) -> ASGIApp:
+    """The application to mount at `/auth`."""
+
+    def bound(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        async def call(request: Request) -> Response:
+            return await endpoint(server, request)
+
+        return call
+
+    async def not_found(request: Request, _: Exception) -> Response:
+        return problem_page(NOT_FOUND, request_id(server, request))
+
+    return Starlette(
+        routes=[
+            Route("/authorize", bound(authorize), methods=["GET", "POST"]),
+            Route("/login", bound(show_login), methods=["GET"]),
+            Route("/login", bound(sign_in), methods=["POST"]),
+            Route("/consent", bound(show_consent), methods=["GET"]),
+            Route("/consent", bound(answer_consent), methods=["POST"]),
+            Route("/token", bound(token), methods=["POST"]),
+            Route("/token", bound(_preflight), methods=["OPTIONS"]),
+            Route("/launch", bound(launch), methods=["POST"]),
+            Route("/logout", bound(sign_out), methods=["GET", "POST"]),
+            Route("/jwks", bound(_jwks), methods=["GET"]),
+            Route("/.well-known/openid-configuration", bound(_openid), methods=["GET"]),
+            Route("/pages.css", stylesheet, methods=["GET"]),
+        ],
+        exception_handlers={404: not_found},
+    )
+
+
+def create_discovery(server: AuthorizationServer) -> ASGIApp:
+    """The application that answers `[FHIR base]/.well-known/smart-configuration`, wherever it is
+    mounted: JSON whatever the Accept header, without a token, to any origin."""
+
+    async def discovery(_: Request) -> Response:
+        return _document(metadata.smart_configuration(server.issuer))
+
+    return Starlette(routes=[Route("/{path:path}", discovery, methods=["GET"])])
+
+
+async def _jwks(server: AuthorizationServer, _: Request) -> Response:
+    return _document(server.keys.public_keys())
+
+
+async def _openid(server: AuthorizationServer, _: Request) -> Response:
+    return _document(metadata.openid_configuration(server.issuer))
+
+
+async def _preflight(server: AuthorizationServer, request: Request) -> Response:
+    """Lets the registered apps' own pages call the token endpoint."""
+    origin = request.headers.get("origin", "")
+    records = await server.store.records(CLIENT)
+    if not any(origin in client_from(record).origins for record in records):
+        return Response(status_code=403)
+    headers = {
+        "Access-Control-Allow-Origin": origin,
+        "Access-Control-Allow-Methods": "POST",
+        "Access-Control-Allow-Headers": "content-type",
+        "Access-Control-Max-Age": _PREFLIGHT_SECONDS,
+        "Vary": "Origin",
+    }
+    return Response(status_code=204, headers=headers)
+
+
+def _document(document: dict[str, object]) -> Response:
+    headers = {**_ANY_ORIGIN, "Cache-Control": "public, max-age=300"}
+    return Response(orjson.dumps(document), 200, headers, media_type="application/json")

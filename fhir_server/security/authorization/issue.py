@@ -1,0 +1,87 @@
+"""The claims of tokens and the token response (RFC 9068; OpenID Connect Core section 2; SMART App
+Launch 2.2, "Access token response" and "Launch context arrives with your access token")."""
+
+from typing import Any
+
+from fhir_server.security.authorization.grants import Tokens
+from fhir_server.security.keys import KeyRing
+from fhir_server.security.scopes import parse_scopes
+
+
+def token_response(
+    tokens: Tokens, keys: KeyRing, *, issuer: str, audience: str, now: float, token_id: str
+) -> dict[str, Any]:
+    """The JSON that the client is answered, with freshly signed tokens."""
+    response: dict[str, Any] = {
+        "access_token": keys.sign_access_token(
+            _access_claims(tokens, issuer=issuer, audience=audience, now=now) | {"jti": token_id}
+        ),
+        "token_type": "Bearer",
+        "expires_in": tokens.seconds,
+        "scope": tokens.scope,
+    }
+    if tokens.refresh_token is not None:
+        response["refresh_token"] = tokens.refresh_token
+    grant = tokens.grant
+    if grant is not None and grant.patient is not None:
+        response["patient"] = grant.patient
+        response["need_patient_banner"] = grant.need_patient_banner
+    if grant is not None and grant.encounter is not None:
+        response["encounter"] = grant.encounter
+    if tokens.is_first and "openid" in parse_scopes(tokens.scope).contexts:
+        claims = _identity_claims(tokens, issuer=issuer, audience=audience, now=now)
+        response["id_token"] = keys.sign_id_token(claims)
+    return response
+
+
+def _access_claims(tokens: Tokens, *, issuer: str, audience: str, now: float) -> dict[str, Any]:
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "aud": audience,
+        "client_id": tokens.client.id,
+        "sub": tokens.client.id,
+        "name": tokens.client.name,
+        "roles": [],
+        "scope": tokens.scope,
+        "iat": int(now),
+        "exp": int(now) + tokens.seconds,
+    }
+    if tokens.user is None or tokens.grant is None:
+        return claims
+    optional = {
+        "fhirUser": tokens.user.fhir_user,
+        "patient": tokens.grant.patient,
+        "encounter": tokens.grant.encounter,
+        "sid": tokens.grant.session,
+    }
+    return {
+        **claims,
+        "sub": tokens.user.id,
+        "name": tokens.user.name,
+        "roles": sorted(tokens.user.roles),
+        "grant": tokens.grant_id,
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+
+
+def _identity_claims(tokens: Tokens, *, issuer: str, audience: str, now: float) -> dict[str, Any]:
+    if tokens.user is None or tokens.grant is None:
+        raise ValueError("an id_token is about a user")
+    contexts = parse_scopes(tokens.scope).contexts
+    claims: dict[str, Any] = {
+        "iss": issuer,
+        "aud": tokens.client.id,
+        "sub": tokens.user.id,
+        "iat": int(now),
+        "exp": int(now) + tokens.seconds,
+        "auth_time": int(tokens.grant.signed_in),
+    }
+    if tokens.grant.nonce is not None:
+        claims["nonce"] = tokens.grant.nonce
+    if tokens.grant.session is not None:
+        claims["sid"] = tokens.grant.session
+    if contexts & {"fhirUser", "profile"}:
+        claims["name"] = tokens.user.name
+        if tokens.user.fhir_user is not None:
+            claims["fhirUser"] = f"{audience}/{tokens.user.fhir_user}"
+    return claims

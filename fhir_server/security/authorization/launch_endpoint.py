@@ -1,0 +1,151 @@
+"""`/launch`: an EHR asks for a launch context (our own interface; SMART leaves this step open).
+
+POST JSON with the EHR's access token: `{"client_id": app, "patient": id, "encounter": id?,
+"need_patient_banner": true?}`; answers 201 with the handle and the address to open.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import orjson
+from authlib.common.urls import add_params_to_uri
+from authlib.oauth2.rfc6749.errors import OAuth2Error
+from starlette.requests import Request
+from starlette.responses import Response
+
+from fhir_server.fhir.outcome import FhirError
+from fhir_server.security.authorization.clients import Client
+from fhir_server.security.authorization.launch import create_launch
+from fhir_server.security.authorization.parameters import read_body
+from fhir_server.security.authorization.records import Launch, Session
+from fhir_server.security.authorization.server import (
+    AuthorizationServer,
+    commit,
+    find_client,
+    journal,
+    trail,
+)
+from fhir_server.security.principal import Principal
+from fhir_server.storage.port import Key, Transaction
+
+
+class LaunchRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """What the EHR sends."""
+
+    client_id: str
+    patient: str
+    encounter: str | None = None
+    need_patient_banner: bool = True
+
+
+@dataclass
+class _Refused(Exception):
+    status: int
+    error: str
+    text: str
+
+
+async def launch(server: AuthorizationServer, request: Request) -> Response:
+    """POST: keep a launch for one app, one patient and the EHR's signed-in user."""
+    principal = None
+    try:
+        principal = await server.verifier.verify(request.headers.get("authorization"))
+        asked = await _read(request)
+        session = await _check_ehr(server, principal)
+        app = await _check_app(server, asked)
+        await _check_chart(server, asked)
+    except FhirError as refusal:
+        refused = _Refused(401, "invalid_token", str(refusal))
+        return await _refuse(server, request, principal, refused)
+    except _Refused as refused:
+        return await _refuse(server, request, principal, refused)
+    handle = server.new_secret()
+    kept = Launch(
+        client_id=app.id,
+        ehr=principal.client_id,
+        user=principal.subject,
+        session=session,
+        patient=asked.patient,
+        encounter=asked.encounter,
+        need_patient_banner=asked.need_patient_banner,
+    )
+    expires = server.now() + server.lifetimes.launch
+    entry = trail(server, request, principal).entry(
+        interaction="launch", outcome="success", status=201, patient=asked.patient
+    )
+
+    async def unit(tx: Transaction) -> None:
+        await create_launch(tx, kept, handle=handle, expires=expires)
+        await tx.journal(entry)
+
+    await commit(server, unit)
+    opened = [("iss", server.fhir_base), ("launch", handle)]
+    answer = {
+        "launch": handle,
+        "launch_url": add_params_to_uri(app.launch_uri, opened),
+        "expires_in": server.lifetimes.launch,
+    }
+    return _json(201, answer)
+
+
+async def _read(request: Request) -> LaunchRequest:
+    try:
+        return msgspec.json.decode(await read_body(request), type=LaunchRequest)
+    except (msgspec.DecodeError, OAuth2Error) as problem:
+        raise _Refused(400, "invalid_request", str(problem)) from problem
+
+
+async def _check_ehr(server: AuthorizationServer, principal: Principal) -> str:
+    ehr = await find_client(server, principal.client_id)
+    if ehr is None or not ehr.is_ehr:
+        raise _Refused(403, "unauthorized_client", "only a registered EHR creates launches")
+    if principal.session is None:
+        raise _Refused(403, "unauthorized_client", "a launch needs a user who is signed in")
+    if await server.store.record(Session.KIND, principal.session) is None:
+        raise _Refused(401, "invalid_token", "the session has ended")
+    return principal.session
+
+
+async def _check_app(server: AuthorizationServer, asked: LaunchRequest) -> Client:
+    app = await find_client(server, asked.client_id)
+    if app is None or app.launch_uri is None:
+        raise _Refused(400, "invalid_request", "client_id is no app that can be launched")
+    return app
+
+
+async def _check_chart(server: AuthorizationServer, asked: LaunchRequest) -> None:
+    """The patient exists, and the encounter is that patient's."""
+    patient = await server.store.get(Key("Patient", asked.patient))
+    if patient is None or patient.is_deleted:
+        raise _Refused(400, "invalid_request", "the patient is not known here")
+    if asked.encounter is None:
+        return
+    encounter = await server.store.get(Key("Encounter", asked.encounter))
+    if encounter is None or encounter.is_deleted:
+        raise _Refused(400, "invalid_request", "the encounter is not known here")
+    subject = orjson.loads(encounter.body).get("subject", {}).get("reference")
+    if subject != f"Patient/{asked.patient}":
+        raise _Refused(400, "invalid_request", "the encounter is another patient's")
+
+
+async def _refuse(
+    server: AuthorizationServer,
+    request: Request,
+    principal: Principal | None,
+    refused: _Refused,
+) -> Response:
+    detail = f"{refused.error}: {refused.text}"
+    entry = trail(server, request, principal).entry(
+        interaction="launch", outcome="refused", status=refused.status, detail=detail
+    )
+    await journal(server, entry)
+    answer = _json(refused.status, {"error": refused.error, "error_description": refused.text})
+    if refused.status == 401:
+        answer.headers["WWW-Authenticate"] = 'Bearer realm="launch"'
+    return answer
+
+
+def _json(status: int, body: dict[str, Any]) -> Response:
+    headers = {"Cache-Control": "no-store"}
+    return Response(orjson.dumps(body), status, headers, media_type="application/json")

@@ -1,0 +1,80 @@
+"""The two discovery documents (SMART App Launch 2.2, "Conformance"; OpenID Connect Discovery 1.0).
+
+They list what works, and a test calls everything that they list.
+"""
+
+from typing import Any
+
+from fhir_server.security.authorization.clients import ASSERTION_ALGORITHMS, GRANT_TYPES
+from fhir_server.security.keys import IDENTITY_ALGORITHM
+from fhir_server.security.scopes import CONTEXTS
+
+CAPABILITIES = (
+    "launch-ehr",
+    "launch-standalone",
+    "authorize-post",
+    "client-public",
+    "client-confidential-asymmetric",
+    "sso-openid-connect",
+    "context-banner",
+    "context-ehr-patient",
+    "context-ehr-encounter",
+    "permission-offline",
+    "permission-online",
+    "permission-patient",
+    "permission-user",
+    "permission-v1",
+    "permission-v2",
+)
+_SCOPES = (*sorted(CONTEXTS), "patient/*.cruds", "user/*.cruds", "system/*.cruds")
+
+
+def smart_configuration(issuer: str) -> dict[str, Any]:
+    """`[FHIR base]/.well-known/smart-configuration`."""
+    return {
+        **_endpoints(issuer),
+        "issuer": issuer,
+        "jwks_uri": f"{issuer}/jwks",
+        **_token_endpoint(),
+        "capabilities": list(CAPABILITIES),
+    }
+
+
+def openid_configuration(issuer: str) -> dict[str, Any]:
+    """`[issuer]/.well-known/openid-configuration`."""
+    return {
+        "issuer": issuer,
+        "jwks_uri": f"{issuer}/jwks",
+        **_endpoints(issuer),
+        "end_session_endpoint": f"{issuer}/logout",
+        **_token_endpoint(),
+        "response_modes_supported": ["query"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": [IDENTITY_ALGORITHM],
+        "claims_supported": [
+            "iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "name", "fhirUser",
+        ],
+        "prompt_values_supported": ["none", "login"],
+        "claims_parameter_supported": False,
+        "request_parameter_supported": False,
+        "request_uri_parameter_supported": False,
+        "authorization_response_iss_parameter_supported": True,
+    }  # fmt: skip
+
+
+def _endpoints(issuer: str) -> dict[str, Any]:
+    return {
+        "authorization_endpoint": f"{issuer}/authorize",
+        "token_endpoint": f"{issuer}/token",
+    }
+
+
+def _token_endpoint() -> dict[str, Any]:
+    return {
+        "response_types_supported": ["code"],
+        "grant_types_supported": sorted(GRANT_TYPES),
+        "scopes_supported": list(_SCOPES),
+        "code_challenge_methods_supported": ["S256"],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
+        "token_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
+    }

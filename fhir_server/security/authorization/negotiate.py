@@ -1,0 +1,83 @@
+"""Which of the requested scopes are granted (SMART App Launch 2.2, "Scopes and launch context").
+
+What the client was registered for, met with what it asks for: an app may be given less than it
+asked for, and is told so in the token response.
+"""
+
+from dataclasses import replace
+
+from authlib.oauth2.rfc6749.errors import InvalidScopeError
+
+from fhir_server.security.scopes import Scopes, parse_scopes
+
+
+def negotiate_user_scopes(
+    requested: str, registered: str, *, patient: str | None, encounter: str | None
+) -> str:
+    """The granted scope string of a user's authorization. Scopes that need a patient or an
+    encounter of the launch are left out without one. InvalidScopeError when a resource scope is
+    malformed or nothing is left."""
+    met = _meet(requested, registered)
+    resources = tuple(
+        scope
+        for scope in met.resources
+        if scope.level == "user" or (scope.level == "patient" and patient is not None)
+    )
+    absent = {"launch", "launch/patient"} if patient is None else set()
+    if encounter is None:
+        absent.add("launch/encounter")
+    granted = replace(met, resources=resources, contexts=met.contexts - absent)
+    if not granted.resources and not granted.contexts & {"openid", "fhirUser", "profile"}:
+        raise InvalidScopeError(_nothing_left(met, patient))
+    return str(granted)
+
+
+def negotiate_system_scopes(requested: str, registered: str) -> str:
+    """The granted scope string of a backend service: `system/` scopes alone. InvalidScopeError
+    when one is malformed, of another kind, or beyond what was registered."""
+    asked = _parse(requested)
+    if asked.contexts or any(scope.level != "system" for scope in asked.resources):
+        raise InvalidScopeError("a backend service may ask for system/ scopes alone")
+    if not asked.resources:
+        raise InvalidScopeError("scope is missing")
+    met = parse_scopes(registered).meet(asked)
+    if not met.resources:
+        raise InvalidScopeError("this client is not registered for any of the scopes")
+    return str(met)
+
+
+def narrow_scopes(requested: str | None, granted: str) -> str:
+    """The scopes of a refreshed token: the same, or the subset asked for. InvalidScopeError when
+    it asks for more than was granted."""
+    if not requested:
+        return granted
+    asked = _parse(requested)
+    if not parse_scopes(granted).contains(asked):
+        raise InvalidScopeError("a refresh can't ask for more than was granted")
+    if not asked.resources and not asked.contexts:
+        raise InvalidScopeError("no scope is left")
+    return str(asked)
+
+
+def _meet(requested: str, registered: str) -> Scopes:
+    return parse_scopes(registered).meet(_parse(requested))
+
+
+def _parse(requested: str) -> Scopes:
+    scopes = parse_scopes(requested)
+    for refused in scopes.refused:
+        if "/" in refused.text:  # other words may be another profile's scopes: not granted
+            raise InvalidScopeError(_ascii(f"{refused.text}: {refused.reason}"))
+    return scopes
+
+
+def _nothing_left(met: Scopes, patient: str | None) -> str:
+    if met.needs_patient and patient is None:
+        return "patient/ scopes need a launch with a patient"
+    return "this client is not registered for any of the scopes"
+
+
+def _ascii(text: str) -> str:
+    """RFC 6749 lets an error_description have printable ASCII without quote and backslash."""
+    kept = text.replace('"', "'").replace("\\", "/")
+    return "".join(c if " " <= c <= "~" else "?" for c in kept)

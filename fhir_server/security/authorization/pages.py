@@ -1,0 +1,124 @@
+"""The pages that people see here: server-rendered, without script, ready for translation."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.responses import HTMLResponse, Response
+
+
+def marked(text: str) -> str:
+    """Mark a text for the translation catalogue; the template translates it when it is shown."""
+    return text
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a page can't be shown: what happened and what to do, in plain words."""
+
+    code: str
+    title: str
+    advice: str
+    status: int = 400
+
+
+UNKNOWN_CLIENT = Problem(
+    "unknown-app",
+    marked("This app is not registered here"),
+    marked("Ask your administrator to register the app, then start it again."),
+)
+BAD_REDIRECT = Problem(
+    "unregistered-address",
+    marked("The app asked to be answered at an address that is not registered for it"),
+    marked(
+        "Nothing was sent there. Ask your administrator to compare the app's registered "
+        "redirect addresses, letter by letter, with those it uses."
+    ),
+)
+BAD_REQUEST = Problem(
+    "unreadable-request",
+    marked("The request can't be read"),
+    marked("Go back to your record system and start the app again."),
+)
+REQUEST_EXPIRED = Problem(
+    "request-expired",
+    marked("This sign-in took too long, or was already finished"),
+    marked("Go back to the app or to your record system and start again."),
+)
+FORM_EXPIRED = Problem(
+    "form-expired",
+    marked("This form has expired, or did not come from this server's own page"),
+    marked("Open the page again and repeat what you entered. Cookies must be allowed."),
+    status=403,
+)
+NOT_FOUND = Problem(
+    "no-such-page",
+    marked("There is no such page"),
+    marked("Go back to the app or to your record system."),
+    status=404,
+)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("fhir_server.security.authorization"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # The i18n extension adds this method at run time.
+    environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+    return environment
+
+
+def page(
+    template: str,
+    *,
+    status: int = 200,
+    frame_origins: Iterable[str] = (),
+    form_targets: Iterable[str] = (),
+    **values: Any,
+) -> Response:
+    """A page with its security headers. `frame_origins` may frame it (nobody, if empty);
+    `form_targets` are origins besides this one that its form may end up at by redirect."""
+    html = _environment().get_template(template).render(**values)
+    return HTMLResponse(html, status, headers=_headers(frame_origins, form_targets))
+
+
+def problem_page(problem: Problem, request_id: str, frame_origins: Iterable[str] = ()) -> Response:
+    """An error page that names the cause, the remedy, and the id to quote to support."""
+    return page(
+        "problem.html",
+        status=problem.status,
+        frame_origins=frame_origins,
+        problem=problem,
+        request_id=request_id,
+    )
+
+
+async def stylesheet(_request: object) -> Response:
+    """The style sheet of the pages."""
+    css = (files(__package__) / "templates" / "pages.css").read_bytes()
+    headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
+    return Response(css, media_type="text/css", headers=headers)
+
+
+def _headers(frame_origins: Iterable[str], form_targets: Iterable[str]) -> dict[str, str]:
+    framed_by = " ".join(frame_origins) or "'none'"
+    sends_to = " ".join(["'self'", *dict.fromkeys(form_targets)])
+    return {
+        "Content-Security-Policy": (
+            "default-src 'none'; style-src 'self'; base-uri 'none'; "
+            f"form-action {sends_to}; frame-ancestors {framed_by}; "
+            "require-trusted-types-for 'script'"
+        ),
+        "Cache-Control": "no-store",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }

@@ -1,0 +1,176 @@
+"""What the authorization server keeps: each kind as a frozen value and its Record.
+
+Secrets (codes, launch handles, refresh tokens, cookies) are random and kept only as their
+SHA-256 digest, which is the record's id; a reader of the store can't use any of them.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, ClassVar, TypeVar
+
+from fhir_server.security.tokens import GRANT_KIND
+from fhir_server.storage.port import Record, Transaction
+
+
+@dataclass(frozen=True)
+class Session:
+    """A sign-in. `grants` are the grants that end with it."""
+
+    KIND: ClassVar[str] = "session"
+    user: str
+    started: float
+    grants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Launch:
+    """An EHR launch: the app that it is for, the EHR that made it, the user and the session
+    signed in there, and the chart that is open."""
+
+    KIND: ClassVar[str] = "launch"
+    client_id: str
+    ehr: str
+    user: str
+    session: str
+    patient: str
+    encounter: str | None = None
+    need_patient_banner: bool = True
+    is_used: bool = False
+
+
+@dataclass(frozen=True)
+class AuthorizationRequest:
+    """A request that passed every check and waits for sign-in or consent. `launch` is the launch
+    record's id; `session` is set when the launch signs its user in; `binding` keys the consent
+    form's CSRF token then."""
+
+    KIND: ClassVar[str] = "authorization-request"
+    client_id: str
+    redirect_uri: str
+    state: str
+    scope: str
+    challenge: str
+    received: float
+    binding: str
+    nonce: str | None = None
+    prompt: str | None = None
+    launch: str | None = None
+    session: str | None = None
+
+
+@dataclass(frozen=True)
+class Grant:
+    """What a user allowed a client. While its record exists the tokens made from it are good;
+    `session` is None when it outlives the session (offline_access)."""
+
+    KIND: ClassVar[str] = GRANT_KIND
+    client_id: str
+    user: str
+    scope: str
+    signed_in: float
+    session: str | None = None
+    patient: str | None = None
+    encounter: str | None = None
+    need_patient_banner: bool = True
+    nonce: str | None = None
+
+
+@dataclass(frozen=True)
+class Code:
+    """An authorization code and the grant that it turns into, whose id is `grant_id`. `until` is
+    when it stops being redeemable; its record stays longer, so that a replay is recognised."""
+
+    KIND: ClassVar[str] = "code"
+    redirect_uri: str
+    challenge: str
+    until: float
+    session: str
+    grant_id: str
+    grant: Mapping[str, Any]
+    is_used: bool = False
+
+
+@dataclass(frozen=True)
+class RefreshToken:
+    """One refresh token of a grant's family; used ones are kept to recognise reuse."""
+
+    KIND: ClassVar[str] = "refresh-token"
+    client_id: str
+    grant_id: str
+    is_used: bool = False
+
+
+@dataclass(frozen=True)
+class Assertion:
+    """A client assertion that was accepted; its id stops the same `jti` a second time."""
+
+    KIND: ClassVar[str] = "client-assertion"
+    client_id: str
+
+
+Value = Session | Launch | AuthorizationRequest | Grant | Code | RefreshToken | Assertion
+V = TypeVar("V", Session, Launch, AuthorizationRequest, Grant, Code, RefreshToken, Assertion)
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What a decision changes: records to write, each with the revision that it replaces (0: a
+    new one), and records to delete."""
+
+    puts: tuple[tuple[Record, int], ...] = ()
+    deletes: tuple[tuple[str, str], ...] = ()
+
+    def __add__(self, other: "Effects") -> "Effects":
+        return Effects(self.puts + other.puts, self.deletes + other.deletes)
+
+
+async def apply(tx: Transaction, effects: Effects) -> None:
+    """Carry out the effects inside the unit; VersionConflict when somebody was first."""
+    for record, expected in effects.puts:
+        await tx.put_record(record, expected)
+    for kind, id in effects.deletes:
+        await tx.delete_record(kind, id)
+
+
+def insert(value: Value, id: str, expires: float) -> Effects:
+    """Write a record that must not exist yet."""
+    return Effects(puts=((Record(value.KIND, id, asdict(value), expires=_time(expires)), 0),))
+
+
+def replace_value(record: Record, value: Value) -> Effects:
+    """Write a record over the one that was loaded, if nobody has changed it since."""
+    changed = Record(record.kind, record.id, asdict(value), expires=record.expires)
+    return Effects(puts=((changed, record.revision),))
+
+
+def delete(kind: str, id: str) -> Effects:
+    """Delete a record; no matter if there is none."""
+    return Effects(deletes=((kind, id),))
+
+
+def value_of(kind: type[V], record: Record) -> V:
+    """The value that a record of the kind holds."""
+    value = {field.name: record.value[field.name] for field in fields(kind)}
+    if "grants" in value:
+        value["grants"] = tuple(value["grants"])
+    return kind(**value)
+
+
+def expiry_of(record: Record) -> float:
+    """When the record ends, in seconds since 1970. Every record made here has an end."""
+    if record.expires is None:
+        raise ValueError(f"{record.kind} without an end")
+    return record.expires.timestamp()
+
+
+def digest(secret: str) -> str:
+    """The id under which a secret is kept."""
+    hashed = hashlib.sha256(secret.encode()).digest()
+    return base64.urlsafe_b64encode(hashed).rstrip(b"=").decode()
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
