@@ -56,7 +56,10 @@ class FhirResponse:
 class Context:
     """All that an interaction may use. `store` is the guarded store of this caller; `clock`
     is the injected now (UTC) and `new_id` the injected source of ids; `submit` runs another
-    request of the same caller down the same path (Bundle entries)."""
+    request of the same caller down the same path (batch entries): it records a refusal and
+    raises nothing but FhirError. `perform` does the same inside an open unit (the reads of a
+    transaction), where a failure is the unit's. `locate` says what a
+    method and a URL below the base ask for (FhirError 404 or 405 for what is not there)."""
 
     store: ResourceStore
     access: Access
@@ -70,3 +73,5 @@ class Context:
     base_url: str
     allows_update_create: bool
     submit: Callable[["Context", FhirRequest], Awaitable[FhirResponse]]
+    perform: Callable[["Context", FhirRequest], Awaitable[FhirResponse]]
+    locate: Callable[[str, str], FhirRequest]

@@ -1,0 +1,83 @@
+"""Criteria in a request: If-None-Exist and conditional references (R4 RESTful API, "Conditional
+create"; Transaction processing rules)."""
+
+import hashlib
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+from fhir_server.fhir.outcome import bad_parameter
+from fhir_server.interactions.context import Context, FhirRequest
+from fhir_server.search.conditional import plan_condition
+from fhir_server.search.expression import (
+    AllOf,
+    AnyOf,
+    Expression,
+    HasRange,
+    HasTerm,
+    HasText,
+    LinkedFrom,
+    LinksTo,
+    Not,
+    Query,
+    Together,
+)
+
+UNDERSTOOD: Mapping[str, frozenset[str]] = {
+    "create": frozenset({"if_none_exist"}),
+    "update": frozenset({"if_match", "if_none_match"}),
+    "delete": frozenset({"if_match"}),
+    "read": frozenset({"if_none_match", "if_modified_since"}),
+    "vread": frozenset({"if_none_match", "if_modified_since"}),
+}
+"""The conditions that each interaction honours. Of the others, the two that only save a transfer
+may be ignored (RFC 9110); a condition on a write may not."""
+
+_HEADERS = {"if_match": "If-Match", "if_none_exist": "If-None-Exist"}
+
+
+def require_understood(request: FhirRequest) -> None:
+    """400 when the request carries a condition that its interaction would have to ignore."""
+    honoured = UNDERSTOOD.get(request.interaction, frozenset())
+    for name, header in _HEADERS.items():
+        if getattr(request, name) is not None and name not in honoured:
+            raise bad_parameter(f"{header} has no meaning for {request.interaction}")
+
+
+def criteria(context: Context, type: str, text: str) -> Query:
+    """The query for `text`, with or without `Type?` in front. 400 when it is empty or names an
+    unknown parameter; 403 when the caller may not search the type, since the answer would tell
+    what a search tells."""
+    context.access.require(type, "s")
+    _, _, after_mark = text.rpartition("?")
+    try:
+        pairs = parse_qsl(after_mark, keep_blank_values=True, strict_parsing=True, errors="strict")
+    except ValueError:
+        raise bad_parameter(f"{text!r} is not a search such as {type}?identifier=…") from None
+    return plan_condition(context.registry, type, pairs)
+
+
+def reservation(query: Query) -> str:
+    """The name under which everyone who creates by the same criteria meets."""
+    digest = hashlib.sha256(_canonical(query.where).encode()).hexdigest()
+    return f"{query.type}?{digest}"
+
+
+def has_chain(where: Expression) -> bool:
+    """Whether judging a resource by the expression needs other resources."""
+    match where:
+        case LinksTo() | LinkedFrom():
+            return True
+        case AllOf(tests) | AnyOf(tests):
+            return any(map(has_chain, tests))
+        case Not(test):
+            return has_chain(test)
+        case HasTerm() | HasRange() | HasText() | Together():
+            return False
+        case _:
+            raise TypeError(f"not a search expression: {where!r}")
+
+
+def _canonical(where: Expression) -> str:
+    if isinstance(where, AllOf):
+        return "&".join(sorted(map(repr, where.tests)))
+    return repr(where)

@@ -1,0 +1,148 @@
+"""Bundle entries: what a submitted entry asks for, and how an answer becomes an entry."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from fhir_server.fhir.codec import encode, instant
+from fhir_server.fhir.outcome import (
+    FhirError,
+    Issue,
+    invalid,
+    operation_outcome,
+    too_large,
+    unsupported,
+)
+from fhir_server.interactions.conditions import require_understood
+from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
+from fhir_server.interactions.versions import etag, http_date
+
+MAX_ENTRIES = 10_000
+"""The most entries that one batch or transaction may have."""
+
+_PHASES = ("delete", "create", "update")
+READS = len(_PHASES)
+"""The phase of what does not write."""
+
+
+def phase_of(request: FhirRequest) -> int:
+    """When an entry runs: R4's order is DELETE, POST, PUT, then GET."""
+    return _PHASES.index(request.interaction) if request.interaction in _PHASES else READS
+
+
+def shell(bundle: Resource) -> Resource:
+    """The Bundle without the resources of its entries."""
+    entries = bundle.get("entry")
+    if not isinstance(entries, list):
+        return bundle
+    bare = [
+        {name: value for name, value in entry.items() if name != "resource"}
+        if isinstance(entry, dict)
+        else entry
+        for entry in entries
+    ]
+    return {**bundle, "entry": bare}
+
+
+def entries_of(bundle: Resource) -> list[Resource]:
+    """The entries of a structurally valid Bundle; 413 when there are more than MAX_ENTRIES."""
+    entries: list[Resource] = bundle.get("entry", [])
+    if len(entries) > MAX_ENTRIES:
+        raise too_large(
+            f"the Bundle has {len(entries)} entries; {MAX_ENTRIES} is the most for one request"
+        )
+    return entries
+
+
+def entry_request(context: Context, entry: Resource, outer: FhirRequest) -> FhirRequest:
+    """What the entry asks for, without its body, under the preferences of the `outer` request.
+    Raises for what would be refused if it came by itself."""
+    asked = entry.get("request")
+    if asked is None:
+        raise invalid("an entry of a batch or transaction needs a request", "request")
+    located = context.locate(asked["method"], asked["url"])
+    if located.interaction in ("batch", "transaction"):
+        raise unsupported("a batch or transaction inside another")
+    found = replace(
+        located,
+        if_match=asked.get("ifMatch"),
+        if_none_match=asked.get("ifNoneMatch"),
+        if_none_exist=asked.get("ifNoneExist"),
+        if_modified_since=_http_date(asked.get("ifModifiedSince")),
+        prefer_return=outer.prefer_return,
+        handling=outer.handling,
+    )
+    require_understood(found)
+    has_body = found.interaction in ("create", "update")
+    if has_body and "resource" not in entry:
+        raise invalid(f"{asked['method']} needs a resource", "resource")
+    if not has_body and "resource" in entry:
+        raise invalid(f"{asked['method']} takes no resource", "resource")
+    return found
+
+
+def _http_date(text: str | None) -> str | None:
+    return http_date(datetime.fromisoformat(text)) if text else None
+
+
+def at_entry(refusal: FhirError, index: int) -> list[Issue]:
+    """The issues of a refusal, with expressions that begin at the Bundle."""
+    place = f"Bundle.entry[{index}]"
+    return [
+        replace(issue, expression=tuple(_below(place, each) for each in issue.expression or ("",)))
+        for issue in refusal.issues
+    ]
+
+
+def _below(place: str, expression: str) -> str:
+    if not expression:
+        return place
+    head, dot, rest = expression.partition(".")
+    is_resource = head[:1].isupper()
+    return f"{place}.resource{dot}{rest}" if is_resource else f"{place}.{expression}"
+
+
+def answer_entry(context: Context, response: FhirResponse, request: FhirRequest) -> bytes:
+    """Bundle.entry for an answer. A write's resource is included when Prefer asks for it."""
+    said: dict[str, Any] = {"status": _status_line(response.status)}
+    stored = response.stored
+    is_write = request.interaction in ("create", "update", "delete")
+    if stored is not None:
+        if request.interaction in ("create", "update"):
+            said["location"] = f"{stored.key}/_history/{stored.version}"
+        said["etag"] = etag(stored.version)
+        said["lastModified"] = instant(stored.updated)
+    if is_write and request.prefer_return == "OperationOutcome":
+        said["outcome"] = done(response)
+    body = response.body if not is_write or request.prefer_return == "representation" else b""
+    rest = encode({"response": said})
+    if not body:
+        return rest
+    url = encode({"fullUrl": f"{context.base_url}/{stored.key}"})[1:-1] + b"," if stored else b""
+    return b"{" + url + b'"resource":' + body + b"," + rest[1:]
+
+
+def refusal_entry(refusal: FhirError) -> bytes:
+    """Bundle.entry for a batch entry that was refused."""
+    outcome = operation_outcome(refusal.issues)
+    return encode({"response": {"status": _status_line(refusal.status), "outcome": outcome}})
+
+
+def done(response: FhirResponse) -> dict[str, Any]:
+    """The OperationOutcome of a write that succeeded."""
+    stored = response.stored
+    what = f"{stored.key} version {stored.version}" if stored else "nothing was left to delete"
+    return operation_outcome((Issue("information", "informational", f"done: {what}"),))
+
+
+def join_entries(bundle: dict[str, Any], entries: Iterable[bytes]) -> bytes:
+    """The Bundle as JSON with the given entries."""
+    joined = b",".join(entries)
+    head = encode(bundle)
+    return head[:-1] + b',"entry":[' + joined + b"]}" if joined else head
+
+
+def _status_line(status: int) -> str:
+    return f"{status} {HTTPStatus(status).phrase}"

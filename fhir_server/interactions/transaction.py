@@ -1,0 +1,73 @@
+"""transaction (R4 RESTful API, "Transaction Processing Rules"): all of it or nothing.
+
+It is prepared whole: access, conditions, criteria and references of every entry are answered
+from the store plus the transaction's own drafts, less what it deletes; then all is written in
+one unit with the audit records. A transaction that only creates asks the store nothing, so it
+is prepared before the unit; any other is prepared inside it.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+from fhir_server.interactions.audited import bundle_record
+from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
+from fhir_server.interactions.entries import answer_entry, join_entries, phase_of
+from fhir_server.interactions.plan import NOTHING_ASKED, Outcome, ask, asks_nothing, plan
+from fhir_server.interactions.snapshot import as_seen_by, read_entry
+from fhir_server.interactions.steps import Step, steps_of
+from fhir_server.interactions.write import put
+from fhir_server.storage.port import Transaction
+
+LARGE = 20
+"""From this many entries on, the work before the unit is done in a thread."""
+
+
+async def transaction(context: Context, request: FhirRequest, bundle: Resource) -> FhirResponse:
+    """200 and a transaction-response with an entry for each; or one refusal with the problems
+    of all entries, and nothing written."""
+    entries = bundle.get("entry")
+    is_large = isinstance(entries, list) and len(entries) >= LARGE
+    if is_large:
+        steps, ready = await asyncio.to_thread(_prepare, context, request, bundle)
+    else:
+        steps, ready = _prepare(context, request, bundle)
+
+    async def unit(open_unit: Transaction) -> list[FhirResponse]:
+        outcomes = ready
+        if outcomes is None:
+            outcomes = plan(context, steps, await ask(open_unit, steps))
+        return await _perform(context, open_unit, steps, outcomes)
+
+    responses = await context.store.transaction(unit)
+    answered = [
+        answer_entry(context, response, step.request)
+        for step, response in zip(steps, responses, strict=True)
+    ]
+    return FhirResponse(
+        200, join_entries({"resourceType": "Bundle", "type": "transaction-response"}, answered)
+    )
+
+
+def _prepare(
+    context: Context, request: FhirRequest, bundle: Resource
+) -> tuple[list[Step], Sequence[Outcome] | None]:
+    steps = steps_of(context, request, bundle)
+    return steps, plan(context, steps, NOTHING_ASKED) if asks_nothing(steps) else None
+
+
+async def _perform(
+    context: Context, open_unit: Transaction, steps: Sequence[Step], outcomes: Sequence[Outcome]
+) -> list[FhirResponse]:
+    """Write in R4's order, then answer the reads from the same snapshot."""
+    responses: dict[int, FhirResponse] = {}
+    for outcome in sorted(outcomes, key=lambda each: phase_of(each.step.request)):
+        if outcome.draft is not None:
+            await put(open_unit, outcome.draft)
+        await open_unit.journal(outcome.record)
+        responses[outcome.step.index] = outcome.response
+    await open_unit.journal(bundle_record(context, "transaction"))
+    seen = as_seen_by(context, open_unit)
+    for step in steps:
+        if step.key is None:
+            responses[step.index] = await read_entry(seen, step)
+    return [responses[step.index] for step in steps]

@@ -1,0 +1,97 @@
+"""The one write path: parse, validate, stamp, extract, put with the audit record, answer.
+
+Parsing, validation and (for new ids) extraction happen before the unit; only what depends on
+the current version happens inside it.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from fhir_server.fhir.codec import instant, parse, stamp
+from fhir_server.fhir.outcome import FhirError, Issue, invalid
+from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
+from fhir_server.storage.port import Draft, Key, Stored, Transaction
+
+Interaction = Callable[[Context, FhirRequest], Awaitable[FhirResponse]]
+
+_TICK = timedelta(milliseconds=1)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A resource that is to become the next version of `key`; `body` is its exact JSON."""
+
+    key: Key
+    resource: Resource
+    body: bytes
+    method: str
+
+
+def accepted(context: Context, request: FhirRequest) -> Resource:
+    """The resource in the body of `request`, of the type in its URL and valid; else 400 with
+    every problem."""
+    resource = parse(request.body)
+    found = resource.get("resourceType")
+    if found != request.type:
+        raise invalid(f"the URL says {request.type}, the body is {found!r}", "resourceType")
+    require_valid(context, resource)
+    return resource
+
+
+def require_valid(context: Context, resource: Resource) -> None:
+    """400 with every problem of `resource`; warnings alone let it pass."""
+    if not context.validator.is_valid(resource):
+        refuse(context.validator.issues(resource))
+
+
+def refuse(issues: tuple[Issue, ...], status: int = 400) -> None:
+    """Raise when one of `issues` is an error."""
+    if any(issue.severity in ("fatal", "error") for issue in issues):
+        raise FhirError(status, issues)
+
+
+def draft(context: Context, submission: Submission, current: Stored | None) -> Draft:
+    """The version that follows `current` (versions of a deleted resource go on): stamped with
+    its id, version and time, and extracted. Times of one resource only grow."""
+    version = 1 if current is None else current.version + 1
+    updated = next_moment(context, current)
+    key = submission.key
+    meta: dict[str, Any] = dict(submission.resource.get("meta", {}))
+    meta["versionId"] = str(version)
+    meta["lastUpdated"] = instant(updated)
+    stored = Stored(
+        key=key,
+        version=version,
+        updated=updated,
+        body=stamp(submission.body, key.id, version, updated),
+        method=submission.method,
+    )
+    terms = context.extract({**submission.resource, "id": key.id, "meta": meta})
+    return Draft(stored, terms)
+
+
+def tombstone(context: Context, current: Stored) -> Draft:
+    """The deleted version that follows `current`."""
+    return Draft(
+        Stored(
+            key=current.key,
+            version=current.version + 1,
+            updated=next_moment(context, current),
+            body=b"",
+            method="DELETE",
+        )
+    )
+
+
+def next_moment(context: Context, current: Stored | None) -> datetime:
+    """Now in whole milliseconds, and later than `current`."""
+    now = context.clock()
+    now = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return now if current is None else max(now, current.updated + _TICK)
+
+
+async def put(transaction: Transaction, draft: Draft) -> None:
+    """Write `draft` as the version that follows the one before it."""
+    await transaction.put(draft, draft.stored.version - 1)

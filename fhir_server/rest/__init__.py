@@ -1,0 +1,1 @@
+"""FHIR over HTTP: the route table, one dispatcher, and what belongs to the protocol."""

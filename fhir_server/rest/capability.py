@@ -1,0 +1,121 @@
+"""The CapabilityStatement (R4 Capabilities), computed from the tables that dispatch, search and
+the conditions work by: what is not built is not in it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from fhir_server.fhir.codec import instant
+from fhir_server.fhir.definitions import resource_types
+from fhir_server.interactions.conditions import UNDERSTOOD
+from fhir_server.rest.routes import ROUTES
+from fhir_server.search.registry import Registry
+
+Json = dict[str, Any]
+
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_SECURITY_SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+
+
+_NOTES: Mapping[str, str] = {
+    "AuditEvent": "Update creates under an id of the caller's; what is recorded never changes.",
+    "Binary": "As JSON only.",
+}
+
+
+@dataclass(frozen=True)
+class ServerFacts:
+    """What the statement says of this installation. `oauth_urls` holds the URLs of the
+    authorization server by the names of the oauth-uris extension (authorize, token …); it is
+    empty where no tokens are asked for."""
+
+    base_url: str
+    version: str
+    started: datetime
+    allows_update_create: bool
+    oauth_urls: Mapping[str, str] = field(default_factory=dict)
+
+
+def capability_statement(registry: Registry, facts: ServerFacts) -> Json:
+    """The statement as an R4 resource."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "url": f"{facts.base_url}/metadata",
+        "version": facts.version,
+        "name": "MedSAGE",
+        "title": "MedSAGE FHIR R4 server",
+        "status": "active",
+        "date": instant(facts.started),
+        "kind": "instance",
+        "software": {"name": "MedSAGE", "version": facts.version},
+        "implementation": {"description": "MedSAGE FHIR R4 server", "url": facts.base_url},
+        "fhirVersion": "4.0.1",
+        "format": ["application/fhir+json", "json"],
+        "rest": [
+            {
+                "mode": "server",
+                "security": _security(facts.oauth_urls),
+                "resource": [_resource(registry, type, facts) for type in sorted(resource_types())],
+                "interaction": _interactions(("",), None),
+            }
+        ],
+    }
+
+
+def _security(oauth_urls: Mapping[str, str]) -> Json:
+    if not oauth_urls:
+        return {"cors": True, "description": "Development setting: no access token is asked for"}
+    uris = [{"url": name, "valueUri": url} for name, url in oauth_urls.items()]
+    coding = {"system": _SECURITY_SERVICES, "code": "SMART-on-FHIR"}
+    return {
+        "extension": [{"url": _OAUTH_URIS, "extension": uris}],
+        "cors": True,
+        "service": [{"coding": [coding], "text": "OAuth2 using SMART-on-FHIR profile"}],
+    }
+
+
+def _resource(registry: Registry, type: str, facts: ServerFacts) -> Json:
+    resource: Json = {
+        "type": type,
+        "documentation": _NOTES.get(type),
+        "interaction": _interactions(
+            tuple(route.shape for route in ROUTES if route.shape.startswith("{type}")), type
+        ),
+        "versioning": "versioned-update",
+        "readHistory": _has("history-instance", type),
+        "updateCreate": facts.allows_update_create and _has("update", type),
+        "conditionalCreate": _has("create", type) and "if_none_exist" in UNDERSTOOD["create"],
+        "conditionalRead": _conditional_read(UNDERSTOOD["read"]),
+        "conditionalUpdate": False,
+        "conditionalDelete": "not-supported",
+        "searchInclude": registry.includes(type),
+        "searchRevInclude": registry.reverse_includes(type),
+        "searchParam": [
+            {"name": each.code, "definition": each.url, "type": each.fhir_type}
+            for each in registry.searchable(type)
+        ],
+    }
+    return {name: value for name, value in resource.items() if value not in ([], None)}
+
+
+def _has(interaction: str, type: str) -> bool:
+    return any(route.interaction == interaction and type not in route.excluded for route in ROUTES)
+
+
+def _interactions(shapes: Iterable[str], type: str | None) -> list[Json]:
+    wanted = set(shapes)
+    return [
+        {"code": route.interaction}
+        for route in ROUTES
+        if route.shape in wanted and type not in route.excluded
+    ]
+
+
+def _conditional_read(conditions: frozenset[str]) -> str:
+    return {
+        frozenset[str](): "not-supported",
+        frozenset({"if_modified_since"}): "modified-since",
+        frozenset({"if_none_match"}): "not-match",
+        frozenset({"if_modified_since", "if_none_match"}): "full-support",
+    }[conditions]

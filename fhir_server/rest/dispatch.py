@@ -1,0 +1,227 @@
+"""One path for every FHIR request: locate, authenticate, permit, perform, record, answer."""
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import lru_cache, partial
+
+from fhir_server.audit.journal import AuditTrail
+from fhir_server.fhir.codec import encode
+from fhir_server.fhir.outcome import FhirError, login_required
+from fhir_server.interactions.audited import read_record, refusal_record
+from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
+from fhir_server.rest.capability import ServerFacts, capability_statement
+from fhir_server.rest.cors import AllowsOrigin, allowed_origin, send_preflight, with_origin
+from fhir_server.rest.errors import log_failure, translated
+from fhir_server.rest.metrics import FhirMetrics
+from fhir_server.rest.middleware import REQUEST_ID
+from fhir_server.rest.request import (
+    FHIR_JSON,
+    Asked,
+    Disconnected,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    asked_for,
+    body_of,
+    headers_of,
+    path_of,
+    require_json,
+)
+from fhir_server.rest.response import send_refusal, send_response
+from fhir_server.rest.routes import BY_INTERACTION, locate_entry
+from fhir_server.search.page import CursorSealer
+from fhir_server.search.registry import Registry
+from fhir_server.security.access import OPEN_ACCESS, access_for
+from fhir_server.security.guarded_store import GuardedStore
+from fhir_server.security.principal import Principal
+from fhir_server.storage.port import ResourceStore, Terms
+from fhir_server.validation.validate import Validator
+
+Authenticate = Callable[[Headers], Awaitable[Principal | None]]
+
+_WITH_BODY = frozenset({"POST", "PUT"})
+_UNLOCATED = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
+"""What the audit record calls a request that asks for nothing that exists."""
+
+
+@dataclass(frozen=True)
+class FhirParts:
+    """All that the FHIR base is made of. `authenticate` is given the headers by lower-case name
+    and raises FhirError 401; it may answer None, for nobody, only where `is_open`.
+    `allows_origin` says whether a web page of that origin may call (CORS)."""
+
+    store: ResourceStore
+    registry: Registry
+    extract: Callable[[Resource], Terms]
+    validator: Validator
+    cursors: CursorSealer
+    authenticate: Authenticate
+    allows_origin: AllowsOrigin
+    metrics: FhirMetrics
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+    facts: ServerFacts
+    max_body_bytes: int
+    is_open: bool = False
+
+
+@dataclass(frozen=True)
+class _Call:
+    """One HTTP request on its way."""
+
+    method: str
+    path: str
+    headers: Headers
+    receive: Receive
+    send: Send
+    address: str | None
+    request_id: str
+
+
+class FhirApplication:
+    """The FHIR base as an ASGI application, mounted at its path or served by itself."""
+
+    def __init__(self, parts: FhirParts) -> None:
+        self._parts = parts
+        self._base_url = parts.facts.base_url
+        self._capabilities = encode(capability_statement(parts.registry, parts.facts))
+        self._locate = partial(locate_entry, self._base_url)
+        self._access = lru_cache(maxsize=1024)(partial(access_for, registry=parts.registry))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"the FHIR base does not speak {scope['type']}")
+        started = time.perf_counter()
+        headers, path = headers_of(scope), path_of(scope)
+        origin = await allowed_origin(headers, path, self._parts.allows_origin)
+        send = with_origin(send, origin)
+        if scope["method"] == "OPTIONS":
+            await send_preflight(send, is_allowed=origin is not None)
+            return
+        client = scope.get("client")
+        call = _Call(
+            method=scope["method"],
+            path=path,
+            headers=headers,
+            receive=receive,
+            send=send,
+            address=client[0] if client else None,
+            request_id=scope.get(REQUEST_ID) or self._parts.new_id(),
+        )
+        located = _located(call, scope["query_string"])
+        try:
+            request, status = await self._serve(call, located)
+        except Disconnected:
+            return
+        elapsed = time.perf_counter() - started
+        self._parts.metrics.observe(request.interaction, request.type, status, elapsed)
+
+    async def _serve(self, call: _Call, located: Asked | FhirError) -> tuple[FhirRequest, int]:
+        """Answer the call; what it asked for and the status that it got."""
+        asked = Asked(_unlocated(call), FHIR_JSON) if isinstance(located, FhirError) else located
+        trail = self._trail(call, None)
+        try:
+            is_public = asked is located and BY_INTERACTION[asked.request.interaction].is_public
+            principal = None if is_public else await self._principal(call)
+            trail = self._trail(call, principal)
+            context = self._context(trail, principal)
+            if isinstance(located, FhirError):
+                # A mistake in the head is told only to a caller who may ask at all.
+                raise located
+            asked = await self._with_body(call, asked)
+            response = await self._perform(context, asked.request)
+        except Disconnected:
+            raise
+        except Exception as failure:
+            refusal = translated(failure, call.request_id)
+            await self._record(trail, asked.request, refusal)
+            await send_refusal(call.send, refusal, asked)
+            return asked.request, refusal.status
+        await send_response(call.send, asked, response, self._base_url)
+        return asked.request, response.status
+
+    async def _principal(self, call: _Call) -> Principal | None:
+        principal = await self._parts.authenticate(call.headers)
+        if principal is None and not self._parts.is_open:
+            raise login_required("an access token is needed")
+        return principal
+
+    async def _with_body(self, call: _Call, asked: Asked) -> Asked:
+        if call.method not in _WITH_BODY:
+            return asked
+        require_json(call.headers)
+        body = await body_of(call.receive, call.headers, self._parts.max_body_bytes)
+        return replace(asked, request=replace(asked.request, body=body))
+
+    async def _perform(self, context: Context, request: FhirRequest) -> FhirResponse:
+        """Permit, run and record one interaction; raises whatever stops it."""
+        route = BY_INTERACTION[request.interaction]
+        if route.action is not None and request.type is not None:
+            context.access.require(request.type, route.action)
+        run = route.run or self._capability
+        response = await run(context, request)
+        if not route.is_journaled:
+            record = read_record(context, request, response)
+            await context.store.transaction(lambda unit: unit.journal(record))
+        return response
+
+    async def _submit(self, context: Context, request: FhirRequest) -> FhirResponse:
+        """The same as a request of its own: what stops it is recorded and becomes FhirError."""
+        try:
+            return await self._perform(context, request)
+        except Exception as failure:
+            refusal = translated(failure, context.audit.request_id or "")
+            await self._record(context.audit, request, refusal)
+            raise refusal from None
+
+    async def _capability(self, context: Context, request: FhirRequest) -> FhirResponse:
+        return FhirResponse(200, self._capabilities)
+
+    async def _record(self, trail: AuditTrail, request: FhirRequest, refusal: FhirError) -> None:
+        """Journal a refusal in a unit of its own: its own unit, if any, was rolled back."""
+        record = refusal_record(trail, request, refusal)
+        try:
+            await self._parts.store.transaction(lambda unit: unit.journal(record))
+        except Exception as failure:
+            # The caller is refused either way; that the store is down must not hide why.
+            log_failure(failure, trail.request_id or "")
+
+    def _trail(self, call: _Call, principal: Principal | None) -> AuditTrail:
+        parts = self._parts
+        return AuditTrail(
+            principal, parts.clock, parts.new_id, self._base_url, call.address, call.request_id
+        )
+
+    def _context(self, trail: AuditTrail, principal: Principal | None) -> Context:
+        parts = self._parts
+        access = OPEN_ACCESS if principal is None else self._access(principal)
+        return Context(
+            store=GuardedStore(parts.store, access, parts.extract),
+            access=access,
+            audit=trail,
+            validator=parts.validator,
+            registry=parts.registry,
+            extract=parts.extract,
+            cursors=parts.cursors,
+            clock=parts.clock,
+            new_id=parts.new_id,
+            base_url=self._base_url,
+            allows_update_create=parts.facts.allows_update_create,
+            submit=self._submit,
+            perform=self._perform,
+            locate=self._locate,
+        )
+
+
+def _located(call: _Call, query_string: bytes) -> Asked | FhirError:
+    try:
+        return asked_for(call.method, call.path, query_string, call.headers)
+    except FhirError as refusal:
+        return refusal
+
+
+def _unlocated(call: _Call) -> FhirRequest:
+    return FhirRequest(_UNLOCATED.get(call.method, "operation"))

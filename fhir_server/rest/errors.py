@@ -1,0 +1,33 @@
+"""The only translator of what went wrong into an answer."""
+
+import logging
+import traceback
+
+from fhir_server.fhir.outcome import FhirError, busy, conflict, error
+from fhir_server.storage.port import VersionConflict
+
+_log = logging.getLogger("fhir_server.errors")
+
+
+def translated(failure: Exception, request_id: str) -> FhirError:
+    """The refusal that the caller sees. An unknown failure shows its request id and nothing
+    else; the log has where it happened, without the values that were at hand."""
+    match failure:
+        case FhirError():
+            return failure
+        case VersionConflict():
+            return conflict("another write came first; read the current version and try again")
+        case TimeoutError():
+            return busy("the server is busy", retry_after_seconds=2)
+        case _:
+            log_failure(failure, request_id)
+            return error(500, "exception", f"internal error; request id {request_id}")
+
+
+def log_failure(failure: BaseException, request_id: str) -> None:
+    """One log line with type and place of the failure: its message may quote a resource."""
+    frames = traceback.extract_tb(failure.__traceback__)[-8:]
+    place = " < ".join(
+        f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in reversed(frames)
+    )
+    _log.error("request %s failed: %s at %s", request_id, type(failure).__name__, place)

@@ -1,0 +1,49 @@
+"""What every answer of the server carries, whichever part gave it: a request id and the headers
+that keep browsers from guessing. Pure ASGI."""
+
+import re
+from collections.abc import Awaitable, Callable
+
+from fhir_server.rest.request import Message, Receive, Scope, Send
+
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+REQUEST_ID = "medsage.request_id"
+"""The scope's key for the request id."""
+
+_GIVEN = re.compile(rb"[A-Za-z0-9\-._]{1,64}")
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+)
+
+
+class RequestIds:
+    """Gives each request an id: the caller's X-Request-Id where it is a plain token, so that
+    one id can be followed through several systems, else a new one."""
+
+    def __init__(self, app: Application, new_id: Callable[[], str]) -> None:
+        self._app = app
+        self._new_id = new_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _given(scope) or self._new_id()
+        scope[REQUEST_ID] = request_id
+        added = (*_HEADERS, (b"x-request-id", request_id.encode()))
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), *added]
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _given(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            return value.decode() if _GIVEN.fullmatch(value) else None
+    return None

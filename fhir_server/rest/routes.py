@@ -1,0 +1,171 @@
+"""THE table of what the FHIR base answers (R4 RESTful API). Dispatch, Bundle entries and the
+CapabilityStatement all read it; an interaction is added by adding its row."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote
+
+from fhir_server.fhir.definitions import resource_types
+from fhir_server.fhir.outcome import FhirError, bad_parameter, error, not_found
+from fhir_server.interactions import history
+from fhir_server.interactions.bundle import bundle
+from fhir_server.interactions.context import FhirRequest
+from fhir_server.interactions.create import create
+from fhir_server.interactions.delete import delete
+from fhir_server.interactions.read import read, vread
+from fhir_server.interactions.search import search_type
+from fhir_server.interactions.update import update
+from fhir_server.interactions.write import Interaction
+from fhir_server.security.scopes import Action
+
+ANY_PARAMETER = frozenset({"*"})
+"""The interaction itself refuses parameters that it does not know."""
+GENERAL_PARAMETERS = frozenset({"_format", "_pretty"})
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One row. `shape` is the path below the base; `action` is what the caller must be allowed
+    to do with the type; `run` is None where dispatch itself has the answer. `is_journaled` rows
+    write their audit record in their own unit; for the others dispatch writes it afterwards.
+    `excluded` types do not have the interaction."""
+
+    method: str
+    shape: str
+    interaction: str
+    action: Action | None = None
+    run: Interaction | None = None
+    parameters: frozenset[str] = frozenset()
+    is_journaled: bool = False
+    is_public: bool = False
+    excluded: frozenset[str] = frozenset()
+
+
+# What has happened stays as it was recorded; the guard lets an update only create it.
+_UNCHANGEABLE = frozenset({"AuditEvent"})
+_TYPE, _INSTANCE = "{type}", "{type}/{id}"
+_HISTORY, _VERSION = "{type}/{id}/_history", "{type}/{id}/_history/{version}"
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "metadata", "capabilities", is_public=True),
+    Route("POST", "", "transaction", run=bundle, is_journaled=True),
+    Route("POST", "", "batch", run=bundle, is_journaled=True),
+    Route("GET", _INSTANCE, "read", "r", read),
+    Route("GET", _VERSION, "vread", "r", vread),
+    Route("PUT", _INSTANCE, "update", "u", update, is_journaled=True),
+    Route("DELETE", _INSTANCE, "delete", "d", delete, is_journaled=True, excluded=_UNCHANGEABLE),
+    Route("GET", _HISTORY, "history-instance", "r", history.history_instance, history.PARAMETERS),
+    Route("POST", _TYPE, "create", "c", create, is_journaled=True),
+    Route("GET", _TYPE, "search-type", "s", search_type, ANY_PARAMETER),
+)
+
+BY_INTERACTION: Mapping[str, Route] = {route.interaction: route for route in ROUTES}
+
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}", re.ASCII)
+_VERSION_ID = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
+
+def _by_shape() -> Mapping[str, Mapping[str, Route]]:
+    found: dict[str, dict[str, Route]] = {}
+    for route in ROUTES:
+        found.setdefault(route.shape, {}).setdefault(route.method, route)
+    return found
+
+
+_BY_SHAPE = _by_shape()
+
+
+def locate(method: str, path: str, query: Pairs = ()) -> FhirRequest:
+    """What the method asks of the path below the base (both decoded): 404 for a path or type
+    that is not there, 405 with Allow for a method that it has not, 400 for a parameter that
+    the interaction does not have."""
+    parts = path.strip("/").split("/") if path.strip("/") else []
+    shape = _shape(parts)
+    routes = _BY_SHAPE.get(shape)
+    if routes is None:
+        raise not_found(f"the path /{path.strip('/')}")
+    type = parts[0] if shape.startswith(_TYPE) else None
+    if type is not None and type not in resource_types():
+        raise not_found(f"the resource type {type!r}")
+    route = routes.get(method)
+    if route is None or type in route.excluded:
+        raise _not_allowed(method, path, routes, type)
+    _check_parameters(route, query)
+    return FhirRequest(
+        interaction=route.interaction,
+        type=type,
+        id=_id(parts[1]) if len(parts) > 1 else None,
+        version=_version(parts[3]) if len(parts) > 3 else None,
+        query=query,
+    )
+
+
+def locate_entry(base_url: str, method: str, url: str) -> FhirRequest:
+    """What a Bundle entry's method and URL ask for; the URL is relative to the base, or begins
+    with it."""
+    path, _, query = url.removeprefix(base_url).partition("?")
+    if "://" in path:
+        raise bad_parameter(f"{url} is not below {base_url}")
+    pairs = tuple(each for each in parse_query(query) if each[0] not in GENERAL_PARAMETERS)
+    return locate(method, unquote(path), pairs)
+
+
+def parse_query(text: str) -> Pairs:
+    """The name-value pairs of a query string, decoded, in order; 400 when it is not UTF-8."""
+    if not text:
+        return ()
+    try:
+        return tuple(parse_qsl(text, keep_blank_values=True, errors="strict"))
+    except ValueError:
+        raise bad_parameter("the query string is not percent-encoded UTF-8") from None
+
+
+def _shape(parts: Sequence[str]) -> str:
+    match parts:
+        case []:
+            return ""
+        case ["metadata"]:
+            return "metadata"
+        case [_]:
+            return _TYPE
+        case [_, _]:
+            return _INSTANCE
+        case [_, _, "_history"]:
+            return _HISTORY
+        case [_, _, "_history", _]:
+            return _VERSION
+        case _:
+            return "?"
+
+
+def _id(text: str) -> str:
+    if _ID.fullmatch(text) is None:
+        raise bad_parameter(f"{text!r} is not an id: 1 to 64 letters, digits, '-' and '.'")
+    return text
+
+
+def _version(text: str) -> int:
+    if _VERSION_ID.fullmatch(text) is None:
+        raise not_found(f"the version {text!r}")
+    return int(text)
+
+
+def _check_parameters(route: Route, query: Pairs) -> None:
+    if route.parameters is ANY_PARAMETER:
+        return
+    unknown = sorted({name for name, _ in query if name not in route.parameters})
+    if unknown:
+        raise bad_parameter(f"{route.interaction} has no parameter {', '.join(unknown)}")
+
+
+def _not_allowed(
+    method: str, path: str, routes: Mapping[str, Route], type: str | None
+) -> FhirError:
+    allowed = ", ".join(sorted(name for name, each in routes.items() if type not in each.excluded))
+    refusal = error(
+        405, "not-supported", f"{method} is not possible on /{path.strip('/')}; {allowed} is"
+    )
+    return FhirError(refusal.status, refusal.issues, {"Allow": allowed})
