@@ -2,22 +2,29 @@
 
 import hashlib
 import re
+from functools import cache
 from pathlib import Path
 
 from models.ai_systems import AiSystem
 from models.card import ModelCard, read_card
+from models.symptoms import rules
 from models.symptoms.port import Analysis
 
 _FOLDER = Path(__file__).parent
 
 
+@cache
 def symptom_card() -> ModelCard:
     """The card; its hash is over the rules as they lie here, so a changed rule shows."""
     digest = hashlib.sha256()
     for path in sorted(_FOLDER.glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return read_card(
-        _FOLDER / "card.toml", metrics={}, thresholds={}, hashes={"rules": digest.hexdigest()}
+        _FOLDER / "card.toml",
+        identity=("symptom-rules", rules.VERSION),
+        metrics={},
+        thresholds={},
+        hashes={"rules": digest.hexdigest()},
     )
 
 

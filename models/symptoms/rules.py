@@ -8,7 +8,8 @@ from models.symptoms.news2 import news2
 from models.symptoms.port import Analysis, Urgency
 from models.symptoms.rule import ADULT_YEARS, Rule
 
-ORIGIN = "MedSAGE symptom rules 1.0.0"
+VERSION = "1.0.0"
+ORIGIN = f"MedSAGE symptom rules {VERSION}"
 
 RULES: tuple[Rule, ...] = (
     danger_signs.reported_signs,
