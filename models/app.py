@@ -1,0 +1,77 @@
+"""The HTTP face of the models: what they are (`GET /models`) and the worker's wake-up call."""
+
+import secrets
+from collections.abc import Callable, Sequence
+from html import escape
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+
+from models.card import ModelCard
+from models.worker_device import SECRET_HEADER
+
+_MOST_BODY_BYTES = 64 * 1024
+
+
+def notifications_router(wake: Callable[[], None], secret: str) -> APIRouter:
+    """`POST /models/notifications`: whoever knows the secret may wake the worker. What is sent
+    is read to its end and thrown away: the worker looks for itself."""
+    router = APIRouter()
+
+    @router.post("/models/notifications", include_in_schema=False)
+    async def notified(request: Request) -> Response:
+        given = request.headers.get(SECRET_HEADER, "")
+        if not secrets.compare_digest(given.encode(), secret.encode()):
+            return Response(status_code=403)
+        seen = 0
+        async for chunk in request.stream():
+            seen += len(chunk)
+            if seen > _MOST_BODY_BYTES:
+                return Response(status_code=413)
+        wake()
+        return Response(status_code=204)
+
+    return router
+
+
+def cards_router(cards: Callable[[], Sequence[ModelCard]]) -> APIRouter:
+    """`GET /models`: the card of every model in use, as JSON or, for a browser, as a page."""
+    router = APIRouter()
+
+    @router.get("/models", summary="Facts about the models in use")
+    async def facts(request: Request) -> Response:
+        shown = cards()
+        if "text/html" in request.headers.get("Accept", ""):
+            return HTMLResponse(_page(shown))
+        return JSONResponse({"models": [card.as_json() for card in shown]})
+
+    return router
+
+
+def _page(cards: Sequence[ModelCard]) -> str:
+    parts = "".join(_article(card) for card in cards)
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Models</title>'
+        f"<h1>Models</h1><p>Research use; not a medical device; not for diagnosis.</p>{parts}"
+    )
+
+
+def _article(card: ModelCard) -> str:
+    rows = "".join(
+        f"<dt>{escape(_words(name))}</dt><dd>{_value(value)}</dd>"
+        for name, value in card.as_json().items()
+        if value
+    )
+    return f"<article><h2>{escape(card.name)} {escape(card.version)}</h2><dl>{rows}</dl></article>"
+
+
+def _words(name: str) -> str:
+    return "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in name)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return "<br>".join(f"{escape(str(k))}: {escape(str(v))}" for k, v in value.items())
+    if isinstance(value, list):
+        return "<br>".join(escape(str(line)) for line in value)
+    return escape(str(value))

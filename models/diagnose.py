@@ -1,0 +1,245 @@
+"""`POST /api/diagnose`, the seed's own API: a form in, the finished analysis out.
+
+It acts in the caller's name: the bearer token goes on to the FHIR server, which decides. The
+submission, the Subscription and the worker are those of every other road; this one waits.
+Refusals are OperationOutcomes (application/fhir+json) with the HTTP status that fits.
+"""
+
+import asyncio
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
+
+from fhir_server.fhir import codec
+from fhir_server.fhir.assessment import OUTPUT_REPORT, Image, Parties, parts, submission
+from fhir_server.fhir.outcome import (
+    FhirError,
+    Issue,
+    login_required,
+    operation_outcome,
+    too_large,
+    unparsable,
+)
+from models.diagnosis_answer import answer, pending_answer
+from models.diagnosis_form import IMAGE_FIELD, CheckImage, patient_of, read_form, read_image
+from models.fhir_client import CallerToken, FhirClient, FhirFailure
+
+Resource = dict[str, Any]
+
+_FORM_BYTES = 256 * 1024  # what the text fields and the multipart frame may take
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.05, 0.5
+
+
+@dataclass(frozen=True)
+class RefusedCall:
+    """A call that was refused, for the audit trail: no content of it."""
+
+    status: int
+    reason: str
+    authorization: str | None
+    client_address: str | None
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What the endpoint needs. `authenticate` raises FhirError 401 for a token that is not good;
+    `refused` records a refused call. `fhir` is used with the caller's own token."""
+
+    fhir: FhirClient
+    check_image: CheckImage
+    authenticate: Callable[[str | None], Awaitable[object]]
+    refused: Callable[[RefusedCall], Awaitable[None]]
+    is_open_access: bool = False
+    most_upload_bytes: int = 16 * 1024 * 1024
+    wait_seconds: float = 60.0
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+
+def diagnose_router(diagnosis: Diagnosis) -> APIRouter:
+    """The router with the one route `POST /api/diagnose`."""
+    router = APIRouter()
+
+    @router.post("/api/diagnose", openapi_extra=_OPENAPI, summary="Analyse symptoms and images")
+    async def diagnose(request: Request) -> Response:
+        authorization = request.headers.get("Authorization")
+        try:
+            return await _diagnose(diagnosis, request, authorization)
+        except FhirError as error:
+            address = request.client.host if request.client else None
+            await diagnosis.refused(RefusedCall(error.status, str(error), authorization, address))
+            return _outcome(error)
+        except FhirFailure as failure:
+            # The server that refused has recorded it already.
+            issue = Issue("error", "processing", failure.text or "the FHIR server refused")
+            return _outcome(FhirError(failure.status, (issue,)))
+
+    return router
+
+
+async def _diagnose(diagnosis: Diagnosis, request: Request, authorization: str | None) -> Response:
+    fhir = await _in_callers_name(diagnosis, authorization)
+    pairs, images = await _read_request(diagnosis, request)
+    form = read_form(pairs, images, diagnosis.clock())
+    patient = f"urn:uuid:{uuid.uuid4()}"
+    bundle = submission(form.intake, Parties(patient), uuid.uuid4)
+    entry = {
+        "fullUrl": patient,
+        "resource": patient_of(form),
+        "request": {"method": "POST", "url": "Patient"},
+    }
+    made = await fhir.transaction({**bundle, "entry": [entry, *bundle["entry"]]})
+    task = await _finished(diagnosis, fhir, _location(made["entry"][-1]))
+    return await _answer(fhir, task)
+
+
+async def _in_callers_name(diagnosis: Diagnosis, authorization: str | None) -> FhirClient:
+    if diagnosis.is_open_access and authorization is None:
+        return diagnosis.fhir.with_tokens(CallerToken(None))
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.casefold() != "bearer" or not token.strip():
+        raise login_required("A bearer token is needed")
+    await diagnosis.authenticate(authorization)
+    return diagnosis.fhir.with_tokens(CallerToken(token.strip()))
+
+
+async def _read_request(
+    diagnosis: Diagnosis, request: Request
+) -> tuple[list[tuple[str, str]], list[Image]]:
+    """The text fields as sent, and the images checked; a form field in the wrong place stays."""
+    if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
+        issue = Issue("error", "not-supported", "The body must be multipart/form-data")
+        raise FhirError(415, (issue,))
+    bounded = _bounded(request, diagnosis.most_upload_bytes + _FORM_BYTES)
+    try:
+        async with bounded.form(max_files=25, max_fields=50) as form:
+            return await _parts(diagnosis, form)
+    except HTTPException as wrong:
+        raise unparsable(f"The form can't be read: {wrong.detail}") from wrong
+
+
+async def _parts(diagnosis: Diagnosis, form: FormData) -> tuple[list[tuple[str, str]], list[Image]]:
+    uploads = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
+    pairs = [(name, part) for name, part in form.multi_items() if isinstance(part, str)]
+    if sum(part.size or 0 for _, part in uploads) > diagnosis.most_upload_bytes:
+        raise _too_large(diagnosis.most_upload_bytes)
+    images = []
+    for name, part in uploads:
+        if name != IMAGE_FIELD:
+            pairs.append((name, part.filename or "a file"))
+        elif part.size or part.filename:  # an empty file field is how browsers say "none"
+            content, title = await part.read(), part.filename or "image"
+            images.append(
+                await asyncio.to_thread(
+                    read_image, content, part.content_type, title, diagnosis.check_image
+                )
+            )
+    return pairs, images
+
+
+def _bounded(request: Request, most: int) -> Request:
+    """The same request, refused above `most` bytes, by its announced length or as it comes in."""
+    announced = request.headers.get("Content-Length", "")
+    if announced.isdigit() and int(announced) > most:
+        raise _too_large(most - _FORM_BYTES)
+    receive, seen = request.receive, 0
+
+    async def counted() -> Any:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > most:
+            raise _too_large(most - _FORM_BYTES)
+        return message
+
+    return Request(request.scope, counted)
+
+
+def _too_large(most: int) -> FhirError:
+    return too_large(f"{IMAGE_FIELD}: more than {most // (1024 * 1024)} MB")
+
+
+async def _finished(diagnosis: Diagnosis, fhir: FhirClient, reference: str) -> Resource:
+    """The Task when it has ended, or as it is when the waiting time is over."""
+    end, wait = time.monotonic() + diagnosis.wait_seconds, _FIRST_WAIT_SECONDS
+    while True:
+        task = await fhir.read(reference)
+        if task["status"] in ("completed", "failed") or time.monotonic() >= end:
+            return task
+        await asyncio.sleep(wait)
+        wait = min(wait * 1.5, _LONGEST_WAIT_SECONDS)
+
+
+async def _answer(fhir: FhirClient, task: Resource) -> Response:
+    if task["status"] == "failed":
+        reason = task.get("statusReason", {}).get("text", "The analysis failed")
+        raise FhirError(500, (Issue("error", "exception", reason),))
+    if task["status"] != "completed":
+        return _json(202, pending_answer(task, fhir.base_url))
+    report = await fhir.read(parts(task.get("output", ()), OUTPUT_REPORT)[0])
+    observations = [await fhir.read(result["reference"]) for result in report["result"]]
+    return _json(200, answer(task, report, observations, fhir.base_url))
+
+
+def _location(entry: Resource) -> str:
+    """`Type/id` of a created entry, from its location `[base/]Type/id/_history/1`."""
+    steps = str(entry["response"]["location"]).split("/_history/")[0].split("/")
+    return "/".join(steps[-2:])
+
+
+def _json(status: int, content: Resource) -> Response:
+    return Response(codec.encode(content), status, media_type="application/json")
+
+
+def _outcome(error: FhirError) -> Response:
+    return JSONResponse(
+        operation_outcome(error.issues),
+        error.status,
+        headers=dict(error.headers),
+        media_type="application/fhir+json",
+    )
+
+
+_NUMBER, _TEXT = {"type": "number"}, {"type": "string"}
+_OPENAPI: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["age", "weight", "height", "symptoms"],
+                    "properties": {
+                        "age": {**_NUMBER, "description": "years, 0 to 130"},
+                        "weight": {**_NUMBER, "description": "kg"},
+                        "height": {**_NUMBER, "description": "cm"},
+                        "symptoms": {**_TEXT, "description": "in words"},
+                        "imageUpload": {
+                            "type": "array",
+                            "items": {"type": "string", "format": "binary"},
+                        },
+                        "name": _TEXT,
+                        "blood_group": _TEXT,
+                        "sex": _TEXT,
+                        "onset": {"type": "string", "format": "date"},
+                        "temperature": {**_NUMBER, "description": "°C"},
+                        "heart_rate": {**_NUMBER, "description": "per minute"},
+                        "respiratory_rate": {**_NUMBER, "description": "per minute"},
+                        "oxygen_saturation": {**_NUMBER, "description": "%"},
+                        "systolic": {**_NUMBER, "description": "mmHg"},
+                        "diastolic": {**_NUMBER, "description": "mmHg"},
+                        "hemoglobin": {**_NUMBER, "description": "g/dL"},
+                    },
+                }
+            }
+        },
+    },
+    "security": [{"bearer": []}],
+}

@@ -1,0 +1,165 @@
+"""The form of `POST /api/diagnose`: every field known, every range checked, all faults at once."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+
+import filetype
+
+from fhir_server.fhir.assessment import BLOOD_GROUPS, VITAL_SIGNS, Image, Intake
+from fhir_server.fhir.outcome import FhirError, Issue
+from models.malaria.reading import Refusal, SmearImage
+
+CheckImage = Callable[[SmearImage], Refusal | None]
+
+IMAGE_FIELD = "imageUpload"
+# The seed had two spellings of one field.
+SPELLINGS = {"bloodGroup": "blood_group"}
+MEASURED = tuple(VITAL_SIGNS)
+REQUIRED = ("age", "weight", "height", "symptoms")
+OPTIONAL = ("name", "blood_group", "sex", "onset", *(v for v in MEASURED if v not in REQUIRED))
+SEXES = ("male", "female", "other", "unknown")
+AGE_YEARS = (0.0, 130.0)
+MOST_SYMPTOMS, MOST_NAME, MOST_IMAGES = 5000, 200, 20
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class DiagnosisForm:
+    """A form that was accepted."""
+
+    intake: Intake
+    name: str | None = None
+    sex: str | None = None
+
+
+@dataclass
+class _Faults:
+    """Problems found so far; `number` and `text` read one field each and note what is wrong."""
+
+    fields: dict[str, str]
+    issues: list[Issue] = field(default_factory=list)
+
+    def note(self, code: str, name: str, text: str) -> None:
+        self.issues.append(Issue("error", code, f"{name}: {text}", (name,)))
+
+    def number(self, name: str, low: float, high: float) -> float | None:
+        if name not in self.fields:
+            return None
+        try:
+            value = float(self.fields[name])
+        except ValueError:
+            self.note("value", name, "is no number")
+            return None
+        if not low <= value <= high:  # NaN fails this too
+            self.note("value", name, f"must lie between {low:g} and {high:g}")
+            return None
+        return value
+
+    def text(self, name: str, longest: int) -> str:
+        value = self.fields.get(name, "").strip()
+        if len(value) > longest:
+            self.note("too-long", name, f"is longer than {longest} characters")
+        if _CONTROL.search(value):
+            self.note("value", name, "holds control characters")
+        return value
+
+    def choice(self, name: str, choices: Sequence[str]) -> str | None:
+        value = self.fields.get(name)
+        if value is not None and value not in choices:
+            self.note("value", name, f"must be one of {', '.join(choices)}")
+        return value
+
+
+def read_form(
+    pairs: Sequence[tuple[str, str]], images: Sequence[Image], now: datetime
+) -> DiagnosisForm:
+    """The form as an Intake. Raises FhirError 400 with every problem, each naming its field."""
+    faults = _Faults({})
+    _collect(pairs, faults)
+    for name in REQUIRED:
+        if not faults.fields.get(name, "").strip():
+            faults.fields.pop(name, None)
+            faults.note("required", name, "is required")
+    age = faults.number("age", *AGE_YEARS)
+    vitals = {
+        name: value
+        for name in MEASURED
+        if (value := faults.number(name, *VITAL_SIGNS[name].possible)) is not None
+    }
+    name = faults.text("name", MOST_NAME)
+    if len(images) > MOST_IMAGES:
+        faults.note("too-costly", IMAGE_FIELD, f"more than {MOST_IMAGES} images")
+    form = DiagnosisForm(
+        Intake(
+            authored=now,
+            vitals=vitals,
+            blood_group=faults.choice("blood_group", BLOOD_GROUPS),
+            age_years=age,
+            symptoms_text=faults.text("symptoms", MOST_SYMPTOMS),
+            onset=_onset(faults, now.date()),
+            images=images,
+        ),
+        name=name or None,
+        sex=faults.choice("sex", SEXES),
+    )
+    if faults.issues:
+        raise FhirError(400, tuple(faults.issues))
+    return form
+
+
+def read_image(content: bytes, declared: str | None, title: str, check: CheckImage) -> Image:
+    """One upload as an Image, its type found by content (blocking: it is decoded in part).
+
+    Raises FhirError: 415 for what is no image of a type read here, 413 for one that is too large,
+    422 for one that is broken or not what it says.
+    """
+    found = filetype.guess_mime(content)
+    refusal = check(SmearImage(content, declared, title))
+    if refusal is not None:
+        status = {"type": 415, "content-type": 415, "size": 413}.get(refusal.check, 422)
+        text = f"{IMAGE_FIELD}: {refusal.check}: {refusal.text} {refusal.advice}"
+        raise FhirError(status, (Issue("error", "processing", text, (IMAGE_FIELD,)),))
+    if found is None or not found.startswith("image/"):
+        text = f"{IMAGE_FIELD}: the content is no image"
+        raise FhirError(415, (Issue("error", "not-supported", text, (IMAGE_FIELD,)),))
+    return Image(content, found, title)
+
+
+def patient_of(form: DiagnosisForm) -> dict[str, Any]:
+    """The new Patient of a form. Without a name it is anonymous; an age makes no birth date."""
+    patient: dict[str, Any] = {"resourceType": "Patient", "active": True}
+    if form.name:
+        patient["name"] = [{"text": form.name}]
+    if form.sex:
+        patient["gender"] = form.sex
+    return patient
+
+
+def _collect(pairs: Sequence[tuple[str, str]], faults: _Faults) -> None:
+    for given, value in pairs:
+        name = SPELLINGS.get(given, given)
+        if name not in REQUIRED and name not in OPTIONAL:
+            faults.note("not-supported", given, "is no field of this form")
+        elif name in faults.fields:
+            faults.note("duplicate", given, "is given more than once")
+        else:
+            # Browsers send empty fields; an empty optional field is one not given.
+            if value.strip() or name in REQUIRED:
+                faults.fields[name] = value
+
+
+def _onset(faults: _Faults, today: date) -> str | None:
+    text = faults.fields.get("onset")
+    if text is None:
+        return None
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        faults.note("value", "onset", "must be a date such as 2026-11-24")
+        return None
+    if day > today:
+        faults.note("value", "onset", "lies in the future")
+    return day.isoformat()
