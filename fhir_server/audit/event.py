@@ -31,11 +31,11 @@ REQUEST_IDS = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType
 SOURCE_TYPES = "http://terminology.hl7.org/CodeSystem/security-source-type"
 
 OUTCOMES = {"success": "0", "refused": "4", "failed": "8"}
-PERSON = {"system": ENTITY_TYPES, "code": "1", "display": "Person"}
-SYSTEM_OBJECT = {"system": ENTITY_TYPES, "code": "2", "display": "System Object"}
-AS_PATIENT = {"system": ENTITY_ROLES, "code": "1", "display": "Patient"}
-AS_RESOURCE = {"system": ENTITY_ROLES, "code": "4", "display": "Domain Resource"}
-AS_QUERY = {"system": ENTITY_ROLES, "code": "24", "display": "Query"}
+PERSON = Coding(ENTITY_TYPES, "1", "Person")
+SYSTEM_OBJECT = Coding(ENTITY_TYPES, "2", "System Object")
+AS_PATIENT = Coding(ENTITY_ROLES, "1", "Patient")
+AS_RESOURCE = Coding(ENTITY_ROLES, "4", "Domain Resource")
+AS_QUERY = Coding(ENTITY_ROLES, "24", "Query")
 # BALP asks for a network address of either side; a caller within this process has none.
 IN_PROCESS = {"address": "in-process", "type": "1"}
 
@@ -55,8 +55,8 @@ def _event(record: Record, kind: Kind) -> Resource:
     event: Resource = {
         "resourceType": "AuditEvent",
         "id": record["id"],
-        "type": kind.type,
-        "subtype": [kind.subtype],
+        "type": kind.type.as_json(),
+        "subtype": [kind.subtype.as_json()],
         "action": kind.action,
         "recorded": record["time"],
         "outcome": OUTCOMES[record["outcome"]],
@@ -113,7 +113,7 @@ def _agents(record: Record, kind: Kind) -> list[Resource]:
 
 
 def _typed(coding: Coding) -> Resource:
-    return {"coding": [coding]}
+    return {"coding": [coding.as_json()]}
 
 
 def _client(record: Record, kind: Kind, is_alone: bool) -> Resource:
@@ -167,7 +167,7 @@ def _user(record: Record, kind: Kind) -> Resource | None:
     if "name" in record:
         who["display"] = agent["name"] = record["name"]
     if record.get("roles"):
-        agent["role"] = [_typed({"system": ROLES, "code": role}) for role in record["roles"]]
+        agent["role"] = [_typed(Coding(ROLES, role)) for role in record["roles"]]
     return agent
 
 
@@ -182,7 +182,7 @@ def _source(base_url: str) -> Resource:
     return {
         "site": urlsplit(base_url).netloc or base_url,
         "observer": _this_server(base_url),
-        "type": [{"system": SOURCE_TYPES, "code": "4", "display": "Application Server"}],
+        "type": [Coding(SOURCE_TYPES, "4", "Application Server").as_json()],
     }
 
 
@@ -190,23 +190,27 @@ def _entities(record: Record, kind: Kind) -> list[Resource]:
     entities: list[Resource] = []
     if "query" in record:
         query = base64.b64encode(record["query"].encode()).decode()
-        entities.append({"type": SYSTEM_OBJECT, "role": AS_QUERY, "query": query})
+        entities.append(
+            {"type": SYSTEM_OBJECT.as_json(), "role": AS_QUERY.as_json(), "query": query}
+        )
     if "key" in record and not (kind.has_query and "query" in record):
         entities.append(_resource(record))
     patient = _patient(record)
     if patient is not None:
-        entities.append({"what": {"reference": patient}, "type": PERSON, "role": AS_PATIENT})
+        entities.append(
+            {"what": {"reference": patient}, "type": PERSON.as_json(), "role": AS_PATIENT.as_json()}
+        )
     if "request" in record:
         request = {"what": {"identifier": {"value": record["request"]}}}
-        entities.append(request | {"type": {"system": REQUEST_IDS, "code": "XrequestId"}})
+        entities.append(request | {"type": Coding(REQUEST_IDS, "XrequestId").as_json()})
     return entities
 
 
 def _resource(record: Record) -> Resource:
     entity: Resource = {
         "what": {"reference": record["key"]},
-        "type": SYSTEM_OBJECT,
-        "role": AS_RESOURCE,
+        "type": SYSTEM_OBJECT.as_json(),
+        "role": AS_RESOURCE.as_json(),
     }
     if "version" in record:
         # The reference itself stays without a version, as `entity=Type/id` must find it.
@@ -220,13 +224,13 @@ def _unreadable(entry: bytes) -> Resource:
     return {
         "resourceType": "AuditEvent",
         "id": str(uuid.uuid5(uuid.NAMESPACE_OID, digest)),
-        "type": KINDS["operation"].type,
+        "type": KINDS["operation"].type.as_json(),
         "recorded": "1970-01-01T00:00:00.000Z",
         "outcome": OUTCOMES["failed"],
         "outcomeDesc": "A journal record that could not be read; its bytes are the entity's query",
         "agent": [{"who": unknown, "requestor": True}],
         "source": {"observer": unknown},
         "entity": [
-            {"type": SYSTEM_OBJECT, "query": base64.b64encode(entry).decode() or "AA=="},
+            {"type": SYSTEM_OBJECT.as_json(), "query": base64.b64encode(entry).decode() or "AA=="},
         ],
     }

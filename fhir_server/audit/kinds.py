@@ -6,10 +6,22 @@ BALP profile that a successful event of this kind conforms to.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from fhir_server.fhir.assessment import CANONICAL
 
-Coding = dict[str, str]
+
+class Coding(NamedTuple):
+    """A code of a system, with its display where the system gives one."""
+
+    system: str
+    code: str
+    display: str | None = None
+
+    def as_json(self) -> dict[str, str]:
+        coding = {"system": self.system, "code": self.code}
+        return coding if self.display is None else {**coding, "display": self.display}
+
 
 AUDIT_TYPES = "http://terminology.hl7.org/CodeSystem/audit-event-type"
 RESTFUL = "http://hl7.org/fhir/restful-interaction"
@@ -22,16 +34,16 @@ IHE_EVENTS = "urn:ihe:event-type-code"
 BALP = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/"
 OWN_SUBTYPES = f"{CANONICAL}/CodeSystem/audit-subtype"
 
-REST = {"system": AUDIT_TYPES, "code": "rest", "display": "RESTful Operation"}
-AUTHENTICATION = {"system": DICOM, "code": "110114", "display": "User Authentication"}
+REST = Coding(AUDIT_TYPES, "rest", "RESTful Operation")
+AUTHENTICATION = Coding(DICOM, "110114", "User Authentication")
 
-APPLICATION = {"system": DICOM, "code": "110150", "display": "Application"}
-DESTINATION = {"system": DICOM, "code": "110152", "display": "Destination Role ID"}
-SOURCE = {"system": DICOM, "code": "110153", "display": "Source Role ID"}
-CUSTODIAN = {"system": PROVENANCE_ROLES, "code": "custodian", "display": "Custodian"}
-TOKEN_SERVER = {"system": USER_AGENTS, "code": "AuthzOauthService"}
-AUTHOR = {"system": PARTICIPATION, "code": "AUT", "display": "author (originator)"}
-RECIPIENT = {"system": PARTICIPATION, "code": "IRCP", "display": "information recipient"}
+APPLICATION = Coding(DICOM, "110150", "Application")
+DESTINATION = Coding(DICOM, "110152", "Destination Role ID")
+SOURCE = Coding(DICOM, "110153", "Source Role ID")
+CUSTODIAN = Coding(PROVENANCE_ROLES, "custodian", "Custodian")
+TOKEN_SERVER = Coding(USER_AGENTS, "AuthzOauthService")
+AUTHOR = Coding(PARTICIPATION, "AUT", "author (originator)")
+RECIPIENT = Coding(PARTICIPATION, "IRCP", "information recipient")
 
 
 @dataclass(frozen=True)
@@ -51,7 +63,7 @@ class Kind:
 
 
 def _rest(code: str, action: str) -> Kind:
-    return Kind(REST, {"system": RESTFUL, "code": code}, action)
+    return Kind(REST, Coding(RESTFUL, code), action)
 
 
 def _reading(code: str) -> Kind:
@@ -74,8 +86,8 @@ def _sign_in(subtype: Coding) -> Kind:
 
 
 def _lifecycle(code: str, display: str, own: str) -> Kind:
-    stage = {"system": LIFECYCLE, "code": code, "display": display}
-    return Kind(stage, {"system": OWN_SUBTYPES, "code": own}, "E", client=APPLICATION)
+    stage = Coding(LIFECYCLE, code, display)
+    return Kind(stage, Coding(OWN_SUBTYPES, own), "E", client=APPLICATION)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -96,11 +108,11 @@ KINDS: Mapping[str, Kind] = {
     "transaction": _rest("transaction", "E"),
     "batch": _rest("batch", "E"),
     "operation": _rest("operation", "E"),
-    "login": _sign_in({"system": DICOM, "code": "110122", "display": "Login"}),
-    "logout": _sign_in({"system": DICOM, "code": "110123", "display": "Logout"}),
-    "launch": _sign_in({"system": OWN_SUBTYPES, "code": "launch"}),
-    "authorize": _sign_in({"system": OWN_SUBTYPES, "code": "authorize"}),
-    "token": _sign_in({"system": IHE_EVENTS, "code": "ITI-71", "display": "Get Access Token"}),
+    "login": _sign_in(Coding(DICOM, "110122", "Login")),
+    "logout": _sign_in(Coding(DICOM, "110123", "Logout")),
+    "launch": _sign_in(Coding(OWN_SUBTYPES, "launch")),
+    "authorize": _sign_in(Coding(OWN_SUBTYPES, "authorize")),
+    "token": _sign_in(Coding(IHE_EVENTS, "ITI-71", "Get Access Token")),
     "ai-result": _lifecycle("originate", "Originate/Retain Record Lifecycle Event", "ai-result"),
     "sign": _lifecycle("attest", "Attest Record Lifecycle Event", "sign"),
     "print": _lifecycle("report", "Report (Output) Record Lifecycle Event", "print"),
