@@ -37,9 +37,7 @@ class CursorSealer:
         """The place that was sealed; FhirError 400 when it is not ours or not for this use."""
         try:
             raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-            opened = self._cipher.decrypt(
-                raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], binding.encode()
-            )
+            opened = self._cipher.decrypt(raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], binding.encode())
         except (binascii.Error, ValueError, InvalidTag):
             raise bad_parameter(
                 "_cursor: not a cursor of this search for this caller; start again without it"

@@ -1,5 +1,6 @@
 """SearchParameter definitions as Parameter objects, by resource type and code."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,6 +16,8 @@ Kind = Literal[
 """R4's search parameter types; `id` is the token parameter `_id`, whose term is the bare id."""
 
 CORE = "http://hl7.org/fhir/SearchParameter/"
+
+_ARM_START = re.compile(r"(?:^|\|)\s*\(*\s*(%?\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +113,9 @@ class Registry:
 
     def _build(self, type_: str) -> dict[str, Parameter]:
         found: dict[str, Parameter] = {}
-        name: str | None = type_
-        while name is not None:
+        for name in _supertypes(type_):
             for row in self._by_base.get(name, ()):
                 found.setdefault(row["code"], self._parameter(type_, row))
-            name = structures()[name].get("base")
         return found
 
     def _parameter(self, type_: str, row: Mapping[str, Any]) -> Parameter:
@@ -123,13 +124,32 @@ class Registry:
             code=row["code"],
             kind="id" if row["code"] == "_id" else row["type"],
             url=CORE + row["url"] if "://" not in row["url"] else row["url"],
-            expression=row.get("expression"),
+            expression=_applicable(row.get("expression"), type_),
             targets=tuple(row.get("target", ())),
             components=tuple(
                 Component(self._parameter(type_, self._by_url[part["url"]]), part["expression"])
                 for part in row.get("component", ())
             ),
         )
+
+
+def _supertypes(type_: str) -> list[str]:
+    found: list[str] = []
+    name: str | None = type_
+    while name is not None:
+        found.append(name)
+        name = structures()[name].get("base")
+    return found
+
+
+def _applicable(expression: str | None, type_: str) -> str | None:
+    """The expression, None when it starts at other types only (docs/spec-readings.md,
+    "Patient part-agree")."""
+    if expression is None:
+        return None
+    starts = _ARM_START.findall(expression)
+    own = _supertypes(type_)
+    return expression if any(start in own or not start[0].isupper() for start in starts) else None
 
 
 @lru_cache(maxsize=256)

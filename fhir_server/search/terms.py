@@ -5,7 +5,8 @@ One file, so that extraction, the planner and every store mean the same. A param
 
 | suffix | term |
 |---|---|
-| none | token `code␟system` · string folded · reference `Type/id` or URL or `url␟version` · uri as written · number, quantity: the point |
+| none | token `code␟system` · string folded · uri as written · number, quantity: the point |
+| none | reference: `Type/id`, a URL, or `url␟version` of a canonical |
 | `=` | string as written |
 | `+` | the further chunks of a long folded string, for the scan of `:contains` |
 | `|` | token: the system · quantity: `system␟code␟number` |

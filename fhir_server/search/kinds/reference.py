@@ -1,0 +1,141 @@
+"""Reference parameters (R4 Search, "reference"): `id`, `Type/id`, a URL, `canonical|version`."""
+
+import re
+from typing import Any
+
+from fhir_server.fhir.definitions import resource_types
+from fhir_server.fhir.reference import ID
+from fhir_server.search import terms
+from fhir_server.search.expression import NOTHING, Expression, HasTerm, any_of
+from fhir_server.search.kinds import token
+from fhir_server.search.kinds.asked import (
+    Asked,
+    Entry,
+    Extraction,
+    KindOfParameter,
+    ValueTest,
+    equals,
+    starts_with,
+)
+from fhir_server.search.kinds.text import split, unescape
+
+_VERSIONED = re.compile(rf"(.+/{ID})/_history/{ID}", re.ASCII)
+_TYPED = re.compile(rf"(?:.*/)?([A-Z][A-Za-z]+)/({ID})(?:/_history/{ID})?", re.ASCII)
+_BARE_ID = re.compile(ID, re.ASCII)
+_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:", re.ASCII)
+
+
+def reference(value: Any, extraction: Extraction) -> Entry:
+    """The literal reference without our own base URL, and without its version too; the
+    logical identifier. References into the resource itself are found by nobody."""
+    entry: Entry = []
+    literal = value.get("reference")
+    if isinstance(literal, str) and not literal.startswith("#"):
+        entry.extend(_literal(literal.removeprefix(extraction.own_url)))
+    logical = value.get("identifier")
+    if logical is not None:
+        for suffix, term in token.identifier(logical, extraction):
+            if suffix in ("", "|"):
+                entry.append((":identifier" + suffix, term))
+    return entry
+
+
+def _literal(text: str) -> Entry:
+    versioned = _VERSIONED.fullmatch(text) if "/_history/" in text else None
+    if versioned is None:
+        return [("", terms.bounded(text))]
+    return [("", terms.bounded(versioned[1])), ("", terms.bounded(text))]
+
+
+def canonical(value: Any, _: Extraction) -> Entry:
+    """The url and its version, which may be empty."""
+    if not isinstance(value, str) or value.startswith("#"):
+        return []
+    url, _bar, version = value.partition("|")
+    return [("", terms.joined(url, version))]
+
+
+def uri(value: Any, extraction: Extraction) -> Entry:
+    """A uri that points to a resource: as written, our own base URL taken off."""
+    return _literal(value.removeprefix(extraction.own_url)) if isinstance(value, str) else []
+
+
+def resource(value: Any, _: Extraction) -> Entry:
+    """A resource in a Bundle is referred to by its own type and id."""
+    if "id" not in value:
+        return []
+    return [("", f"{value['resourceType']}/{value['id']}")]
+
+
+def target_type(value: Any, extraction: Extraction) -> str | None:
+    """The type that `resolve() is T` sees: from the text of the reference, from its type, or
+    from the contained resource; nothing is fetched."""
+    if not isinstance(value, dict):
+        return None
+    literal = value.get("reference")
+    if isinstance(literal, str):
+        if literal.startswith("#"):
+            for each in extraction.resource.get("contained", ()):
+                if each.get("id") == literal[1:]:
+                    return str(each.get("resourceType"))
+        typed = _TYPED.fullmatch(literal)
+        if typed is not None and typed[1] in resource_types():
+            return typed[1]
+    declared = value.get("type")
+    return declared if isinstance(declared, str) else None
+
+
+def same(asked: Asked, value: str) -> Expression:
+    """Some value refers to this; an id alone may be of any type the parameter points to."""
+    text = unescape(value).removeprefix(asked.own_url)
+    if _ABSOLUTE.match(text) or unescape(value) != text:
+        return any_of([HasTerm(asked.key, terms.bounded(text)), *_canonical(asked, value)])
+    if _TYPED.fullmatch(text):
+        return HasTerm(asked.key, text)
+    if _BARE_ID.fullmatch(text):
+        return any_of([HasTerm(asked.key, f"{type_}/{text}") for type_ in asked.targets])
+    raise asked.refuse(f"{value!r} is not an id, Type/id, URL or canonical|version")
+
+
+def _canonical(asked: Asked, value: str) -> list[Expression]:
+    if "canonical" not in asked.datatypes:
+        return []
+    url, *version = [unescape(part) for part in split(value, "|")]
+    if len(version) > 1:
+        raise asked.refuse(f"{value!r} is not canonical|version")
+    if version:
+        return [HasTerm(asked.key, terms.joined(url, version[0]))]
+    return [starts_with(asked.key, terms.bounded(url) + terms.SEPARATOR)]
+
+
+def of_type(type_: str) -> ValueTest:
+    """The test of the modifier `:[type]`."""
+
+    def test(asked: Asked, value: str) -> Expression:
+        text = unescape(value).removeprefix(asked.own_url)
+        if _BARE_ID.fullmatch(text):
+            return HasTerm(asked.key, f"{type_}/{text}")
+        typed = _TYPED.fullmatch(text)
+        if typed is None:
+            raise asked.refuse(f"{value!r} is neither an id nor a reference to a {type_}")
+        return equals(asked.key, text) if typed[1] == type_ else NOTHING
+
+    return test
+
+
+def with_identifier(asked: Asked, value: str) -> Expression:
+    """Some value names this logical identifier, asked for as a token."""
+    inner = Asked(asked.label, asked.key + ":identifier", asked.now, asked.own_url)
+    return token.same(inner, value)
+
+
+REFERENCE = KindOfParameter(
+    encoders={
+        "Reference": reference,
+        "canonical": canonical,
+        "uri": uri,
+        "url": uri,
+        "Resource": resource,
+    },
+    modifiers={"": same, "identifier": with_identifier},
+)

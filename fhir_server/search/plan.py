@@ -1,0 +1,250 @@
+"""Search parameters as written → one Query (R4 Search).
+
+What is unknown, not built or malformed is refused by name; with lenient handling it is left out
+instead, and the plan says so. That is decided here, once.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+from fhir_server.fhir.definitions import resource_types
+from fhir_server.fhir.outcome import FhirError, Issue, bad_parameter, too_costly, unsupported
+from fhir_server.search import terms
+from fhir_server.search.compiled import Shape, compiled
+from fhir_server.search.composite import together
+from fhir_server.search.expression import (
+    NOTHING,
+    Expression,
+    HasTerm,
+    LinkedFrom,
+    LinksTo,
+    Not,
+    Query,
+    all_of,
+    any_of,
+)
+from fhir_server.search.kinds import KINDS, reference
+from fhir_server.search.kinds.asked import Asked, ValueTest
+from fhir_server.search.kinds.text import split
+from fhir_server.search.parse import (
+    NOT_BUILT,
+    PASSED_ON,
+    Options,
+    find_parameter,
+    near,
+    read_option,
+)
+from fhir_server.search.registry import Parameter, Registry
+
+MOST_VALUES = 1000
+"""Most alternatives (commas) of one parameter."""
+
+MOST_LINKS = 5
+"""Longest chain."""
+
+NOT_BUILT_MODIFIERS = frozenset({"in", "not-in", "above", "below", "text", "identifier"})
+"""Modifiers of R4; refused as not built where a kind's table lacks them."""
+
+Pairs = Iterable[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the meaning of a query depends on besides its text."""
+
+    registry: Registry
+    now: datetime
+    base_url: str
+
+    @property
+    def own_url(self) -> str:
+        """The base URL with a final slash."""
+        return self.base_url.rstrip("/") + "/"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A search ready to be run. `applied` are the parameters that count, as written;
+    `ignored` says for each one left out why."""
+
+    query: Query
+    options: Options
+    applied: tuple[tuple[str, str], ...]
+    ignored: tuple[Issue, ...] = ()
+
+
+def plan_search(scope: Scope, type_: str, pairs: Pairs, *, is_lenient: bool = False) -> Plan:
+    """The plan of a type-level search; FhirError 400 naming the first parameter at fault."""
+    options = Options()
+    tests: list[Expression] = []
+    applied: list[tuple[str, str]] = []
+    ignored: list[Issue] = []
+    for name, value in pairs:
+        try:
+            if name not in PASSED_ON:
+                changed = read_option(options, scope.registry, type_, (name, value))
+                if changed is None:
+                    tests.append(criterion(scope, type_, name, value))
+                else:
+                    options = changed
+            applied.append((name, value))
+        except FhirError as error:
+            if not is_lenient or name == "_cursor":
+                raise
+            ignored.extend(
+                Issue("warning", issue.code, f"ignored {name}: {issue.diagnostics}")
+                for issue in error.issues
+            )
+    query = Query(type_, all_of(tests), options.sort, options.count)
+    return Plan(query, options, tuple(applied), tuple(ignored))
+
+
+def criterion(scope: Scope, type_: str, name: str, value: str, links: int = 0) -> Expression:
+    """One search criterion on resources of a type; `links` counts the chain so far."""
+    if links > MOST_LINKS:
+        raise too_costly(f"{name}: more than {MOST_LINKS} links in one chain")
+    if name.startswith("_has:"):
+        return _reverse_chain(scope, name, value, links)
+    head, dot, rest = name.partition(".")
+    code, _, modifier = head.partition(":")
+    if code in NOT_BUILT:
+        raise unsupported(f"{code} is not supported by this server")
+    parameter = find_parameter(scope.registry, type_, code)
+    shape = compiled(scope.registry, type_).shapes[code]
+    if dot:
+        targets = _chain_targets(parameter, shape, modifier)
+        return _chain(
+            parameter.key,
+            targets,
+            lambda target: criterion(scope, target, rest, value, links + 1),
+        )
+    if modifier == "missing":
+        return _missing(parameter, value)
+    test, is_negated = _modified(scope, parameter, shape, modifier)
+    asked = _asked(scope, parameter, shape, head)
+    found = any_of(test(asked, each) for each in _alternatives(head, value))
+    return Not(found) if is_negated else found
+
+
+def _alternatives(label: str, value: str) -> list[str]:
+    values = split(value, ",")
+    if not all(values):
+        what = "has no value" if len(values) == 1 else "has an empty value between commas"
+        raise bad_parameter(f"{label} {what}")
+    if len(values) > MOST_VALUES:
+        raise too_costly(f"{label}: more than {MOST_VALUES} values; send several requests")
+    return values
+
+
+def _asked(scope: Scope, parameter: Parameter, shape: Shape, label: str) -> Asked:
+    return Asked(
+        label=label,
+        key=parameter.key,
+        now=scope.now,
+        own_url=scope.own_url,
+        is_repeating=shape.is_repeating,
+        targets=shape.targets,
+        datatypes=shape.datatypes,
+    )
+
+
+def _missing(parameter: Parameter, value: str) -> Expression:
+    if value not in ("true", "false"):
+        raise bad_parameter(f"{parameter.code}:missing is true or false, not {value!r}")
+    if parameter.code in ("_id", "_lastUpdated"):  # every resource has them
+        return NOTHING if value == "true" else all_of(())
+    present = HasTerm(terms.has_key(parameter.type), parameter.code)
+    return Not(present) if value == "true" else present
+
+
+def _modified(
+    scope: Scope, parameter: Parameter, shape: Shape, modifier: str
+) -> tuple[ValueTest, bool]:
+    """The test of one value under a modifier, and whether the whole is negated."""
+    if parameter.kind == "composite":
+        if modifier:
+            raise bad_parameter(f"{parameter.code} is a composite; it has no :{modifier}")
+        return _composite_test(scope, parameter), False
+    kind = KINDS[parameter.kind]
+    if modifier in kind.modifiers:
+        return kind.modifiers[modifier], False
+    if modifier in kind.negations:
+        return kind.modifiers[kind.negations[modifier]], True
+    if parameter.kind == "reference" and modifier in resource_types():
+        if modifier not in parameter.targets:
+            raise bad_parameter(
+                f"{parameter.code} of {parameter.type} does not refer to {modifier}"
+            )
+        return reference.of_type(modifier), False
+    text = f"{parameter.code}:{modifier} on {parameter.type}"
+    if modifier in NOT_BUILT_MODIFIERS:
+        raise unsupported(f"{text}: the modifier is not supported by this server")
+    known = ["missing", *(each for each in kind.modifiers if each), *kind.negations]
+    if parameter.kind == "reference":
+        known.extend(shape.targets)
+    raise bad_parameter(
+        f"{text}: {modifier!r} is no modifier of a {parameter.fhir_type} parameter"
+        f"{near(modifier, known)}"
+    )
+
+
+def _composite_test(scope: Scope, parameter: Parameter) -> ValueTest:
+    def test(_: Asked, value: str) -> Expression:
+        parts = split(value, "$")
+        if len(parts) != len(parameter.components) or not all(parts):
+            codes = "$".join(each.parameter.code for each in parameter.components)
+            raise bad_parameter(f"{parameter.code}: {value!r} is not {codes}")
+        tests = []
+        for component, part in zip(parameter.components, parts, strict=True):
+            inner = component.parameter
+            shape = compiled(scope.registry, parameter.type).shapes[inner.code]
+            one = Shape(shape.datatypes, is_repeating=False, targets=shape.targets)
+            asked = _asked(scope, inner, one, f"{parameter.code} ({inner.code})")
+            tests.append(KINDS[inner.kind].modifiers[""](asked, part))
+        return together(parameter.key, tests)
+
+    return test
+
+
+def _chain_targets(parameter: Parameter, shape: Shape, modifier: str) -> tuple[str, ...]:
+    if parameter.kind != "reference":
+        raise bad_parameter(
+            f"{parameter.code} of {parameter.type} is a {parameter.fhir_type}; "
+            "only references can be chained"
+        )
+    if not shape.datatypes & {"Reference", "Resource"}:
+        raise unsupported(f"chains over the canonical {parameter.code} are not supported")
+    if not modifier:
+        return shape.targets
+    if modifier not in parameter.targets:
+        raise bad_parameter(f"{parameter.code} of {parameter.type} does not refer to {modifier!r}")
+    return (modifier,)
+
+
+def _chain(key: str, targets: tuple[str, ...], inner: Callable[[str], Expression]) -> Expression:
+    """The chain over every target type that knows the rest; 400 when none does."""
+    found: list[Expression] = []
+    refusals: list[FhirError] = []
+    for target in targets:
+        try:
+            found.append(LinksTo(key, target, inner(target)))
+        except FhirError as refusal:
+            refusals.append(refusal)
+    if not found:
+        raise refusals[0]
+    return any_of(found)
+
+
+def _reverse_chain(scope: Scope, name: str, value: str, links: int) -> Expression:
+    parts = name.split(":", 3)
+    if len(parts) != 4 or not all(parts):
+        raise bad_parameter(f"{name}: _has is _has:Type:reference:parameter=value")
+    _, source, code, rest = parts
+    if source not in resource_types():
+        known = near(source, sorted(resource_types()))
+        raise bad_parameter(f"{name}: {source!r} is not a resource type of R4{known}")
+    parameter = find_parameter(scope.registry, source, code)
+    if parameter.kind != "reference":
+        raise bad_parameter(f"{name}: {source}.{code} is not a reference")
+    return LinkedFrom(source, parameter.key, criterion(scope, source, rest, value, links + 1))
