@@ -1,0 +1,68 @@
+"""What the pages of a chart load from FHIR: banner, reports with their results, prescriptions."""
+
+import asyncio
+from dataclasses import dataclass
+
+from fhir_server.fhir.assessment import BLOOD_GROUP, FINDINGS, LOINC, VITAL_SIGNS
+from smart_app.fhir_client import FhirFailure, Resource
+from smart_app.prescribing import DECISION
+from smart_app.presenters.patient import Banner, banner
+from smart_app.presenters.prescription import PrescriptionView, prescription_view
+from smart_app.presenters.report import ReportView, report_view
+from smart_app.sections import section
+from smart_app.visit import Visit
+
+
+async def load_banner(visit: Visit) -> Banner:
+    """The banner of the chart; only the Patient itself must be readable."""
+    who = visit.patient
+    weight = f"{LOINC}|{VITAL_SIGNS['weight'].loinc}"
+    codes = f"{weight},{LOINC}|{BLOOD_GROUP['code']}"
+    search = visit.fhir.search
+    patient, allergies, observations = await asyncio.gather(
+        visit.fhir.read("Patient", who),
+        section(search("AllergyIntolerance", {"patient": who})),
+        section(search("Observation", {"patient": who, "code": codes, "_sort": "-date"})),
+    )
+    return banner(patient, allergies, observations, today=visit.parts.clock().date())
+
+
+@dataclass(frozen=True)
+class LoadedReport:
+    """A report as stored and as shown; `missing` counts results that could not be loaded."""
+
+    resource: Resource
+    view: ReportView
+    missing: int
+
+
+async def load_report(visit: Visit, report_id: str) -> LoadedReport:
+    """A report of this chart with its results and images."""
+    report = await visit.own("DiagnosticReport", report_id)
+    results = [r["reference"] for r in report.get("result", ()) if "reference" in r]
+    media = [m["link"]["reference"] for m in report.get("media", ())]
+    found = await asyncio.gather(*(_try_read(visit, ref) for ref in [*results, *media]))
+    observations = [r for r in found[: len(results)] if r is not None]
+    images = [r for r in found[len(results) :] if r is not None]
+    missing = sum(r is None for r in found)
+    return LoadedReport(report, report_view(report, observations, images), missing)
+
+
+async def _try_read(visit: Visit, reference: str) -> Resource | None:
+    try:
+        return await visit.fhir.read_reference(reference)
+    except FhirFailure as failure:
+        if failure.status == 0:
+            raise
+        return None
+
+
+async def load_prescription(visit: Visit, report_id: str) -> PrescriptionView:
+    """What was prescribed after a report of this chart."""
+    who = visit.patient
+    decision = {"patient": who, "code": f"{FINDINGS}|{DECISION}", "_sort": "-date"}
+    requests, decisions = await asyncio.gather(
+        visit.fhir.search("MedicationRequest", {"patient": who}),
+        visit.fhir.search("Observation", decision),
+    )
+    return prescription_view(requests, decisions, report_id)

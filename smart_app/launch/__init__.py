@@ -1,0 +1,3 @@
+"""SMART App Launch as a confidential client: attempt, exchange, identity, refresh, signatures.
+
+The only package of the app that knows JOSE."""

@@ -1,0 +1,130 @@
+"""The token endpoint: code for tokens, refresh, revocation, as a confidential client."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from smart_app.discovery import (
+    TIMEOUT_SECONDS,
+    IssuerUnreachable,
+    SmartConfiguration,
+    fetch_json,
+)
+from smart_app.issuers import Issuer
+from smart_app.launch.keys import BadIdentity, client_assertion, verified_identity
+from smart_app.sessions import Attempt, Grant
+
+ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+
+class TokenRefused(Exception):
+    """The token endpoint said no; `error` is its RFC 6749 error code."""
+
+    def __init__(self, error: str) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+@dataclass(frozen=True)
+class TokenEndpoint:
+    """One issuer's token endpoint as this client sees it."""
+
+    http: httpx.AsyncClient
+    issuer: Issuer
+    configuration: SmartConfiguration
+
+    async def redeem(self, code: str, verifier: str, redirect_uri: str, now: datetime) -> Any:
+        """Exchange an authorization code; the token response as the endpoint gave it."""
+        form = {
+            "grant_type": "authorization_code",
+            "code": code,
+            "redirect_uri": redirect_uri,
+            "code_verifier": verifier,
+        }
+        return await self._ask(form, now)
+
+    async def refresh(self, grant: Grant, now: datetime) -> Grant:
+        """The grant with fresh tokens; TokenRefused when it can't be refreshed any more."""
+        if grant.refresh_token is None:
+            raise TokenRefused("invalid_grant")
+        form = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
+        return grant_from(await self._ask(form, now), grant.id, grant.fhir_base, now=now, old=grant)
+
+    async def revoke(self, grant: Grant, now: datetime) -> None:
+        """Tell the issuer that the grant ended; whether it listens changes nothing here."""
+        if self.configuration.revoke is None:
+            return
+        form = {"token": grant.refresh_token or grant.access_token, **self._client(now)}
+        try:
+            await self.http.post(self.configuration.revoke, data=form, timeout=TIMEOUT_SECONDS)
+        except httpx.HTTPError:
+            return
+
+    def _client(self, now: datetime) -> dict[str, str]:
+        assertion = client_assertion(
+            self.issuer.client_id,
+            self.issuer.private_jwk,
+            audience=self.configuration.token,
+            now=now,
+        )
+        return {
+            "client_id": self.issuer.client_id,
+            "client_assertion_type": ASSERTION_TYPE,
+            "client_assertion": assertion,
+        }
+
+    async def _ask(self, form: dict[str, str], now: datetime) -> dict[str, Any]:
+        try:
+            answer = await self.http.post(
+                self.configuration.token,
+                data={**form, **self._client(now)},
+                headers={"accept": "application/json"},
+                timeout=TIMEOUT_SECONDS,
+            )
+            found = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise IssuerUnreachable("its token endpoint did not answer") from error
+        if answer.status_code >= 500 or not isinstance(found, dict):
+            raise IssuerUnreachable("its token endpoint is not working")
+        if answer.status_code != 200:
+            raise TokenRefused(str(found.get("error", "invalid_request")))
+        if "access_token" not in found or str(found.get("token_type", "")).lower() != "bearer":
+            raise TokenRefused("invalid_token_response")
+        return found
+
+    async def identity(self, answer: dict[str, Any], attempt: Attempt, now: datetime) -> Any:
+        """The verified claims of the id_token in a token response."""
+        if "id_token" not in answer:
+            raise BadIdentity("it is not there")
+        return verified_identity(
+            answer["id_token"],
+            await fetch_json(self.http, self.configuration.jwks),
+            expected={
+                "iss": self.configuration.issuer,
+                "aud": self.issuer.client_id,
+                "nonce": attempt.nonce,
+            },
+            now=now,
+        )
+
+
+def grant_from(
+    answer: dict[str, Any],
+    grant_id: str,
+    fhir_base: str,
+    *,
+    now: datetime,
+    old: Grant | None = None,
+) -> Grant:
+    """A token response as a Grant; what a refresh leaves out stays as it was in `old`."""
+    refresh_token = answer.get("refresh_token") or (old.refresh_token if old else None)
+    return Grant(
+        id=grant_id,
+        fhir_base=fhir_base,
+        access_token=answer["access_token"],
+        expires_at=now.timestamp() + float(answer.get("expires_in", 300)),
+        refresh_token=refresh_token,
+        scope=answer.get("scope") or (old.scope if old else ""),
+    )

@@ -1,0 +1,152 @@
+"""S5 and S7: what the clinician knows, then check the answers and start the analysis."""
+
+from dataclasses import replace
+
+from starlette.responses import JSONResponse, Response
+
+from fhir_server.fhir.assessment import (
+    CANONICAL,
+    SYMPTOM_CODES,
+    VITAL_SIGNS,
+    Image,
+    Intake,
+    Parties,
+    submission,
+)
+from smart_app.charts import load_banner
+from smart_app.drafts import Draft
+from smart_app.fhir_client import FhirFailure, Resource
+from smart_app.presenters.intake import IntakeView, intake_view
+from smart_app.problems import Problem
+from smart_app.visit import Visit
+
+SUBMISSION = f"{CANONICAL}/identifier/submission"
+FIELDS = (
+    *VITAL_SIGNS,
+    *(f"confirm_{name}" for name in VITAL_SIGNS),
+    *SYMPTOM_CODES,
+    "blood_group",
+    "symptoms_text",
+    "onset",
+)
+
+
+async def show(visit: Visit) -> Response:
+    """The form, as far as it was filled in before."""
+    draft = await visit.drafts.intake(visit.parts.new_id())
+    return await _form(visit, draft, 200)
+
+
+async def save(visit: Visit) -> Response:
+    """Keep the answers; go on to the images when nothing needs correcting."""
+    draft = await _kept(visit)
+    if _view(visit, draft).problems:
+        return await _form(visit, draft, 422)
+    return visit.see("images")
+
+
+async def autosave(visit: Visit) -> Response:
+    """Keep the answers as they are, for the script that saves while typing."""
+    await _kept(visit)
+    return JSONResponse({"saved": visit.parts.clock().isoformat(timespec="seconds")})
+
+
+async def check(visit: Visit) -> Response:
+    """All answers on one page, each with a way back to change it."""
+    draft = await visit.drafts.intake(visit.parts.new_id())
+    return await _check(visit, draft, 200)
+
+
+async def start(visit: Visit) -> Response:
+    """Send the assessment as one transaction; a double click finds the first one's Task."""
+    known = await visit.drafts.task_of(visit.text("draft"))
+    if known is not None:
+        return visit.see(f"tasks/{known}")
+    draft = await visit.drafts.intake(visit.parts.new_id())
+    if draft.id != visit.text("draft"):
+        raise Problem("bad-form")
+    view = _view(visit, draft)
+    confirmed = not draft.images or visit.text("confirm_slides") == "yes"
+    if view.problems or not (draft.images or view.says_something) or not confirmed:
+        return await _check(visit, draft, 422)
+    if not await visit.drafts.claim(draft):
+        return visit.see("check")
+    try:
+        task = await _send(visit, draft, view)
+    finally:
+        await visit.drafts.release(draft)
+    await visit.drafts.sent(draft, task)
+    return visit.see(f"tasks/{task}")
+
+
+async def _kept(visit: Visit) -> Draft:
+    draft = await visit.drafts.intake(visit.parts.new_id())
+    fields = {name: visit.text(name)[:5000] for name in FIELDS if visit.text(name)}
+    changed = replace(draft, fields=fields)
+    await visit.drafts.keep(changed)
+    return changed
+
+
+def _view(visit: Visit, draft: Draft) -> IntakeView:
+    return intake_view(draft.fields, today=visit.parts.clock().date())
+
+
+async def _form(visit: Visit, draft: Draft, status: int) -> Response:
+    banner = await load_banner(visit)
+    return await visit.page("intake.html", status, banner=banner, view=_view(visit, draft))
+
+
+async def _check(visit: Visit, draft: Draft, status: int) -> Response:
+    banner = await load_banner(visit)
+    view = _view(visit, draft)
+    return await visit.page(
+        "check.html",
+        status,
+        banner=banner,
+        view=view,
+        draft=draft,
+        is_enough=bool(draft.images or view.says_something),
+        was_refused=status != 200,
+    )
+
+
+async def _send(visit: Visit, draft: Draft, view: IntakeView) -> str:
+    session = visit.session
+    images = []
+    for image in draft.images:
+        content = await visit.drafts.content(image.id)
+        if content is None:
+            raise Problem("bad-form", (image.title,))
+        images.append(Image(content, image.content_type, image.title))
+    intake = Intake(
+        authored=visit.parts.clock(),
+        vitals=view.measured,
+        blood_group=view.blood_group or None,
+        symptoms=view.answers,
+        symptoms_text=view.text,
+        onset=view.onset or None,
+        images=images,
+    )
+    parties = Parties(
+        patient=f"Patient/{visit.patient}",
+        requester=session.fhir_user,
+        encounter=f"Encounter/{session.encounter}" if session.encounter else None,
+    )
+    bundle = submission(intake, parties, visit.parts.new_id)
+    return await _store_once(visit, bundle, draft.id)
+
+
+async def _store_once(visit: Visit, bundle: Resource, draft_id: str) -> str:
+    """Store a submission once, even when an earlier try ended after the commit; the Task's id."""
+    identifier = {"system": SUBMISSION, "value": draft_id}
+    query = {"identifier": f"{SUBMISSION}|{draft_id}", "patient": visit.patient}
+    earlier = await visit.fhir.search("Task", query)
+    if earlier:
+        return str(earlier[0]["id"])
+    bundle["entry"][-1]["resource"]["identifier"] = [identifier]
+    answer = await visit.fhir.transaction(bundle)
+    location = answer["entry"][-1]["response"].get("location", "")
+    segments = location.split("/_history/")[0].split("/")
+    if segments[-2:-1] != ["Task"]:
+        raise FhirFailure(500, (("the answer to the submission names no Task", ""),))
+    return str(segments[-1])

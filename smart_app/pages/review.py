@@ -1,0 +1,197 @@
+"""S9 and S11: own reading first, then the AI result; edit the conclusion; sign."""
+
+from collections.abc import Mapping
+
+from starlette.responses import Response
+
+from smart_app.charts import LoadedReport, load_banner, load_report
+from smart_app.fhir_client import Resource
+from smart_app.launch.keys import signature_over
+from smart_app.presenters.report import Finding, finding
+from smart_app.problems import Problem
+from smart_app.reading import (
+    AGREEMENTS,
+    READING_OF_REPORT,
+    agreement_words,
+    answer_words,
+    answers_for,
+    final_finding,
+    first_reading,
+    reading_key,
+)
+from smart_app.signing import (
+    Signer,
+    audit_event,
+    final_report,
+    signature_provenance,
+    signed_transaction,
+)
+from smart_app.visit import Visit
+
+MOST_TEXT = 8000
+
+
+async def show(visit: Visit) -> Response:
+    """The report: signed as it stands, or for review in its two steps."""
+    loaded = await load_report(visit, visit.request.path_params["report"])
+    if loaded.view.is_signed:
+        banner = await load_banner(visit)
+        return await visit.page("report.html", banner=banner, report=loaded.view, loaded=loaded)
+    return await _review(visit, loaded)
+
+
+async def read_first(visit: Visit) -> Response:
+    """Store the clinician's own reading; it is locked from then on."""
+    loaded = await load_report(visit, visit.request.path_params["report"])
+    reader = signer(visit).reference
+    answer = visit.text("reading") or None
+    if visit.text("bypass") == "yes" and loaded.view.is_danger:
+        answer = None
+    elif answer is None:
+        return await _review(visit, loaded, "reading")
+    elif answer not in answers_for(loaded.view.images):
+        raise Problem("bad-form")
+    observation = first_reading(loaded.resource, reader, answer, _now(visit))
+    key = reading_key(loaded.resource, reader)
+    await visit.fhir.create(observation, if_none_exist=f"identifier={READING_OF_REPORT}|{key}")
+    return visit.see(f"reports/{loaded.view.id}")
+
+
+async def save(visit: Visit) -> Response:
+    """Keep the edited conclusion and choices, and go on to signing."""
+    loaded = await load_report(visit, visit.request.path_params["report"])
+    fields = {
+        name: visit.text(name)[:MOST_TEXT]
+        for name in ("conclusion", "finding", "agreement", "acknowledged")
+    }
+    await visit.drafts.keep_conclusion(loaded.view.id, fields)
+    if visit.request.headers.get("accept") == "application/json":
+        return Response(status_code=204)
+    if await _own_reading(visit, loaded.resource) is None:
+        return visit.see(f"reports/{loaded.view.id}")
+    missing = _missing(loaded, fields)
+    if missing:
+        return await _review(visit, loaded, *missing)
+    return visit.see(f"reports/{loaded.view.id}/sign")
+
+
+async def ask(visit: Visit) -> Response:
+    """The page that asks for the signature: who, whom, and what."""
+    loaded = await load_report(visit, visit.request.path_params["report"])
+    return await _ask(visit, loaded, 200)
+
+
+async def sign(visit: Visit) -> Response:
+    """Sign: report, finding, Provenance and AuditEvent in one transaction."""
+    loaded = await load_report(visit, visit.request.path_params["report"])
+    if loaded.view.is_signed or visit.text("version") != loaded.view.version:
+        raise Problem("conflict")
+    if visit.text("examined") != "yes":
+        return await _ask(visit, loaded, 422)
+    fields = await visit.drafts.conclusion(loaded.view.id)
+    reading = await _own_reading(visit, loaded.resource)
+    if _missing(loaded, fields) or reading is None:
+        return visit.see(f"reports/{loaded.view.id}")
+    await visit.fhir.transaction(_signed(visit, loaded.resource, reading, fields))
+    return visit.see(f"reports/{loaded.view.id}")
+
+
+def signer(visit: Visit) -> Signer:
+    """The signed-in clinician; Problem `not-permitted` for an account that is no practitioner."""
+    user = visit.session.fhir_user or ""
+    if not user.startswith(("Practitioner/", "PractitionerRole/")):
+        raise Problem("not-permitted")
+    return Signer(user, visit.session.user_name, _now(visit))
+
+
+def _signed(
+    visit: Visit, report: Resource, reading: Resource, fields: Mapping[str, str]
+) -> Resource:
+    who = signer(visit)
+    url = f"urn:uuid:{visit.parts.new_id()}"
+    with_reading = {
+        **report,
+        "result": [
+            *report.get("result", ()),
+            {"reference": f"Observation/{reading['id']}"},
+        ],
+    }
+    final = final_report(with_reading, who, fields["conclusion"], url)
+    issuer = visit.parts.config.issuer(visit.session.fhir_base)
+    if issuer is None:
+        raise Problem("unknown-issuer")
+    jws = signature_over(final, issuer.private_jwk, signer=who.reference, when=who.when)
+    evidence = (
+        signature_provenance(final, who, jws),
+        audit_event("signature", final, visit.patient, who),
+    )
+    chosen = final_finding(report, who.reference, fields, who.when)
+    return signed_transaction(final, chosen, evidence, finding_url=url)
+
+
+async def _ask(visit: Visit, loaded: LoadedReport, status: int) -> Response:
+    fields = await visit.drafts.conclusion(loaded.view.id)
+    reading = await _own_reading(visit, loaded.resource)
+    if loaded.view.is_signed or _missing(loaded, fields) or reading is None:
+        return visit.see(f"reports/{loaded.view.id}")
+    return await visit.page(
+        "sign.html",
+        status,
+        banner=await load_banner(visit),
+        report=loaded.view,
+        reading=finding(reading),
+        finding=answer_words(fields["finding"]),
+        agreement=agreement_words(fields["agreement"]),
+        conclusion=fields["conclusion"],
+        signer=signer(visit),
+    )
+
+
+async def _review(visit: Visit, loaded: LoadedReport, *missing: str) -> Response:
+    reading = await _own_reading(visit, loaded.resource)
+    shown: Finding | None = finding(reading) if reading else None
+    fields = dict(await visit.drafts.conclusion(loaded.view.id))
+    return await visit.page(
+        "review.html",
+        422 if missing else 200,
+        banner=await load_banner(visit),
+        report=loaded.view,
+        loaded=loaded,
+        reading=shown,
+        disagrees=loaded.view.disagrees_with(shown.code) if shown else False,
+        answers=[(code, answer_words(code)) for code in answers_for(loaded.view.images)],
+        agreements=[(code, agreement_words(code)) for code in AGREEMENTS],
+        fields={"conclusion": loaded.view.conclusion, **fields},
+        missing=missing,
+        can_sign=visit.allows("DiagnosticReport", "u")
+        and (visit.session.fhir_user or "").startswith("Practitioner"),
+    )
+
+
+def _missing(loaded: LoadedReport, fields: Mapping[str, str]) -> list[str]:
+    lacks = []
+    if fields.get("finding") not in answers_for(loaded.view.images):
+        lacks.append("finding")
+    if fields.get("agreement") not in AGREEMENTS:
+        lacks.append("agreement")
+    if not fields.get("conclusion"):
+        lacks.append("conclusion")
+    needs_word = loaded.view.is_danger or loaded.view.disagrees_with(fields.get("finding", ""))
+    if needs_word and fields.get("acknowledged") != "yes":
+        lacks.append("acknowledged")
+    return lacks
+
+
+async def _own_reading(visit: Visit, report: Resource) -> Resource | None:
+    user = visit.session.fhir_user
+    if user is None:
+        return None
+    key = reading_key(report, user)
+    query = {"patient": visit.patient, "identifier": f"{READING_OF_REPORT}|{key}"}
+    found = await visit.fhir.search("Observation", query)
+    return found[0] if found else None
+
+
+def _now(visit: Visit) -> str:
+    moment = visit.parts.clock().isoformat(timespec="milliseconds")
+    return moment.replace("+00:00", "Z")

@@ -1,0 +1,53 @@
+"""What every page of the app is handed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import urlsplit
+
+import httpx
+from jinja2 import Environment
+
+from smart_app.discovery import SmartConfiguration, discover
+from smart_app.issuers import AppConfig, Issuer
+from smart_app.sessions import Sessions
+
+CONFIGURATION_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The app's surroundings: settings, ports, clock and ids, all injected."""
+
+    config: AppConfig
+    http: httpx.AsyncClient
+    sessions: Sessions
+    clock: Callable[[], datetime]
+    new_id: Callable[[], str]
+    templates: Environment
+    configurations: dict[str, tuple[float, SmartConfiguration]]
+
+    @property
+    def root(self) -> str:
+        """The path under which the app is reached, as `/app`."""
+        return self.config.root
+
+    @property
+    def origin(self) -> str:
+        """Our own origin, as browsers write it in `Origin`."""
+        url = urlsplit(self.config.base_url)
+        return f"{url.scheme}://{url.netloc}"
+
+    @property
+    def redirect_uri(self) -> str:
+        """The one redirect URI that is registered for the app."""
+        return f"{self.config.base_url}/app/callback"
+
+    async def configuration(self, issuer: Issuer) -> SmartConfiguration:
+        """The issuer's SMART configuration, at most five minutes old."""
+        now = self.clock().timestamp()
+        read, known = self.configurations.get(issuer.fhir_base, (0.0, None))
+        if known is None or now - read > CONFIGURATION_SECONDS:
+            known = await discover(self.http, issuer.fhir_base)
+            self.configurations[issuer.fhir_base] = (now, known)
+        return known

@@ -1,0 +1,1 @@
+"""Presenters: FHIR resources in, view models for the templates out. Pure, no I/O, no HTML."""

@@ -1,0 +1,177 @@
+"""The intake form: what is asked, what was answered, and what is wrong with the answers.
+
+Two bands of plausibility: outside `possible` a value is an error; outside `usual` it is taken
+once the user has confirmed that very value.
+"""
+
+import re
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from datetime import date
+
+from fhir_server.fhir.assessment import (
+    ANSWER_CODES,
+    BLOOD_GROUPS,
+    SYMPTOM_CODES,
+    VITAL_SIGNS,
+)
+from smart_app.language import gettext as _
+from smart_app.presenters.elements import UNITS
+
+NUMBER = re.compile(r"[0-9]{1,4}(?:[.,][0-9]{1,2})?")
+MOST_TEXT = 4000
+
+
+@dataclass(frozen=True)
+class FieldProblem:
+    """One thing to correct, shown in the summary on top and beside its field."""
+
+    field: str
+    text: str
+
+
+@dataclass(frozen=True)
+class VitalField:
+    """One measured value in the form. `confirm` is the text of the box that confirms an unusual
+    value, empty when there is nothing to confirm."""
+
+    name: str
+    label: str
+    unit: str
+    value: str
+    problem: str
+    confirm: str
+
+
+@dataclass(frozen=True)
+class SymptomField:
+    """One symptom in the form; `answer` is yes, no or empty (not asked)."""
+
+    name: str
+    label: str
+    is_danger: bool
+    answer: str
+
+
+@dataclass(frozen=True)
+class IntakeView:
+    """The form as it is shown, and what was understood of it."""
+
+    vitals: tuple[VitalField, ...]
+    symptoms: tuple[SymptomField, ...]
+    blood_group: str
+    text: str
+    onset: str
+    measured: Mapping[str, float]
+    answers: Mapping[str, str]
+    dangers: tuple[str, ...]
+    problems: tuple[FieldProblem, ...]
+
+    def problem(self, field: str) -> str:
+        """The problem of one field, empty when it is fine."""
+        return next((p.text for p in self.problems if p.field == field), "")
+
+    @property
+    def says_something(self) -> bool:
+        """Whether there is anything but measured values to analyse."""
+        return bool(self.answers or self.text or self.onset)
+
+
+def symptom_label(name: str) -> str:
+    """The name of a symptom in the current language."""
+    return _(SYMPTOM_CODES[name][0])
+
+
+def vital_label(name: str) -> str:
+    """The name of a vital sign in the current language."""
+    return _(VITAL_SIGNS[name].display)
+
+
+def intake_view(fields: Mapping[str, str], *, today: date) -> IntakeView:
+    """Read the form's fields (all optional), as typed."""
+    vitals = tuple(_vital(name, fields) for name in VITAL_SIGNS)
+    problems = [FieldProblem(v.name, v.problem) for v in vitals if v.problem]
+    problems += _pressure_problem(vitals)
+    symptoms = tuple(
+        SymptomField(name, symptom_label(name), danger, _choice(fields, name, ANSWER_CODES))
+        for name, (_display, danger) in SYMPTOM_CODES.items()
+    )
+    onset, onset_problem = _onset(fields, today)
+    problems += [FieldProblem("onset", onset_problem)] if onset_problem else []
+    text = fields.get("symptoms_text", "")
+    if len(text) > MOST_TEXT:
+        problems.append(FieldProblem("symptoms_text", _("Shorten this to 4000 characters")))
+    return IntakeView(
+        vitals=vitals,
+        symptoms=symptoms,
+        blood_group=_choice(fields, "blood_group", BLOOD_GROUPS),
+        text=text,
+        onset=onset,
+        measured={v.name: as_number(v.value) for v in vitals if v.value and not v.problem},
+        answers={s.name: s.answer for s in symptoms if s.answer},
+        dangers=tuple(s.label for s in symptoms if s.is_danger and s.answer == "yes"),
+        problems=tuple(problems),
+    )
+
+
+def as_number(text: str) -> float:
+    """A number typed with a point or a comma."""
+    return float(text.replace(",", "."))
+
+
+def _vital(name: str, fields: Mapping[str, str]) -> VitalField:
+    sign = VITAL_SIGNS[name]
+    unit = UNITS.get(sign.unit, sign.unit)
+    value = fields.get(name, "").strip()
+    problem = confirm = ""
+    if value and not NUMBER.fullmatch(value):
+        problem = _("Enter %(name)s as a number, for example %(example)s") % {
+            "name": vital_label(name),
+            "example": f"{(sign.usual[0] + sign.usual[1]) / 2:g}",
+        }
+    elif value:
+        problem, confirm = _judge(name, value, fields.get(f"confirm_{name}", ""))
+    return VitalField(name, vital_label(name), unit, value, problem, confirm)
+
+
+def _judge(name: str, value: str, confirmed: str) -> tuple[str, str]:
+    sign, number = VITAL_SIGNS[name], as_number(value)
+    words = {"name": vital_label(name), "value": value, "unit": UNITS.get(sign.unit, sign.unit)}
+    low, high = sign.possible
+    if not low <= number <= high:
+        between = {**words, "low": f"{low:g}", "high": f"{high:g}"}
+        text = _("%(name)s must be between %(low)s and %(high)s %(unit)s") % between
+        return text, ""
+    low, high = sign.usual
+    if low <= number <= high:
+        return "", ""
+    confirm = _("Yes, %(value)s %(unit)s is right") % words
+    if confirmed == value:
+        return "", confirm
+    return _("%(name)s of %(value)s %(unit)s is unusual: correct or confirm it") % words, confirm
+
+
+def _pressure_problem(vitals: tuple[VitalField, ...]) -> list[FieldProblem]:
+    values = {v.name: as_number(v.value) for v in vitals if v.value and not v.problem}
+    if values.get("systolic", 999) > values.get("diastolic", 0):
+        return []
+    text = _("The systolic pressure must be higher than the diastolic pressure")
+    return [FieldProblem("systolic", text)]
+
+
+def _choice(fields: Mapping[str, str], name: str, allowed: Container[str]) -> str:
+    value = fields.get(name, "")
+    return value if value in allowed else ""
+
+
+def _onset(fields: Mapping[str, str], today: date) -> tuple[str, str]:
+    value = fields.get("onset", "").strip()
+    if not value:
+        return "", ""
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        return value, _("Enter the onset as a date, for example %(day)s") % {"day": today}
+    if day > today:
+        return value, _("The onset can't be in the future")
+    return value, ""

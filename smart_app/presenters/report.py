@@ -1,0 +1,190 @@
+"""A DiagnosticReport made with AI, as it is reviewed, signed and printed.
+
+Every result has exactly one state in words and shape; a missing AI result is never shown as a
+negative one. Codes that are not known here are listed as they came.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from fhir_server.fhir.assessment import FINDINGS
+from smart_app.fhir_client import Resource
+from smart_app.language import gettext as _
+from smart_app.presenters.elements import code_in, show_concept, show_value
+from smart_app.presenters.history import is_signed, made_with_ai, report_status
+from smart_app.presenters.times import show_time
+from smart_app.reading import AGREEMENT, FINAL_FINDING, FIRST_READING
+
+Tone = Literal["suspected", "none", "uncertain", "no-opinion", "danger", "plain"]
+
+# Result codes of the analysis → how the result is shown. None of them is reassuring.
+TONES: Mapping[str, Tone] = {
+    "parasites-suspected": "suspected",
+    "parasite-likely": "suspected",
+    "none-found": "none",
+    "not-seen": "none",
+    "indeterminate": "uncertain",
+    "insufficient": "uncertain",
+    "refused": "no-opinion",
+    "emergency": "danger",
+    "urgent": "suspected",
+    "routine": "plain",
+}
+IMAGE_CODES = frozenset(
+    {"parasites-suspected", "parasite-likely", "none-found", "not-seen"}
+    | {"indeterminate", "insufficient", "refused"}
+)
+OPPOSITE = {
+    "suspected": frozenset({"parasites-not-seen", "malaria-unlikely"}),
+    "none": frozenset({"parasites-seen", "malaria-likely"}),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One result Observation: what, its value and state, details, and what is said about it."""
+
+    id: str
+    title: str
+    code: str
+    value: str
+    tone: Tone
+    is_image: bool
+    is_ai: bool
+    details: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ImageLine:
+    """One image of the report, with the text that stands for it."""
+
+    media: str
+    text: str
+    can_show: bool
+
+
+@dataclass(frozen=True)
+class ReportView:
+    """The report's facts. `image_state` is the AI's answer about the images, None when there
+    were none; `refusals` are images that the analysis would not read, and why."""
+
+    id: str
+    version: str
+    status: str
+    is_signed: bool
+    title: str
+    when: str
+    conclusion: str
+    interpreters: tuple[str, ...]
+    findings: tuple[Finding, ...]
+    refusals: tuple[str, ...]
+    images: tuple[ImageLine, ...]
+    first_reading: Finding | None
+    final_finding: Finding | None
+
+    @property
+    def image_state(self) -> Finding | None:
+        """The AI's answer about the images."""
+        return next((f for f in self.findings if f.is_image), None)
+
+    @property
+    def urgency(self) -> Finding | None:
+        """The finding that says how soon the patient must be seen."""
+        return next((f for f in self.findings if f.code in {"emergency", "urgent"}), None)
+
+    @property
+    def is_danger(self) -> bool:
+        """Whether the analysis saw danger signs."""
+        return any(f.tone == "danger" for f in self.findings)
+
+    def disagrees_with(self, reading: str) -> bool:
+        """Whether a reading (its code) says the opposite of the AI's answer about the images."""
+        state = self.image_state
+        return state is not None and reading in OPPOSITE.get(state.tone, ())
+
+
+def report_view(
+    report: Resource, results: Sequence[Resource], media: Sequence[Resource]
+) -> ReportView:
+    """The view of a report, its result Observations and the Media of its images."""
+    findings = [finding(observation) for observation in results]
+    own = {FIRST_READING, FINAL_FINDING}
+    codes = [code_in(o.get("code"), FINDINGS) for o in results]
+    by_code = dict(zip(codes, findings, strict=True))
+    interpreters = report.get("resultsInterpreter", ())
+    return ReportView(
+        id=report["id"],
+        version=report.get("meta", {}).get("versionId", ""),
+        status=report_status(report["status"]),
+        is_signed=is_signed(report),
+        title=show_concept(report.get("code")),
+        when=show_time(report.get("issued") or report.get("effectiveDateTime")),
+        conclusion=report.get("conclusion", ""),
+        interpreters=tuple(i.get("display") or i.get("reference", "") for i in interpreters),
+        findings=tuple(f for code, f in zip(codes, findings, strict=True) if code not in own),
+        refusals=tuple(_refusals(report)),
+        images=tuple(_image(number, m) for number, m in enumerate(media, start=1)),
+        first_reading=by_code.get(FIRST_READING),
+        final_finding=by_code.get(FINAL_FINDING),
+    )
+
+
+def finding(observation: Resource) -> Finding:
+    """One result Observation as a Finding."""
+    code = code_in(observation.get("valueCodeableConcept"), FINDINGS) or ""
+    is_ai = made_with_ai(observation)
+    is_image = is_ai and (bool(observation.get("derivedFrom")) or code in IMAGE_CODES)
+    absent = is_ai and "dataAbsentReason" in observation
+    tone = TONES.get(code, "no-opinion" if absent and is_image else "plain")
+    return Finding(
+        id=observation.get("id", ""),
+        title=show_concept(observation.get("code")),
+        code=code,
+        value=_("No AI opinion") if tone == "no-opinion" else show_value(observation),
+        tone=tone,
+        is_image=is_image,
+        is_ai=is_ai,
+        details=tuple(_details(observation)),
+        notes=tuple(note["text"] for note in observation.get("note", ()) if "text" in note),
+    )
+
+
+def agreement_of(found: Finding) -> str:
+    """What a final finding says about the AI result, in words; empty when nothing."""
+    return next((value for label, value in found.details if label == _("AI result")), "")
+
+
+def _details(observation: Resource) -> list[tuple[str, str]]:
+    lines = []
+    for component in observation.get("component", ()):
+        is_agreement = code_in(component.get("code"), FINDINGS) == AGREEMENT
+        label = _("AI result") if is_agreement else show_concept(component.get("code"))
+        lines.append((label, show_value(component)))
+    if "method" in observation:
+        lines.append((_("Method"), show_concept(observation["method"])))
+    return lines
+
+
+def _refusals(report: Resource) -> list[str]:
+    outcomes = [r for r in report.get("contained", ()) if r["resourceType"] == "OperationOutcome"]
+    return [
+        issue.get("diagnostics") or show_concept(issue.get("details"))
+        for outcome in outcomes
+        for issue in outcome.get("issue", ())
+    ]
+
+
+def _image(number: int, media: Resource) -> ImageLine:
+    content = media.get("content", {})
+    words = {
+        "n": number,
+        "title": content.get("title", ""),
+        "when": show_time(media.get("createdDateTime")),
+    }
+    return ImageLine(
+        media=media["id"],
+        text=_("Smear image %(n)s: %(title)s, uploaded %(when)s") % words,
+        can_show=content.get("contentType") in {"image/png", "image/jpeg"},
+    )

@@ -1,0 +1,145 @@
+"""What the app remembers between two requests, all of it on the server.
+
+`SessionStore` is the port: bytes under a key for a number of seconds. `Sessions` keeps the four
+kinds of things in it: launch attempts, grants (tokens), sessions, and what a session holds.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+
+class SessionStore(Protocol):
+    """Expiring bytes. `take` reads and removes in one step, so that of two takers one gets it;
+    `claim` says True to the first caller only, until the time is over or the key is deleted."""
+
+    async def get(self, key: str) -> bytes | None: ...
+
+    async def put(self, key: str, value: bytes, seconds: int) -> None: ...
+
+    async def take(self, key: str) -> bytes | None: ...
+
+    async def claim(self, key: str, seconds: int) -> bool: ...
+
+    async def delete(self, key: str) -> None: ...
+
+
+class MemorySessionStore:
+    """The store of a single process; `now` gives seconds. Expired values go at the next write."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._values: dict[str, tuple[float, bytes]] = {}
+
+    async def get(self, key: str) -> bytes | None:
+        expires, value = self._values.get(key, (0.0, b""))
+        return value if expires > self._now() else None
+
+    async def put(self, key: str, value: bytes, seconds: int) -> None:
+        now = self._now()
+        self._values = {k: v for k, v in self._values.items() if v[0] > now}
+        self._values[key] = (now + seconds, value)
+
+    async def take(self, key: str) -> bytes | None:
+        expires, value = self._values.pop(key, (0.0, b""))
+        return value if expires > self._now() else None
+
+    async def claim(self, key: str, seconds: int) -> bool:
+        if await self.get(key) is not None:
+            return False
+        await self.put(key, b"1", seconds)
+        return True
+
+    async def delete(self, key: str) -> None:
+        self._values.pop(key, None)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A launch on its way through the authorization server; found again by `state`, once."""
+
+    state: str
+    nonce: str
+    verifier: str
+    fhir_base: str
+    binding: str
+    standalone: bool
+
+
+@dataclass(frozen=True)
+class Grant:
+    """Tokens of one launch; shared by the sessions that a standalone user opens from it."""
+
+    id: str
+    fhir_base: str
+    access_token: str
+    expires_at: float
+    refresh_token: str | None
+    scope: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """One launch, named by `sid` in every URL. `sid` opens nothing without the browser's binding
+    cookie, of which `binding` is the hash."""
+
+    sid: str
+    binding: str
+    grant: str
+    fhir_base: str
+    fhir_user: str | None
+    user_name: str
+    started: str
+    scope: str
+    patient: str | None = None
+    encounter: str | None = None
+    need_patient_banner: bool = True
+    standalone: bool = False
+
+
+ATTEMPT_SECONDS = 600
+
+
+class Sessions:
+    """Typed access to the store; everything ends `seconds` after it was written."""
+
+    def __init__(self, store: SessionStore, seconds: int) -> None:
+        self.store = store
+        self.seconds = seconds
+
+    async def begin(self, attempt: Attempt) -> None:
+        """Keep a launch attempt for ten minutes."""
+        await self.store.put(f"attempt:{attempt.state}", _bytes(asdict(attempt)), ATTEMPT_SECONDS)
+
+    async def take_attempt(self, state: str) -> Attempt | None:
+        """The attempt with this state, once; None when unknown, used or expired."""
+        value = await self.store.take(f"attempt:{state}")
+        return None if value is None else Attempt(**json.loads(value))
+
+    async def open(self, session: Session) -> None:
+        """Make the session's URL valid."""
+        await self.store.put(f"session:{session.sid}", _bytes(asdict(session)), self.seconds)
+
+    async def session(self, sid: str) -> Session | None:
+        """The session with this id, None when it never was or has ended."""
+        value = await self.store.get(f"session:{sid}")
+        return None if value is None else Session(**json.loads(value))
+
+    async def keep_grant(self, grant: Grant) -> None:
+        """Store the newest tokens of a grant."""
+        await self.store.put(f"grant:{grant.id}", _bytes(asdict(grant)), self.seconds)
+
+    async def grant(self, grant_id: str) -> Grant | None:
+        """The grant's newest tokens; None after sign-out."""
+        value = await self.store.get(f"grant:{grant_id}")
+        return None if value is None else Grant(**json.loads(value))
+
+    async def close(self, session: Session) -> None:
+        """Sign out: the session and its grant end, and with the grant all its other sessions."""
+        await self.store.delete(f"session:{session.sid}")
+        await self.store.delete(f"grant:{session.grant}")
+
+
+def _bytes(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode()

@@ -1,0 +1,140 @@
+"""Signing a report: one transaction of report, finding, Provenance and AuditEvent.
+
+The report becomes `final` only if it is still the version that the clinician saw (If-Match).
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fhir_server.fhir.assessment import CANONICAL
+from smart_app.fhir_client import Resource
+
+EVENTS = f"{CANONICAL}/CodeSystem/audit-event"
+LIFECYCLE = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
+PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+COMPLETION = "http://terminology.hl7.org/CodeSystem/v3-DocumentCompletion"
+OBJECT_ROLES = "http://terminology.hl7.org/CodeSystem/object-role"
+SIGNATURE_TYPE = {
+    "system": "urn:iso-astm:E1762-95:2013",
+    "code": "1.2.840.10065.1.12.1.5",
+    "display": "Verification Signature",
+}
+# Client-made events: local code → (lifecycle code, AuditEvent.action)
+ACTIONS: Mapping[str, tuple[str, str]] = {
+    "signature": ("attest", "U"),
+    "print": ("report", "R"),
+}
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Who signs and when (an instant): the FHIR reference of the fhirUser and the name shown."""
+
+    reference: str
+    name: str
+    when: str
+
+
+def final_report(report: Resource, signer: Signer, conclusion: str, result: str) -> Resource:
+    """The report as it is signed: `final`, with the clinician's conclusion and, in addition to
+    the AI's results, the one that `result` refers to."""
+    interpreter = {"reference": signer.reference, "display": signer.name}
+    return {
+        **report,
+        "status": "final",
+        "issued": signer.when,
+        "conclusion": conclusion,
+        "resultsInterpreter": [interpreter],
+        "result": [*report.get("result", ()), {"reference": result}],
+    }
+
+
+def signature_provenance(target: Resource, signer: Signer, jws: str) -> Resource:
+    """The Provenance of a signature over `target`, of which the version seen is the source."""
+    reference = f"{target['resourceType']}/{target['id']}"
+    who = {"reference": signer.reference, "display": signer.name}
+    seen = f"{reference}/_history/{target['meta']['versionId']}"
+    return {
+        "resourceType": "Provenance",
+        "target": [{"reference": reference}],
+        "occurredDateTime": signer.when,
+        "recorded": signer.when,
+        "activity": {
+            "coding": [{"system": COMPLETION, "code": "LA", "display": "legally authenticated"}]
+        },
+        "agent": [
+            {
+                "type": {"coding": [{"system": PARTICIPANT, "code": "verifier"}]},
+                "who": who,
+            }
+        ],
+        "entity": [{"role": "revision", "what": {"reference": seen}}],
+        "signature": [
+            {
+                "type": [SIGNATURE_TYPE],
+                "when": signer.when,
+                "who": who,
+                "sigFormat": "application/jose",
+                "data": base64.b64encode(jws.encode()).decode(),
+            }
+        ],
+    }
+
+
+def audit_event(event: str, subject: Resource, patient: str, signer: Signer) -> Resource:
+    """The AuditEvent of a signature or a print of `subject`, about the Patient with this id."""
+    lifecycle, action = ACTIONS[event]
+    reference = f"{subject['resourceType']}/{subject['id']}"
+    return {
+        "resourceType": "AuditEvent",
+        "type": {"system": LIFECYCLE, "code": lifecycle},
+        "subtype": [{"system": EVENTS, "code": event}],
+        "action": action,
+        "recorded": signer.when,
+        "outcome": "0",
+        "agent": [
+            {
+                "who": {"reference": signer.reference, "display": signer.name},
+                "requestor": True,
+            }
+        ],
+        "source": {"observer": {"display": "MedSAGE app"}},
+        "entity": [
+            {"what": {"reference": f"Patient/{patient}"}, "role": _role("1", "Patient")},
+            {"what": {"reference": reference}, "role": _role("3", "Report")},
+        ],
+    }
+
+
+def signed_transaction(
+    report: Resource, finding: Resource, evidence: tuple[Resource, ...], *, finding_url: str
+) -> Resource:
+    """The Bundle that signs: the finding is created, the report updated if it is unchanged, and
+    the evidence (Provenance, AuditEvent) created, all or nothing."""
+    version = report["meta"]["versionId"]
+    put = {
+        "method": "PUT",
+        "url": f"DiagnosticReport/{report['id']}",
+        "ifMatch": f'W/"{version}"',
+    }
+    entries = [
+        {
+            "fullUrl": finding_url,
+            "resource": finding,
+            "request": {"method": "POST", "url": finding["resourceType"]},
+        },
+        {"resource": report, "request": put},
+        *(created(resource) for resource in evidence),
+    ]
+    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+
+def created(resource: Resource) -> Resource:
+    """A transaction entry that creates the resource."""
+    kind = resource["resourceType"]
+    return {"resource": resource, "request": {"method": "POST", "url": kind}}
+
+
+def _role(code: str, display: str) -> Resource:
+    return {"system": OBJECT_ROLES, "code": code, "display": display}
