@@ -1,6 +1,7 @@
 """Whom an interaction is about, for its audit record; cheap, as it runs with every request."""
 
 import re
+from functools import cache
 
 import orjson
 
@@ -8,6 +9,7 @@ from fhir_server.audit.journal import AuditTrail
 from fhir_server.fhir.compartments import SHARED_TYPES, patient_parameters
 from fhir_server.fhir.outcome import FhirError
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
+from fhir_server.security.guard_terms import SECURITY_CONTEXT
 from fhir_server.storage.port import Key, Stored, Terms
 
 _PATIENT_REFERENCE = re.compile(rb'"Patient/([A-Za-z0-9\-.]{1,64})[/"]')
@@ -20,7 +22,7 @@ def patient_of_terms(key: Key, terms: Terms) -> str | None:
     that its compartment parameters name."""
     if key.type == "Patient":
         return key.id
-    wanted = {f"{key.type}.{code}" for code in patient_parameters(key.type)}
+    wanted = _patient_keys(key.type)
     return next(
         (
             value.removeprefix("Patient/")
@@ -29,6 +31,12 @@ def patient_of_terms(key: Key, terms: Terms) -> str | None:
         ),
         None,
     )
+
+
+@cache
+def _patient_keys(type: str) -> frozenset[str]:
+    named = frozenset(f"{type}.{code}" for code in patient_parameters(type))
+    return named | {SECURITY_CONTEXT} if type == "Binary" else named
 
 
 def patient_of_stored(context: Context, stored: Stored) -> str | None:
@@ -71,14 +79,14 @@ def write_record(
 def read_record(context: Context, request: FhirRequest, response: FhirResponse) -> bytes:
     """The audit record of an interaction that wrote nothing."""
     stored = response.stored
-    key = stored.key if stored else _key(request)
+    about = stored or response.about
     return context.audit.entry(
         interaction=request.interaction,
         outcome="success",
         status=response.status,
-        key=key,
+        key=stored.key if stored else _key(request),
         version=stored.version if stored else request.version,
-        patient=patient_of_stored(context, stored) if stored else _patient(request),
+        patient=patient_of_stored(context, about) if about else _patient(request),
         query=_search_text(request),
     )
 

@@ -3,24 +3,12 @@ create"; Transaction processing rules)."""
 
 import hashlib
 from collections.abc import Mapping
-from urllib.parse import parse_qsl
 
 from fhir_server.fhir.outcome import bad_parameter
 from fhir_server.interactions.context import Context, FhirRequest
-from fhir_server.search.conditional import plan_condition
-from fhir_server.search.expression import (
-    AllOf,
-    AnyOf,
-    Expression,
-    HasRange,
-    HasTerm,
-    HasText,
-    LinkedFrom,
-    LinksTo,
-    Not,
-    Query,
-    Together,
-)
+from fhir_server.search.conditional import parse_condition
+from fhir_server.search.expression import AllOf, Expression, Query
+from fhir_server.search.plan import Scope
 
 UNDERSTOOD: Mapping[str, frozenset[str]] = {
     "create": frozenset({"if_none_exist"}),
@@ -44,37 +32,17 @@ def require_understood(request: FhirRequest) -> None:
 
 
 def criteria(context: Context, type: str, text: str) -> Query:
-    """The query for `text`, with or without `Type?` in front. 400 when it is empty or names an
-    unknown parameter; 403 when the caller may not search the type, since the answer would tell
-    what a search tells."""
+    """The query for `text`, with or without `Type?` in front. 400 when it names an unknown
+    parameter; 412 when it is empty; 403 when the caller may not search the type, since the
+    answer would tell what a search tells."""
     context.access.require(type, "s")
-    _, _, after_mark = text.rpartition("?")
-    try:
-        pairs = parse_qsl(after_mark, keep_blank_values=True, strict_parsing=True, errors="strict")
-    except ValueError:
-        raise bad_parameter(f"{text!r} is not a search such as {type}?identifier=…") from None
-    return plan_condition(context.registry, type, pairs)
+    return parse_condition(Scope(context.registry, context.clock(), context.base_url), type, text)
 
 
 def reservation(query: Query) -> str:
     """The name under which everyone who creates by the same criteria meets."""
     digest = hashlib.sha256(_canonical(query.where).encode()).hexdigest()
     return f"{query.type}?{digest}"
-
-
-def has_chain(where: Expression) -> bool:
-    """Whether judging a resource by the expression needs other resources."""
-    match where:
-        case LinksTo() | LinkedFrom():
-            return True
-        case AllOf(tests) | AnyOf(tests):
-            return any(map(has_chain, tests))
-        case Not(test):
-            return has_chain(test)
-        case HasTerm() | HasRange() | HasText() | Together():
-            return False
-        case _:
-            raise TypeError(f"not a search expression: {where!r}")
 
 
 def _canonical(where: Expression) -> str:

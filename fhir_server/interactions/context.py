@@ -43,13 +43,15 @@ class FhirRequest:
 @dataclass(frozen=True)
 class FhirResponse:
     """The answer: `stored` gives ETag, Last-Modified and Location (when `is_created`);
-    `body` is what is sent unless Prefer asks for less."""
+    `body` is what is sent unless Prefer asks for less; `about` is a version that tells the audit
+    record whom the answer is about, where `stored` is not set."""
 
     status: int
     body: bytes = b""
     stored: Stored | None = None
     is_created: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
+    about: Stored | None = None
 
 
 @dataclass(frozen=True)

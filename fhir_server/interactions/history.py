@@ -32,7 +32,8 @@ async def history_instance(context: Context, request: FhirRequest) -> FhirRespon
     bundle: Resource = {"resourceType": "Bundle", "type": "history"}
     bundle |= _total(page, before) | {"link": _links(context, request, page, binding)}
     entries = [_entry(context, stored) for stored in page.versions]
-    return FhirResponse(200, join_entries(bundle, entries))
+    about = next((stored for stored in page.versions if not stored.is_deleted), None)
+    return FhirResponse(200, join_entries(bundle, entries), about=about)
 
 
 def _count(request: FhirRequest) -> int:

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from fhir_server.fhir.outcome import FhirError, Issue, invalid, unsupported
-from fhir_server.interactions.conditions import criteria, has_chain, reservation
+from fhir_server.interactions.conditions import criteria, reservation
 from fhir_server.interactions.context import Context, FhirRequest, Resource
 from fhir_server.interactions.entries import at_entry, entries_of, entry_request, shell
 from fhir_server.interactions.links import Link, expression_of, links_of, root_of
 from fhir_server.interactions.update import require_same_id
 from fhir_server.search.expression import Query
 from fhir_server.security.scopes import Action
+from fhir_server.security.visibility import has_links
 from fhir_server.storage.port import Key
 
 _ACTIONS: Mapping[str, Action] = {"create": "c", "update": "u", "delete": "d"}
@@ -118,7 +119,7 @@ def _key(context: Context, asked: FhirRequest) -> Key | None:
 
 def _condition(context: Context, type: str, text: str) -> Condition:
     query = criteria(context, type, text)
-    if has_chain(query.where):
+    if has_links(query.where):
         # A chain can't be judged against resources that are not stored yet.
         raise unsupported(f"{text}: chained criteria in a transaction")
     return Condition(text, query, reservation(query))
