@@ -38,10 +38,11 @@ _UNITS = (
     r"tablets?|tabs?|capsules?|caps|pills?|drops?|puffs?|ampoules?|vials?|sachets?|"
     r"teaspoons?|tsp|suppositor(?:y|ies)|doses?)"
 )
-_COUNTS = r"(?:\d[\d.,/]*|one|two|three|four|five|six|eight|ten|half|a|an|single|double)"
+_COUNTS = r"(?:\d[\d.,/]*|one|two|three|four|five|six|eight|ten|half|single|double)"
 # A laboratory value such as "7 g/dL" is no dose; "mg/kg" is one.
 _DOSE = re.compile(
     rf"\b{_COUNTS}(?:\s*(?:-|–|to)\s*{_COUNTS})?[\s-]*{_UNITS}\b(?!\s*/\s*(?:dl|l|ml)\b)|"
+    r"\b(?:a|an|another|half an?) (?:tablet|tab|capsule|pill|drop|puff|vial|sachet|dose)\b|"
     r"\bper kg\b|/\s*kg\b|"
     r"\b(?:once|twice|thrice|(?:two|three|four|\d) times) (?:a |per )?(?:day|daily|week)\b|"
     r"\b(?:every|each) (?:\d+|four|six|eight|twelve)\s*(?:h|hrs?|hours?)\b|"

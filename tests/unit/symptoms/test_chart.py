@@ -1,0 +1,82 @@
+"""Chart resources become typed facts; what is unknown stays unknown."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from fhir_server.fhir.assessment import Intake, Parties, submission
+from models.symptoms.chart import read_facts
+
+TODAY = date(2026, 11, 24)
+NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
+
+
+def chart(intake: Intake, patient: dict[str, Any] | None = None) -> Any:
+    bundle = submission(intake, Parties("Patient/1"), iter(range(100)).__next__)
+    resources = [entry["resource"] for entry in bundle["entry"]]
+    return read_facts(
+        {"resourceType": "Patient", "id": "1", **(patient or {})},
+        [r for r in resources if r["resourceType"] == "Observation"],
+        [r for r in resources if r["resourceType"] == "QuestionnaireResponse"],
+        TODAY,
+    )
+
+
+def test_an_intake_comes_back_as_it_was_entered() -> None:
+    vitals = {"temperature": 38.5, "systolic": 110.0, "diastolic": 70.0, "weight": 60.0}
+    facts = chart(
+        Intake(
+            NOW,
+            vitals=vitals,
+            symptoms={"fever": "yes", "cough": "no"},
+            symptoms_text="no rash",
+            onset="2026-11-20",
+            age_years=0.5,
+        )
+    )
+
+    assert facts.vitals == vitals
+    assert facts.symptoms == {"fever": "yes", "cough": "no"}
+    assert facts.text == "no rash"
+    assert facts.days_ill == 4
+    assert facts.age_years == 0.5
+
+
+@pytest.mark.parametrize(
+    ("birth_date", "age"), [("1996-11-24", 30), ("1996-05", 30.5), ("1996", 30.4), (None, None)]
+)
+def test_the_age_comes_from_the_birth_date_as_far_as_it_is_known(
+    birth_date: str | None, age: float | None
+) -> None:
+    facts = chart(Intake(NOW), {"birthDate": birth_date} if birth_date else None)
+
+    assert facts.age_years == (None if age is None else pytest.approx(age, abs=0.05))
+
+
+def test_a_birth_date_beats_a_stated_age() -> None:
+    assert chart(Intake(NOW, age_years=99), {"birthDate": "2016-11-24"}).age_years < 11
+
+
+def test_a_value_in_another_unit_is_left_out() -> None:
+    fahrenheit = {
+        "resourceType": "Observation",
+        "code": {"coding": [{"system": "http://loinc.org", "code": "8310-5"}]},
+        "valueQuantity": {"value": Decimal("101.3"), "code": "[degF]"},
+    }
+
+    assert read_facts({}, [fahrenheit], [], TODAY).vitals == {}
+
+
+def test_everything_that_names_the_patient_is_known_for_redaction() -> None:
+    patient = {
+        "name": [{"text": "Ada B. Lovelace", "family": "Lovelace", "given": ["Ada"]}],
+        "identifier": [{"value": "MRN-1"}],
+        "telecom": [{"value": "555-1234"}],
+        "address": [{"line": ["1 Lake View"], "city": "Kisumu"}],
+    }
+
+    assert {"Ada", "Lovelace", "MRN-1", "555-1234", "1 Lake View", "Kisumu"} <= set(
+        chart(Intake(NOW), patient).identifiers
+    )

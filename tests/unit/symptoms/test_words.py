@@ -1,0 +1,39 @@
+"""Symptoms mentioned in free text, with negation."""
+
+import pytest
+
+from models.symptoms.words import mentioned, mentions
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        ("Fever for three days, shivering and headache", {"fever", "chills", "headache"}),
+        ("No fever, no cough", set()),
+        ("denies vomiting or diarrhoea but has a headache", {"headache"}),
+        ("without fever. Convulsions last night", {"convulsions"}),
+        ("no cough, has fever", {"fever"}),
+        ("not drinking since morning", {"unable-to-drink"}),
+        ("able to drink", set()),
+        (
+            "can’t stand, yellow eyes, cola-coloured urine",
+            {"prostration", "jaundice", "dark-urine"},
+        ),
+        ("coughing; no difficulty breathing", {"cough"}),
+        ("returned from Malawi last week", {"travel"}),
+        ("FEBRILE, Drowsy", {"fever", "reduced-consciousness"}),
+        ("a feverless outfit", set()),
+    ],
+)
+def test_text_mentions_exactly_these_symptoms(text: str, codes: set[str]) -> None:
+    assert set(mentioned(text)) == codes
+
+
+def test_a_negation_ends_with_its_clause_and_not_before() -> None:
+    found = {mention.code: mention.is_negated for mention in mentions("No chills; fever")}
+
+    assert found == {"chills": True, "fever": False}
+
+
+def test_one_affirmed_mention_outweighs_a_negated_one() -> None:
+    assert "fever" in mentioned("No fever yesterday. Fever today.")
