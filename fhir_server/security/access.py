@@ -3,42 +3,137 @@
 Everything is allowed by a rule that names it; what no rule names is refused.
 """
 
-from typing import Literal
+import hashlib
+from collections.abc import Callable
 
-from fhir_server.search.expression import Expression
+import orjson
+
+from fhir_server.fhir.outcome import FhirError, forbidden
+from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, all_of, any_of
 from fhir_server.search.registry import Registry
+from fhir_server.security.granular import scope_expression
+from fhir_server.security.patient_view import patient_filter
 from fhir_server.security.principal import Principal
+from fhir_server.security.roles import ROLES, Role
+from fhir_server.security.scopes import Action, ResourceScope, parse_scopes
 
-Action = Literal["c", "r", "u", "d", "s"]
+ACTION_NAMES = {"c": "create", "r": "read", "u": "update", "d": "delete", "s": "search"}
 
 
 class Access:
-    """The permissions of one principal, as one expression for each type and action."""
+    """The permissions of one principal; `view` says what an action may touch of a type."""
 
-    principal: Principal
+    def __init__(self, principal: Principal, view: Callable[[str, Action], Expression]) -> None:
+        self.principal = principal
+        self._view = view
+        self._filters: dict[tuple[str, str], Expression] = {}
 
     def permits(self, type: str, action: Action) -> bool:
         """Whether some resource of the type may be reached by the action."""
-        raise NotImplementedError
+        return self.filter(type, action) != NOTHING
 
     def require(self, type: str, action: Action) -> None:
-        """Raise FhirError 403 naming the missing scope unless `permits`."""
-        raise NotImplementedError
+        """Raise FhirError 403 naming the missing permission unless `permits`."""
+        if not self.permits(type, action):
+            raise forbidden(f"No permission to {ACTION_NAMES[action]} {type} ({type}.{action})")
 
     def filter(self, type: str, action: Action = "s") -> Expression:
         """The resources of the type that the action may touch: EVERYTHING, NOTHING, or a test."""
-        raise NotImplementedError
+        found = self._filters.get((type, action))
+        if found is None:
+            found = self._filters[type, action] = self._view(type, action)
+        return found
 
     @property
     def binding(self) -> str:
         """What a cursor is bound to: the same string for the same caller with the same rights."""
-        raise NotImplementedError
+        who = self.principal
+        rights = [
+            who.tenant, who.subject, who.client_id, sorted(who.roles), who.fhir_user,
+            sorted(who.scopes.split()), who.patient, who.encounter,
+        ]  # fmt: skip
+        return hashlib.sha256(orjson.dumps(rights)).hexdigest()
 
 
 def access_for(principal: Principal, registry: Registry) -> Access:
     """The access of a verified caller; FhirError 403 when a granted scope can't be honoured."""
-    raise NotImplementedError
+    scopes = parse_scopes(principal.scopes).resources
+    for scope in scopes:
+        if scope.type != "*":
+            scope_expression(scope, scope.type, registry)
+
+    def view(type: str, action: Action) -> Expression:
+        return any_of(
+            _scope_view(principal, scope, (type, action), registry)
+            for scope in scopes
+            if scope.type in ("*", type) and action in scope.actions
+        )
+
+    return Access(principal, view)
 
 
-OPEN_ACCESS = Access()
+def _scope_view(
+    principal: Principal, scope: ResourceScope, asked: tuple[str, Action], registry: Registry
+) -> Expression:
+    """What one scope lets this caller do."""
+    type_, action = asked
+    if not _role_permits(principal, scope, type_, action):
+        return NOTHING
+    try:
+        view = scope_expression(scope, type_, registry)
+    except FhirError:
+        # `*` with a parameter that this type doesn't have: no resource of it can match.
+        return NOTHING
+    if scope.level != "patient":
+        return view
+    if principal.patient is None:
+        return NOTHING
+    is_write = action in ("c", "u", "d")
+    return all_of([patient_filter(type_, principal.patient, is_write=is_write), view])
+
+
+def _role_permits(principal: Principal, scope: ResourceScope, type: str, action: Action) -> bool:
+    roles = _roles(principal)
+    if scope.level == "system" and ROLES["service"] not in roles:
+        return False
+    if type != "AuditEvent":
+        return any(role.permits(type, action) for role in roles)
+    is_by_name = scope.type == type
+    match action:
+        case "r" | "s":
+            is_named_system = scope.level == "system" and is_by_name
+            return is_named_system or any(role.is_auditor for role in roles)
+        case "c" | "u":
+            # "u" reaches as far as creating under a chosen id: the guard lets none be changed.
+            return is_by_name and bool(roles)
+        case "d":
+            return False
+    raise ValueError(f"action {action!r}")
+
+
+def _roles(principal: Principal) -> list[Role]:
+    """The roles of a user; a client that acts for itself has that of a service."""
+    if not principal.roles and principal.subject == principal.client_id:
+        return [ROLES["service"]]
+    return [ROLES[name] for name in principal.roles if name in ROLES]
+
+
+def _open_view(type: str, action: Action) -> Expression:
+    return NOTHING if (type, action) == ("AuditEvent", "d") else EVERYTHING
+
+
+OPEN_ACCESS = Access(
+    Principal(
+        subject="open-access",
+        client_id="open-access",
+        name="Open access",
+        roles=frozenset({"service"}),
+        fhir_user=None,
+        scopes="system/*.cruds",
+        patient=None,
+        encounter=None,
+        session=None,
+    ),
+    _open_view,
+)
 """Everything but changing AuditEvents: the development setting without tokens."""

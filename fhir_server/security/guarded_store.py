@@ -1,10 +1,24 @@
 """The guard at the storage port: a store in which what the caller may not see does not exist."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
 
+from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, Query
 from fhir_server.security.access import Access
-from fhir_server.storage.port import ResourceStore, Terms
+from fhir_server.security.guarded_transaction import GuardedTransaction, not_offered
+from fhir_server.security.judge import Extract, Judge
+from fhir_server.storage.port import (
+    Change,
+    HistoryPage,
+    JournalEntry,
+    Key,
+    Page,
+    Record,
+    ResourceStore,
+    Stored,
+    T,
+    Transaction,
+    Unit,
+)
 
 
 class GuardedStore:
@@ -12,12 +26,94 @@ class GuardedStore:
 
     Reads, version reads, history, searches, chains, `_has` and counts answer as if the hidden
     resources did not exist. Writes check the old and the new version: FhirError 403 for what the
-    caller may not create, 404 for what it can't see.
+    caller may not create, 404 for what it can't see. `extract` must be the extractor that the
+    drafts' terms come from (`guard_terms.with_guard_terms`).
     """
 
-    def __init__(
-        self, store: ResourceStore, access: Access, extract: Callable[[dict[str, Any]], Terms]
-    ) -> None:
+    def __init__(self, store: ResourceStore, access: Access, extract: Extract) -> None:
         self._store = store
-        self._access = access
-        self._extract = extract
+        self._judge = Judge(access, extract)
+
+    async def get(self, key: Key, version: int | None = None) -> Stored | None:
+        return await self._judge.readable(self._store, key, version)
+
+    async def get_many(self, keys: Sequence[Key]) -> dict[Key, Stored]:
+        permitted = [key for key in keys if self._view(key) != NOTHING]
+        found = await self._store.get_many(permitted)
+        return {
+            key: stored
+            for key, stored in found.items()
+            if await self._judge.sees(self._store, stored, self._view(key))
+        }
+
+    async def find(self, query: Query) -> Page:
+        return await self._store.find(self._judge.narrowed(query))
+
+    async def count(self, query: Query) -> int:
+        return await self._store.count(self._judge.narrowed(query))
+
+    async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage:
+        """As the store's, without the hidden versions; pages are full and the last has no
+        next, so that their sizes tell nothing."""
+        view = self._view(key)
+        if view == EVERYTHING:
+            return await self._store.history(key, limit, before)
+        if not await self._judge.sees_current(self._store, key, view):
+            return HistoryPage(())
+        versions: list[Stored] = []
+        place = before
+        while len(versions) < limit:
+            version, following = await self._next_version(key, view, place)
+            if version is None:
+                return HistoryPage(tuple(versions))
+            versions.append(version)
+            if following is None:
+                return HistoryPage(tuple(versions))
+            place = following
+        further, _ = await self._next_version(key, view, place)
+        return HistoryPage(tuple(versions), None if further is None else place)
+
+    async def transaction(self, unit: Unit[T]) -> T:
+        async def guarded_unit(transaction: Transaction) -> T:
+            under_guard = GuardedTransaction(transaction, self._judge)
+            result = await unit(under_guard)
+            await under_guard.finish()
+            return result
+
+        return await self._store.transaction(guarded_unit)
+
+    def changes(self, after: str | None) -> AsyncIterator[Change]:
+        not_offered("the change feed")
+
+    async def journal(self, limit: int) -> Sequence[JournalEntry]:
+        not_offered("the audit journal")
+
+    async def record(self, kind: str, id: str) -> Record | None:
+        not_offered("records")
+
+    async def records(
+        self, kind: str, prefix: str = "", after: str = "", limit: int = 1000
+    ) -> Sequence[Record]:
+        not_offered("records")
+
+    async def check(self) -> None:
+        await self._store.check()
+
+    async def close(self) -> None:
+        not_offered("closing")
+
+    def _view(self, key: Key) -> Expression:
+        return self._judge.access.filter(key.type, "r")
+
+    async def _next_version(
+        self, key: Key, view: Expression, before: str | None
+    ) -> tuple[Stored | None, str | None]:
+        """The newest version in the view before the place, and the place after it."""
+        place = before
+        while True:
+            page = await self._store.history(key, 1, place)
+            if page.versions and await self._judge.sees(self._store, page.versions[0], view):
+                return page.versions[0], page.next
+            if page.next is None:
+                return None, None
+            place = page.next

@@ -1,0 +1,111 @@
+"""A unit's transaction under the guard: the old and the new version of every write are checked."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NoReturn
+
+from fhir_server.fhir.outcome import forbidden, not_found
+from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, Query
+from fhir_server.security.judge import Judge
+from fhir_server.security.scopes import Action
+from fhir_server.security.visibility import passes
+from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, Transaction
+
+APPEND_ONLY = frozenset({"AuditEvent"})
+WRITING: tuple[Action, ...] = ("u", "d")
+
+
+def not_offered(what: str) -> NoReturn:
+    """Raise: interactions of a caller have no business with this part of the store."""
+    raise RuntimeError(f"the guarded store does not offer {what} to a caller")
+
+
+class GuardedTransaction:
+    """A Transaction for one caller. Call `finish` at the end of the unit: it judges the new
+    versions, which may depend on others written in the same unit."""
+
+    def __init__(self, transaction: Transaction, judge: Judge) -> None:
+        self._inner = transaction
+        self._judge = judge
+        self._written: list[tuple[Key, Expression, Terms]] = []
+
+    async def get(self, key: Key, version: int | None = None) -> Stored | None:
+        """As the store's; what the caller may write but not read comes without its body."""
+        found = await self._judge.readable(self._inner, key, version)
+        if found is not None:
+            return found
+        for action in WRITING:
+            view = self._judge.access.filter(key.type, action)
+            if await self._judge.sees_current(self._inner, key, view):
+                hidden = await self._inner.get(key, version)
+                return hidden and replace(hidden, body=b"")
+        return None
+
+    async def find(self, query: Query) -> Page:
+        return await self._inner.find(self._judge.narrowed(query))
+
+    async def count(self, query: Query) -> int:
+        return await self._inner.count(self._judge.narrowed(query))
+
+    async def put(self, draft: Draft, expected: int) -> None:
+        """FhirError 403 for what the caller may not write, 404 for what it can't see."""
+        stored = draft.stored
+        action = _action(stored)
+        view = self._judge.access.filter(stored.key.type, action)
+        if view == NOTHING:
+            raise forbidden(f"No permission to write {stored.key.type} ({action})")
+        if stored.key.type in APPEND_ONLY and (expected or stored.is_deleted):
+            raise forbidden(f"{stored.key.type} can't be changed or deleted")
+        if view != EVERYTHING:
+            await self._check_old(stored.key, action, expected, view)
+            if not stored.is_deleted:
+                self._written.append((stored.key, view, draft.terms))
+        await self._inner.put(draft, expected)
+
+    async def finish(self) -> None:
+        """FhirError 403 unless each new version lies within what the caller may write."""
+        for key, view, terms in self._written:
+            if not await passes(view, terms, self._inner.find):
+                raise forbidden(f"This {key.type} lies outside what the caller may write")
+
+    async def reserve(self, name: str) -> None:
+        await self._inner.reserve(name)
+
+    async def journal(self, entry: bytes) -> None:
+        await self._inner.journal(entry)
+
+    async def record(self, kind: str, id: str) -> Record | None:
+        not_offered("records")
+
+    async def put_record(self, record: Record, expected: int | None = None) -> None:
+        not_offered("records")
+
+    async def delete_record(self, kind: str, id: str) -> None:
+        not_offered("records")
+
+    async def seal(self, positions: Sequence[str]) -> None:
+        not_offered("the audit journal")
+
+    async def _check_old(self, key: Key, action: Action, expected: int, view: Expression) -> None:
+        if not expected:
+            # An id of the caller's choice would tell whether somebody else's resource has it.
+            if action != "c":
+                raise not_found(key)
+            return
+        if await self._judge.sees_current(self._inner, key, view):
+            return
+        if await self._judge.readable(self._inner, key, None) is None:
+            raise not_found(key)
+        raise forbidden(f"{key} lies outside what the caller may write")
+
+
+def _action(stored: Stored) -> Action:
+    """SMART 2.2: an update that creates is still an update."""
+    match stored.method:
+        case "POST":
+            return "c"
+        case "PUT":
+            return "u"
+        case "DELETE":
+            return "d"
+    raise ValueError(f"method {stored.method!r}")
