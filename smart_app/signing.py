@@ -36,17 +36,21 @@ class Signer:
     when: str
 
 
-def final_report(report: Resource, signer: Signer, conclusion: str, result: str) -> Resource:
-    """The report as it is signed: `final`, with the clinician's conclusion and, in addition to
-    the AI's results, the one that `result` refers to."""
+def final_report(
+    report: Resource, signer: Signer, finding: Resource, *, conclusion: str, url: str
+) -> Resource:
+    """The report as it is signed: `final`, with the clinician's conclusion, and their `finding`
+    (an Observation, created under `url`) added to the results and put in place of the AI's
+    conclusion codes."""
     interpreter = {"reference": signer.reference, "display": signer.name}
     return {
         **report,
         "status": "final",
         "issued": signer.when,
         "conclusion": conclusion,
+        "conclusionCode": [finding["valueCodeableConcept"]],
         "resultsInterpreter": [interpreter],
-        "result": [*report.get("result", ()), {"reference": result}],
+        "result": [*report.get("result", ()), {"reference": url}],
     }
 
 

@@ -116,7 +116,8 @@ def _signed(
             {"reference": f"Observation/{reading['id']}"},
         ],
     }
-    final = final_report(with_reading, who, fields["conclusion"], url)
+    chosen = final_finding(report, who.reference, fields, who.when)
+    final = final_report(with_reading, who, chosen, conclusion=fields["conclusion"], url=url)
     issuer = visit.parts.config.issuer(visit.session.fhir_base)
     if issuer is None:
         raise Problem("unknown-issuer")
@@ -125,7 +126,6 @@ def _signed(
         signature_provenance(final, who, jws),
         audit_event("signature", final, visit.patient, who),
     )
-    chosen = final_finding(report, who.reference, fields, who.when)
     return signed_transaction(final, chosen, evidence, finding_url=url)
 
 

@@ -31,10 +31,9 @@ TONES: Mapping[str, Tone] = {
     "urgent": "suspected",
     "routine": "plain",
 }
-IMAGE_CODES = frozenset(
-    {"parasites-suspected", "parasite-likely", "none-found", "not-seen"}
-    | {"indeterminate", "insufficient", "refused"}
-)
+IMAGE_RESULTS = frozenset({"malaria-smear-ai", "malaria-cell-ai"})
+RECOMMENDATION, STATEMENT, NOTE = "recommendation", "language-model-statement", "note"
+SUPPORTING = ("rule-", "possibility")
 OPPOSITE = {
     "suspected": frozenset({"parasites-not-seen", "malaria-unlikely"}),
     "none": frozenset({"parasites-seen", "malaria-likely"}),
@@ -43,7 +42,11 @@ OPPOSITE = {
 
 @dataclass(frozen=True)
 class Finding:
-    """One result Observation: what, its value and state, details, and what is said about it."""
+    """One result Observation: what, its value and state, and everything said with it.
+
+    `support` is what speaks for it, by rule; `statements` come from a language model; `details`
+    are the technical components, those of unknown codes too.
+    """
 
     id: str
     title: str
@@ -52,6 +55,9 @@ class Finding:
     tone: Tone
     is_image: bool
     is_ai: bool
+    support: tuple[str, ...]
+    recommendations: tuple[str, ...]
+    statements: tuple[str, ...]
     details: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
 
@@ -135,19 +141,36 @@ def finding(observation: Resource) -> Finding:
     """One result Observation as a Finding."""
     code = code_in(observation.get("valueCodeableConcept"), FINDINGS) or ""
     is_ai = made_with_ai(observation)
-    is_image = is_ai and (bool(observation.get("derivedFrom")) or code in IMAGE_CODES)
-    absent = is_ai and "dataAbsentReason" in observation
-    tone = TONES.get(code, "no-opinion" if absent and is_image else "plain")
+    is_image = is_ai and code_in(observation.get("code"), FINDINGS) in IMAGE_RESULTS
+    absent = "dataAbsentReason" in observation or code == "refused"
+    tone: Tone = "no-opinion" if is_ai and absent else TONES.get(code, "plain")
+    lines = _lines(observation)
+    notes = [note["text"] for note in observation.get("note", ()) if "text" in note]
     return Finding(
         id=observation.get("id", ""),
         title=show_concept(observation.get("code")),
         code=code,
-        value=_("No AI opinion") if tone == "no-opinion" else show_value(observation),
+        value=_("No AI opinion") if tone == "no-opinion" else _value(observation),
         tone=tone,
         is_image=is_image,
         is_ai=is_ai,
-        details=tuple(_details(observation)),
-        notes=tuple(note["text"] for note in observation.get("note", ()) if "text" in note),
+        support=tuple(text for kind, _label, text in lines if kind.startswith(SUPPORTING)),
+        recommendations=tuple(text for kind, _label, text in lines if kind == RECOMMENDATION),
+        statements=tuple(text for kind, _label, text in lines if kind == STATEMENT),
+        details=tuple((label, text) for kind, label, text in lines if not _is_prose(kind)),
+        notes=(*notes, *(text for kind, _label, text in lines if kind == NOTE)),
+    )
+
+
+def _is_prose(kind: str) -> bool:
+    return kind in {RECOMMENDATION, STATEMENT, NOTE} or kind.startswith(SUPPORTING)
+
+
+def _value(observation: Resource) -> str:
+    return (
+        show_concept(observation["dataAbsentReason"])
+        if ("dataAbsentReason" in observation)
+        else show_value(observation)
     )
 
 
@@ -156,18 +179,20 @@ def agreement_of(found: Finding) -> str:
     return next((value for label, value in found.details if label == _("AI result")), "")
 
 
-def _details(observation: Resource) -> list[tuple[str, str]]:
+def _lines(observation: Resource) -> list[tuple[str, str, str]]:
+    """The components as (code, label, value), then method and device."""
     lines = []
     for component in observation.get("component", ()):
-        is_agreement = code_in(component.get("code"), FINDINGS) == AGREEMENT
-        label = _("AI result") if is_agreement else show_concept(component.get("code"))
-        lines.append((label, show_value(component)))
+        code = code_in(component.get("code"), FINDINGS) or ""
+        label = _("AI result") if code == AGREEMENT else show_concept(component.get("code"))
+        lines.append((code, label, show_value(component)))
     if "method" in observation:
-        lines.append((_("Method"), show_concept(observation["method"])))
+        lines.append(("method", _("Method"), show_concept(observation["method"])))
     return lines
 
 
 def _refusals(report: Resource) -> list[str]:
+    # The analysis says in its notes what it refused; other makers may contain the outcome.
     outcomes = [r for r in report.get("contained", ()) if r["resourceType"] == "OperationOutcome"]
     return [
         issue.get("diagnostics") or show_concept(issue.get("details"))
