@@ -59,12 +59,11 @@ class Composite:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the definitions say about a parameter's values on one type: their datatypes, if
-    there may be several, and the types that references among them may name."""
+    """What the definitions say about a parameter's values on one type: their datatypes, and
+    if there may be several."""
 
     datatypes: frozenset[str] = frozenset()
     is_repeating: bool = False
-    targets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def compiled(registry: Registry, type_: str) -> CompiledType:
             shapes[code] = _add_composite(root, parameter)
             continue
         found = encodable(parameter, parameter.expression or "", type_)
-        shapes[code] = shape = _shape(parameter, found)
+        shapes[code] = shape = _shape(found)
         output = _output(parameter, shape.is_repeating)
         for route in found:
             if isinstance(route.steps[-1], IsSet):
@@ -114,17 +113,11 @@ def encodable(parameter: Parameter, expression: str, start: str) -> list[Route]:
     return found
 
 
-def _shape(parameter: Parameter, found: list[Route]) -> Shape:
+def _shape(found: list[Route]) -> Shape:
     places = {route.elements for route in found}
-    named = [route.targets for route in found if route.datatype == "Reference"]
-    targets = parameter.targets
-    if named and len(named) == len(found) and None not in named:
-        possible = frozenset().union(*(each for each in named if each is not None))
-        targets = tuple(each for each in targets if each in possible) or targets
     return Shape(
         datatypes=frozenset(route.datatype for route in found),
         is_repeating=len(places) > 1 or not all(route.is_single for route in found),
-        targets=targets,
     )
 
 

@@ -6,14 +6,12 @@ from typing import Any
 from fhir_server.search import terms
 from fhir_server.search.compiled import CompiledType, Composite, Node, compiled, passes
 from fhir_server.search.expression import Terms, TermTuple, TupleOfTerms
-from fhir_server.search.kinds.asked import Extraction
+from fhir_server.search.kinds.asked import Encoder, Entry, Extraction
 from fhir_server.search.registry import Registry
 
-_IN_COMPOSITES = frozenset({"", "<", ">", "|", "|<", "|>", ":unit", ":unit<", ":unit>"}) | {
-    "~",
-    "~<",
-    "~>",
-}
+_IN_COMPOSITES = frozenset(
+    form + bound for form in ("", "|", ":unit", "~") for bound in ("", "<", ">")
+)
 """Suffixes that the tests of a component without modifier look at."""
 
 _ALWAYS_PRESENT = frozenset({"_id", "_lastUpdated"})
@@ -69,13 +67,22 @@ def _sort_keys(plan: CompiledType, found: list[TermTuple]) -> dict[str, tuple[st
 class _Sink:
     """Collects what one walk finds."""
 
-    __slots__ = ("extraction", "present", "terms", "tuples")
+    __slots__ = ("encoded", "extraction", "present", "terms", "tuples")
 
     def __init__(self, extraction: Extraction) -> None:
         self.extraction = extraction
         self.terms: list[TermTuple] = []
         self.tuples: list[TupleOfTerms] = []
         self.present: set[str] = set()
+        self.encoded: dict[tuple[int, Encoder], Entry] = {}
+
+    def encode(self, encoder: Encoder, value: Any) -> Entry:
+        """The terms of a value; what composites ask for again is not made again."""
+        place = (id(value), encoder)
+        entry = self.encoded.get(place)
+        if entry is None:
+            entry = self.encoded[place] = encoder(value, self.extraction)
+        return entry
 
     def descend(self, node: Node, value: Mapping[str, Any]) -> None:
         """Look at the properties of an object, and at the composites that it is the element
@@ -97,14 +104,14 @@ class _Sink:
     def visit(self, node: Node, value: Any) -> None:
         """Look at one value: its own terms, then inside."""
         for encoder, outputs in node.leaves.items():
-            entry = encoder(value, self.extraction)
+            entry = self.encode(encoder, value)
             for output in outputs:
                 key = output.key
                 self.present.add(output.code)
-                found = [(key + suffix, term) for suffix, term in entry]
-                self.terms.extend(found)
-                if output.keeps_bounds and any(name[-1] == "<" for name, _ in found):
-                    self.tuples.append(TupleOfTerms(key, tuple(found)))
+                self.terms.extend([(key + suffix, term) for suffix, term in entry])
+                if output.keeps_bounds and any(suffix[-1:] == "<" for suffix, _ in entry):
+                    pairs = tuple((key + suffix, term) for suffix, term in entry)
+                    self.tuples.append(TupleOfTerms(key, pairs))
         if (node.children or node.composites) and isinstance(value, dict):
             self.descend(node, value)
         for step, inner in node.filtered.items():
@@ -116,20 +123,29 @@ class _Sink:
         found: list[TermTuple] = []
         # The last component is the value, more often missing than the code before it.
         for here, from_root in reversed(composite.components):
-            part = _Sink(self.extraction)
-            part.descend(here, value)
-            part.descend(from_root, self.extraction.resource)
-            kept = [term for term in part.terms if _suffix(term[0]) in _IN_COMPOSITES]
-            if not kept:
+            count = len(found)
+            self.gather(here, value, found)
+            if from_root.children:
+                self.gather(from_root, self.extraction.resource, found)
+            if len(found) == count:
                 return
-            found.extend(kept)
         self.present.add(composite.output.code)
         self.tuples.append(TupleOfTerms(composite.output.key, tuple(dict.fromkeys(found))))
 
-
-def _suffix(key: str) -> str:
-    """What follows `Type.code` in a key."""
-    for index, each in enumerate(key):
-        if each in "|:<>~=+":
-            return key[index:]
-    return ""
+    def gather(self, node: Node, value: Mapping[str, Any], found: list[TermTuple]) -> None:
+        """The terms of a component below an object."""
+        for name, child in node.children.items():
+            inner = value.get(name)
+            if inner is None:
+                continue
+            for each in inner if isinstance(inner, list) else (inner,):
+                for encoder, outputs in child.leaves.items():
+                    entry = self.encode(encoder, each)
+                    found.extend(
+                        (output.key + suffix, term)
+                        for output in outputs
+                        for suffix, term in entry
+                        if suffix in _IN_COMPOSITES
+                    )
+                if child.children and isinstance(each, dict):
+                    self.gather(child, each, found)

@@ -179,6 +179,8 @@ def _include_parts(place: _Place, value: str) -> tuple[str, Parameter | None, st
     parameter = find_parameter(place.registry, source, code)
     if parameter.kind != "reference":
         raise place.refuse(f"{source}:{code} is a {parameter.fhir_type}, not a reference")
+    if not parameter.is_link:
+        raise unsupported(f"{place.name}: including what {source}:{code} names is not supported")
     if target and target not in parameter.targets:
         raise place.refuse(f"{source}:{code} does not refer to {target}")
     return source, parameter, target or None

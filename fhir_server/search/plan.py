@@ -5,8 +5,9 @@ instead, and the plan says so. That is decided here, once.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import product
 
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.outcome import FhirError, Issue, bad_parameter, too_costly, unsupported
@@ -113,7 +114,7 @@ def criterion(scope: Scope, type_: str, name: str, value: str, links: int = 0) -
     parameter = find_parameter(scope.registry, type_, code)
     shape = compiled(scope.registry, type_).shapes[code]
     if dot:
-        targets = _chain_targets(parameter, shape, modifier)
+        targets = _chain_targets(parameter, modifier)
         return _chain(
             parameter.key,
             targets,
@@ -123,7 +124,8 @@ def criterion(scope: Scope, type_: str, name: str, value: str, links: int = 0) -
         return _missing(parameter, value)
     test, is_negated = _modified(scope, parameter, shape, modifier)
     asked = _asked(scope, parameter, shape, head)
-    found = any_of(test(asked, each) for each in _alternatives(head, value))
+    alternatives = _composites(parameter, head, value) or _alternatives(head, value)
+    found = any_of(test(asked, each) for each in alternatives)
     return Not(found) if is_negated else found
 
 
@@ -137,6 +139,15 @@ def _alternatives(label: str, value: str) -> list[str]:
     return values
 
 
+def _composites(parameter: Parameter, label: str, value: str) -> list[str] | None:
+    """A composite whose only `$` stand between lists (`a,b$c`) means each combination
+    (docs/spec-readings.md, "Lists inside a composite"); None for any other value."""
+    parts = split(value, "$")
+    if parameter.kind != "composite" or len(parts) != len(parameter.components):
+        return None
+    return ["$".join(each) for each in product(*(_alternatives(label, part) for part in parts))]
+
+
 def _asked(scope: Scope, parameter: Parameter, shape: Shape, label: str) -> Asked:
     return Asked(
         label=label,
@@ -144,7 +155,7 @@ def _asked(scope: Scope, parameter: Parameter, shape: Shape, label: str) -> Aske
         now=scope.now,
         own_url=scope.own_url,
         is_repeating=shape.is_repeating,
-        targets=shape.targets,
+        targets=parameter.targets,
         datatypes=shape.datatypes,
     )
 
@@ -182,7 +193,7 @@ def _modified(
         raise unsupported(f"{text}: the modifier is not supported by this server")
     known = ["missing", *(each for each in kind.modifiers if each), *kind.negations]
     if parameter.kind == "reference":
-        known.extend(shape.targets)
+        known.extend(parameter.targets)
     raise bad_parameter(
         f"{text}: {modifier!r} is no modifier of a {parameter.fhir_type} parameter"
         f"{near(modifier, known)}"
@@ -198,8 +209,8 @@ def _composite_test(scope: Scope, parameter: Parameter) -> ValueTest:
         tests = []
         for component, part in zip(parameter.components, parts, strict=True):
             inner = component.parameter
-            shape = compiled(scope.registry, parameter.type).shapes[inner.code]
-            one = Shape(shape.datatypes, is_repeating=False, targets=shape.targets)
+            known = compiled(scope.registry, parameter.type).shapes[inner.code]
+            one = replace(known, is_repeating=False)
             asked = _asked(scope, inner, one, f"{parameter.code} ({inner.code})")
             tests.append(KINDS[inner.kind].modifiers[""](asked, part))
         return together(parameter.key, tests)
@@ -207,16 +218,16 @@ def _composite_test(scope: Scope, parameter: Parameter) -> ValueTest:
     return test
 
 
-def _chain_targets(parameter: Parameter, shape: Shape, modifier: str) -> tuple[str, ...]:
+def _chain_targets(parameter: Parameter, modifier: str) -> tuple[str, ...]:
     if parameter.kind != "reference":
         raise bad_parameter(
             f"{parameter.code} of {parameter.type} is a {parameter.fhir_type}; "
             "only references can be chained"
         )
-    if not shape.datatypes & {"Reference", "Resource"}:
-        raise unsupported(f"chains over the canonical {parameter.code} are not supported")
+    if not parameter.is_link:
+        raise unsupported(f"chains over {parameter.code} of {parameter.type} are not supported")
     if not modifier:
-        return shape.targets
+        return parameter.targets
     if modifier not in parameter.targets:
         raise bad_parameter(f"{parameter.code} of {parameter.type} does not refer to {modifier!r}")
     return (modifier,)
@@ -245,6 +256,6 @@ def _reverse_chain(scope: Scope, name: str, value: str, links: int) -> Expressio
         known = near(source, sorted(resource_types()))
         raise bad_parameter(f"{name}: {source!r} is not a resource type of R4{known}")
     parameter = find_parameter(scope.registry, source, code)
-    if parameter.kind != "reference":
-        raise bad_parameter(f"{name}: {source}.{code} is not a reference")
+    if not parameter.is_link:
+        raise bad_parameter(f"{name}: {source}.{code} does not refer to resources here")
     return LinkedFrom(source, parameter.key, criterion(scope, source, rest, value, links + 1))

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from fhir_server.fhir.definitions import resource_types, structures, table
+from fhir_server.fhir.definitions import resource_types, table
 from fhir_server.search import terms
+from fhir_server.search.routes import Route, routes, supertypes
 
 Kind = Literal[
     "id", "number", "date", "string", "token", "reference", "composite", "quantity", "uri",
@@ -35,6 +36,7 @@ class Parameter:
 
     `expression` is None where the standard gives none (`_text`, `_filter` …): such parameters
     are known but cannot be searched. `targets` are the types a reference may point to.
+    `is_link` tells literal references, which chains and includes follow, from canonicals.
     """
 
     type: str
@@ -44,6 +46,7 @@ class Parameter:
     expression: str | None
     targets: tuple[str, ...] = ()
     components: tuple[Component, ...] = ()
+    is_link: bool = False
 
     @property
     def key(self) -> str:
@@ -101,11 +104,7 @@ class Registry:
 
     def includes(self, type_: str) -> list[str]:
         """The values that `_include` may have when resources of `type_` are searched."""
-        return [
-            f"{type_}:{each.code}"
-            for each in self.searchable(type_)
-            if each.kind == "reference" and each.targets
-        ]
+        return [f"{type_}:{each.code}" for each in self.searchable(type_) if each.is_link]
 
     def reverse_includes(self, type_: str) -> list[str]:
         """The values that `_revinclude` may have when resources of `type_` are searched."""
@@ -113,19 +112,23 @@ class Registry:
 
     def _build(self, type_: str) -> dict[str, Parameter]:
         found: dict[str, Parameter] = {}
-        for name in _supertypes(type_):
+        for name in supertypes(type_):
             for row in self._by_base.get(name, ()):
                 found.setdefault(row["code"], self._parameter(type_, row))
         return found
 
     def _parameter(self, type_: str, row: Mapping[str, Any]) -> Parameter:
+        expression = _applicable(row.get("expression"), type_)
+        is_reference = expression is not None and row["type"] == "reference"
+        found = routes(type_, expression or "", type_) if is_reference else []
         return Parameter(
             type=type_,
             code=row["code"],
             kind="id" if row["code"] == "_id" else row["type"],
             url=CORE + row["url"] if "://" not in row["url"] else row["url"],
-            expression=_applicable(row.get("expression"), type_),
-            targets=tuple(row.get("target", ())),
+            expression=expression,
+            targets=_targets(row.get("target", ()), found),
+            is_link=any(route.datatype in ("Reference", "Extension") for route in found),
             components=tuple(
                 Component(self._parameter(type_, self._by_url[part["url"]]), part["expression"])
                 for part in row.get("component", ())
@@ -133,13 +136,17 @@ class Registry:
         )
 
 
-def _supertypes(type_: str) -> list[str]:
-    found: list[str] = []
-    name: str | None = type_
-    while name is not None:
-        found.append(name)
-        name = structures()[name].get("base")
-    return found
+def _targets(declared: Iterable[str], found: list[Route]) -> tuple[str, ...]:
+    """The declared target types, as far as the elements on this type can refer to them."""
+    named = [route.targets for route in found if route.datatype == "Reference"]
+    possible: set[str] = set()
+    for targets in named:
+        if targets is None:
+            return tuple(declared)
+        possible |= targets
+    if not named or len(named) < len(found):
+        return tuple(declared)
+    return tuple(each for each in declared if each in possible)
 
 
 def _applicable(expression: str | None, type_: str) -> str | None:
@@ -148,7 +155,7 @@ def _applicable(expression: str | None, type_: str) -> str | None:
     if expression is None:
         return None
     starts = _ARM_START.findall(expression)
-    own = _supertypes(type_)
+    own = supertypes(type_)
     return expression if any(start in own or not start[0].isupper() for start in starts) else None
 
 
@@ -158,5 +165,5 @@ def _reverse_includes(registry: Registry, type_: str) -> list[str]:
         f"{source}:{each.code}"
         for source in sorted(resource_types())
         for each in registry.searchable(source)
-        if each.kind == "reference" and type_ in each.targets
+        if each.is_link and type_ in each.targets
     ]

@@ -23,6 +23,7 @@ One file, so that extraction, the planner and every store mean the same. A param
 import hashlib
 import unicodedata
 from decimal import Decimal
+from functools import lru_cache
 
 SEPARATOR = "\x1f"
 """Stands between the parts of a term; refused in input, so no value can contain it."""
@@ -47,6 +48,9 @@ HIGHEST = "~"
 
 _LAST_CODE_POINT = 0x10FFFF
 _EPOCH_MICROSECONDS = 62_135_596_800_000_000  # from 0001-01-01 to 1970-01-01
+_LETTERS = str.maketrans("0123456789abcdef", "ABCDEFGHIJKLMNOP")
+"""Hashes in capital letters only: a scan for folded text never finds anything in them."""
+
 _NINES = str.maketrans("0123456789", "9876543210")
 
 
@@ -64,7 +68,7 @@ def bounded(text: str) -> str:
     """The text itself, or when it is long its beginning and the hash of the whole."""
     if len(text) <= KEY_LENGTH:
         return text
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    digest = hashlib.sha256(text.encode()).hexdigest().translate(_LETTERS)
     return f"{text[:KEY_LENGTH]}{SEPARATOR}{digest}"
 
 
@@ -88,10 +92,11 @@ def fold(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", bare).casefold().split())
 
 
-def words(text: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def words(text: str) -> tuple[str, ...]:
     """The folded words of a text: runs of letters and digits."""
     spaced = "".join(each if each.isalnum() else " " for each in fold(text))
-    return spaced.split()
+    return tuple(dict.fromkeys(spaced.split()))
 
 
 def chunks(folded: str) -> list[str]:
@@ -109,19 +114,18 @@ def number(value: Decimal | int) -> str:
     Exact for NUMBER_DIGITS significant digits; further ones are cut. Negative numbers have
     exponent and digits complemented, and end in a character above every digit.
     """
-    sign, digits, exponent = Decimal(value).as_tuple()
-    if not isinstance(exponent, int):
-        raise ValueError(f"not a finite number: {value}")
-    text = "".join(map(str, digits)).lstrip("0")
-    if not text:
+    if not value:
         return "1"
-    magnitude = exponent + len(text) - 1
-    mantissa = text[:NUMBER_DIGITS].rstrip("0")
-    if sign:
-        return f"0{_exponent(-magnitude)}{mantissa.translate(_NINES)}~"
-    return f"2{_exponent(magnitude)}{mantissa}"
+    mantissa, mark, exponent = format(Decimal(value), "e").partition("e")
+    if not mark:
+        raise ValueError(f"not a finite number: {value}")
+    digits = mantissa.lstrip("-").replace(".", "")[:NUMBER_DIGITS].rstrip("0")
+    if mantissa[0] == "-":
+        return f"0{_exponent(-int(exponent))}{digits.translate(_NINES)}~"
+    return f"2{_exponent(int(exponent))}{digits}"
 
 
+@lru_cache(maxsize=1024)
 def _exponent(exponent: int) -> str:
     """An integer, ordered: a letter for sign and count of digits, then the digits."""
     digits = str(abs(exponent))
@@ -142,4 +146,7 @@ def instant(microseconds: int) -> str:
 
 def joined(*parts: str) -> str:
     """Parts of one term, each bounded, with the separator between them."""
+    whole = SEPARATOR.join(parts)
+    if len(whole) <= KEY_LENGTH:
+        return whole
     return SEPARATOR.join([bounded(part) for part in parts])

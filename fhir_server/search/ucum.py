@@ -8,13 +8,13 @@ table has no canonical form; it is then compared by its code alone.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, localcontext
+from decimal import Context, Decimal
 from fractions import Fraction
 from functools import lru_cache
 
 UCUM = "http://unitsofmeasure.org"
 
-_DIGITS = 200
+_CONTEXT = Context(prec=200)
 _TOKEN = re.compile(r"[./()]|[^./()]+")
 _COMPONENT = re.compile(r"(?P<unit>(?:\[[^\]]*\]|[^\[\]\d+-])*|10\*|10\^)(?P<power>[+-]?\d+)?")
 _LONE_ANNOTATION = re.compile(r"(?<![^./(])\{[^{}]*\}")
@@ -75,11 +75,13 @@ class CanonicalUnit:
     zero: Fraction = Fraction(0)
 
     def convert(self, value: Decimal) -> Decimal:
-        """The value in the canonical unit."""
-        exact = Fraction(value) * self.factor + self.zero
-        with localcontext() as context:
-            context.prec = _DIGITS
-            return Decimal(exact.numerator) / Decimal(exact.denominator)
+        """The value in the canonical unit: multiplied first, so that what is equal stays so."""
+        factor, zero = self.factor, self.zero
+        numerator = _CONTEXT.multiply(value, Decimal(factor.numerator * zero.denominator))
+        if zero:
+            numerator = _CONTEXT.add(numerator, Decimal(zero.numerator * factor.denominator))
+        denominator = factor.denominator * zero.denominator
+        return numerator if denominator == 1 else _CONTEXT.divide(numerator, Decimal(denominator))
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,6 @@
 """What a kind is told about the parameter it is asked for, and the tests that kinds share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ class Extraction:
     own_url: str
 
 
-Entry = list[tuple[str, str]]
+Entry = Sequence[tuple[str, str]]
 """What one value gives: (key suffix, term)."""
 
 Encoder = Callable[[Any, Extraction], Entry]

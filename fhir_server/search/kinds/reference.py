@@ -28,7 +28,7 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:", re.ASCII)
 def reference(value: Any, extraction: Extraction) -> Entry:
     """The literal reference without our own base URL, and without its version too; the
     logical identifier. References into the resource itself are found by nobody."""
-    entry: Entry = []
+    entry: list[tuple[str, str]] = []
     literal = value.get("reference")
     if isinstance(literal, str) and not literal.startswith("#"):
         entry.extend(_literal(literal.removeprefix(extraction.own_url)))

@@ -40,7 +40,7 @@ def address(value: Any, extraction: Extraction) -> Entry:
 
 
 def _parts(value: Any, names: tuple[str, ...], extraction: Extraction) -> Entry:
-    entry: Entry = []
+    entry: list[tuple[str, str]] = []
     for name in names:
         part = value.get(name)
         for each in part if isinstance(part, list) else (part,):

@@ -1,6 +1,6 @@
 """Token parameters (R4 Search, "token"): `code`, `system|code`, `|code`, `system|`."""
 
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from fhir_server.fhir.definitions import value_sets
@@ -17,9 +17,9 @@ from fhir_server.search.kinds.asked import (
 from fhir_server.search.kinds.text import split, unescape
 
 
-def token(code: Any, system: Any) -> Entry:
+def token(code: Any, system: Any) -> list[tuple[str, str]]:
     """The terms of a code in a system; either may be missing."""
-    entry: Entry = []
+    entry: list[tuple[str, str]] = []
     if isinstance(code, str):
         entry.append(("", terms.joined(code, system or "")))
     if isinstance(system, str):
@@ -27,7 +27,7 @@ def token(code: Any, system: Any) -> Entry:
     return entry
 
 
-def _words(text: Any) -> Entry:
+def _words(text: Any) -> list[tuple[str, str]]:
     if not isinstance(text, str):
         return []
     return [(":text", terms.bounded(word)) for word in terms.words(text)]
@@ -35,12 +35,17 @@ def _words(text: Any) -> Entry:
 
 def coding(value: Any, _: Extraction) -> Entry:
     """The code in its system, and the words of its display."""
-    return token(value.get("code"), value.get("system")) + _words(value.get("display"))
+    return _coding(value.get("code"), value.get("system"), value.get("display"))
+
+
+@lru_cache(maxsize=16_384)
+def _coding(code: Any, system: Any, display: Any) -> Entry:
+    return token(code, system) + _words(display)
 
 
 def codeable_concept(value: Any, extraction: Extraction) -> Entry:
     """Every coding, and the words of the text."""
-    entry = _words(value.get("text"))
+    entry = list(_words(value.get("text")))
     for each in value.get("coding", ()):
         entry.extend(coding(each, extraction))
     return entry
@@ -97,7 +102,8 @@ def code_in(value_set: str | None) -> Encoder:
         for system, codes in value_sets().get(value_set or "", {}).items()
         for code in codes
     }
-    return lambda value, _: token(value, systems.get(value))
+    known = {code: token(code, system) for code, system in systems.items()}
+    return lambda value, _: known.get(value) or token(value, None)
 
 
 def bare_id(value: Any, _: Extraction) -> Entry:
