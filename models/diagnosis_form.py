@@ -23,6 +23,17 @@ OPTIONAL = ("name", "blood_group", "sex", "onset", *(v for v in MEASURED if v no
 SEXES = ("male", "female", "other", "unknown")
 AGE_YEARS = (0.0, 130.0)
 MOST_SYMPTOMS, MOST_NAME, MOST_IMAGES = 5000, 200, 20
+# Checks of the file itself. Those of the picture (focus, stain, not a smear …) are for the analysis,
+# which still has the symptoms and tells what was wrong with the image.
+_UNREADABLE = {
+    "size": 413,
+    "type": 415,
+    "content-type": 415,
+    "pixels": 422,
+    "dimensions": 422,
+    "corrupt": 422,
+    "animated": 422,
+}
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -118,8 +129,8 @@ def read_image(content: bytes, declared: str | None, title: str, check: CheckIma
     """
     found = filetype.guess_mime(content)
     refusal = check(SmearImage(content, declared, title))
-    if refusal is not None:
-        status = {"type": 415, "content-type": 415, "size": 413}.get(refusal.check, 422)
+    if refusal is not None and refusal.check in _UNREADABLE:
+        status = _UNREADABLE[refusal.check]
         text = f"{IMAGE_FIELD}: {refusal.check}: {refusal.text} {refusal.advice}"
         raise FhirError(status, (Issue("error", "processing", text, (IMAGE_FIELD,)),))
     if found is None or not found.startswith("image/"):
