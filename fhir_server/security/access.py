@@ -64,32 +64,34 @@ def access_for(principal: Principal, registry: Registry) -> Access:
 
     def view(type: str, action: Action) -> Expression:
         return any_of(
-            _scope_view(principal, scope, (type, action), registry)
+            in_compartment(scope, type, action)
             for scope in scopes
-            if scope.type in ("*", type) and action in scope.actions
+            if scope.type in ("*", type)
+            and action in scope.actions
+            and _role_permits(principal, scope, type, action)
         )
+
+    def in_compartment(scope: ResourceScope, type: str, action: Action) -> Expression:
+        queried = _queried(scope, type, registry)
+        if scope.level != "patient":
+            return queried
+        if principal.patient is None:
+            return NOTHING
+        is_write = action in ("c", "u", "d")
+        own = patient_filter(
+            type, principal.patient, lambda target: view(target, "r"), is_write=is_write
+        )
+        return all_of([own, queried])
 
     return Access(principal, view)
 
 
-def _scope_view(
-    principal: Principal, scope: ResourceScope, asked: tuple[str, Action], registry: Registry
-) -> Expression:
-    """What one scope lets this caller do."""
-    type_, action = asked
-    if not _role_permits(principal, scope, type_, action):
-        return NOTHING
+def _queried(scope: ResourceScope, type: str, registry: Registry) -> Expression:
     try:
-        view = scope_expression(scope, type_, registry)
+        return scope_expression(scope, type, registry)
     except FhirError:
         # `*` with a parameter that this type doesn't have: no resource of it can match.
         return NOTHING
-    if scope.level != "patient":
-        return view
-    if principal.patient is None:
-        return NOTHING
-    is_write = action in ("c", "u", "d")
-    return all_of([patient_filter(type_, principal.patient, is_write=is_write), view])
 
 
 def _role_permits(principal: Principal, scope: ResourceScope, type: str, action: Action) -> bool:

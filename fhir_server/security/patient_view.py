@@ -1,6 +1,6 @@
 """What a `patient/` scope can reach: one patient's compartment, as expressions of terms."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fhir_server.fhir.compartments import SHARED_TYPES, patient_parameters
 from fhir_server.search import terms
@@ -27,6 +27,8 @@ _RECORDS = (
     "ImagingStudy", "Media", "MedicationRequest", "Observation", "QuestionnaireResponse",
     "ServiceRequest", "Task",
 )  # fmt: skip
+Seen = Callable[[str], Expression]
+
 FOLLOWS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "Binary": (SECURITY_CONTEXT, _RECORDS),
     "Provenance": (terms.key("Provenance", "target"), _RECORDS),
@@ -34,12 +36,13 @@ FOLLOWS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """Types that are seen where a resource they name is seen: the parameter, and those types."""
 
 
-def patient_filter(type: str, patient: str, *, is_write: bool) -> Expression:
-    """The resources of `type` that belong to the patient with this id. Directories and
-    definitions are readable by all, but not to be written by an app of one patient."""
+def patient_filter(type: str, patient: str, seen: Seen, *, is_write: bool) -> Expression:
+    """The resources of `type` that belong to the patient with this id; `seen` is what the caller
+    may read of another type. Directories and definitions are readable by all, but not to be
+    written by an app of one patient."""
     if type in SHARED_TYPES:
         return NOTHING if is_write else EVERYTHING
-    member = any_of(_memberships(type, patient))
+    member = any_of([*_memberships(type, patient), *_followed(type, patient, seen)])
     if is_write:
         return all_of([member, Not(any_of(_about_others(type, patient)))])
     if type in OFTEN_ABOUT_NOBODY:
@@ -48,20 +51,23 @@ def patient_filter(type: str, patient: str, *, is_write: bool) -> Expression:
 
 
 def _memberships(type: str, patient: str) -> list[Expression]:
-    reference = f"Patient/{patient}"
     found: list[Expression] = [
-        HasTerm(terms.key(type, code), reference) for code in patient_parameters(type)
+        HasTerm(terms.key(type, code), f"Patient/{patient}") for code in patient_parameters(type)
     ]
     if type == "Patient":
         found.append(HasTerm(terms.key("Patient", "_id"), patient))
-    if type in FOLLOWS:
-        param, targets = FOLLOWS[type]
-        if type == "Binary":
-            found.append(HasTerm(param, reference))
-        found.extend(
-            LinksTo(param, target, any_of(_memberships(target, patient))) for target in targets
-        )
     return found
+
+
+def _followed(type: str, patient: str, seen: Seen) -> list[Expression]:
+    if type not in FOLLOWS:
+        return []
+    param, targets = FOLLOWS[type]
+    views = [(target, seen(target)) for target in targets]
+    links: list[Expression] = [
+        LinksTo(param, target, view) for target, view in views if view != NOTHING
+    ]
+    return [HasTerm(param, f"Patient/{patient}"), *links]
 
 
 def _about_others(type: str, patient: str) -> list[Expression]:
