@@ -35,6 +35,8 @@ from models.fhir_client import CallerToken, FhirClient, FhirFailure
 Resource = dict[str, Any]
 
 _FORM_BYTES = 256 * 1024  # what the text fields and the multipart frame may take
+# The seed read either; a form without an image is often sent as the second.
+_FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.05, 0.5
 
 
@@ -114,7 +116,8 @@ async def _read_request(
     diagnosis: Diagnosis, request: Request
 ) -> tuple[list[tuple[str, str]], list[Image]]:
     """The text fields as sent, and the images checked; a form field in the wrong place stays."""
-    if not request.headers.get("Content-Type", "").startswith("multipart/form-data"):
+    sent_as = request.headers.get("Content-Type", "").partition(";")[0].strip().casefold()
+    if sent_as not in _FORM_TYPES:
         issue = Issue("error", "not-supported", "The body must be multipart/form-data")
         raise FhirError(415, (issue,))
     bounded = _bounded(request, diagnosis.most_upload_bytes + _FORM_BYTES)
@@ -127,7 +130,11 @@ async def _read_request(
 
 async def _parts(diagnosis: Diagnosis, form: FormData) -> tuple[list[tuple[str, str]], list[Image]]:
     uploads = [(name, part) for name, part in form.multi_items() if isinstance(part, UploadFile)]
-    pairs = [(name, part) for name, part in form.multi_items() if isinstance(part, str)]
+    pairs = [
+        (name, part)
+        for name, part in form.multi_items()
+        if isinstance(part, str) and (part or name != IMAGE_FIELD)
+    ]
     if sum(part.size or 0 for _, part in uploads) > diagnosis.most_upload_bytes:
         raise _too_large(diagnosis.most_upload_bytes)
     images = []

@@ -23,7 +23,7 @@ OPTIONAL = ("name", "blood_group", "sex", "onset", *(v for v in MEASURED if v no
 SEXES = ("male", "female", "other", "unknown")
 AGE_YEARS = (0.0, 130.0)
 MOST_SYMPTOMS, MOST_NAME, MOST_IMAGES = 5000, 200, 20
-# Checks of the file itself. Those of the picture (focus, stain, not a smear …) are for the analysis,
+# Checks of the file itself. Those of the picture (focus, stain, no smear) are for the analysis,
 # which still has the symptoms and tells what was wrong with the image.
 _UNREADABLE = {
     "size": 413,
@@ -152,14 +152,15 @@ def patient_of(form: DiagnosisForm) -> dict[str, Any]:
 def _collect(pairs: Sequence[tuple[str, str]], faults: _Faults) -> None:
     for given, value in pairs:
         name = SPELLINGS.get(given, given)
-        if name not in REQUIRED and name not in OPTIONAL:
+        if name == IMAGE_FIELD:
+            faults.note("invalid", given, "must be a file")
+        elif name not in REQUIRED and name not in OPTIONAL:
             faults.note("not-supported", given, "is no field of this form")
         elif name in faults.fields:
             faults.note("duplicate", given, "is given more than once")
-        else:
+        elif value.strip() or name in REQUIRED:
             # Browsers send empty fields; an empty optional field is one not given.
-            if value.strip() or name in REQUIRED:
-                faults.fields[name] = value
+            faults.fields[name] = value
 
 
 def _onset(faults: _Faults, today: date) -> str | None:
