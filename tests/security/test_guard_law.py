@@ -18,7 +18,7 @@ from fhir_server.search.expression import Expression, Query
 from fhir_server.security import judge
 from fhir_server.security.visibility import guarded
 from fhir_server.storage.port import Key
-from tests.security.guard_world import Resource, found, guard, opened, query
+from tests.guard_world import Resource, found, guard, opened, query
 
 RECORDS = ("Encounter", "Observation", "Media", "Task", "DocumentReference")
 SEARCHES_PER_WARD = 60

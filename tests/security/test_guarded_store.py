@@ -11,7 +11,7 @@ from fhir_server.security.access import OPEN_ACCESS
 from fhir_server.security.guarded_store import GuardedStore
 from fhir_server.storage.port import Draft, Key, Stored, Transaction, VersionConflict
 from fhir_server.storage.sqlite.store import SqliteStore
-from tests.security.guard_world import EXTRACT, deletion, draft, found, guard, opened, query, write
+from tests.guard_world import EXTRACT, deletion, draft, found, guard, opened, query, write
 
 PATIENT_SCOPES = "patient/*.cruds"
 
@@ -300,7 +300,7 @@ async def test_feed_journal_and_records_are_not_offered(view: GuardedStore) -> N
 
 
 async def test_where_nothing_is_narrowed_nothing_is_extracted(store: SqliteStore) -> None:
-    from tests.security.guard_world import access
+    from tests.guard_world import access
 
     def must_not_extract(_: object) -> Any:
         raise AssertionError("extracted")

@@ -1,13 +1,16 @@
 """Sealing and verifying: nothing is lost, and every edit, gap and reordering is found."""
 
+import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from fhir_server.audit import sealer as sealer_module
 from fhir_server.audit.chain import Head
 from fhir_server.audit.export import export
 from fhir_server.audit.journal import AuditTrail
@@ -17,23 +20,11 @@ from fhir_server.audit.verify import main, verify
 from fhir_server.search.expression import HasTerm, Query
 from fhir_server.search.extract import Extractor
 from fhir_server.search.registry import Registry
-from fhir_server.security.principal import Principal
-from fhir_server.storage.port import Key, ResourceStore, Transaction
+from fhir_server.storage.port import Key, ResourceStore, Terms, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
+from tests.audit_world import BASE, DOCTOR
 
 AT = datetime(2026, 11, 24, 2, 0, 0, 999999, tzinfo=UTC)
-BASE = "https://ward.example/fhir"
-AUDITED = Principal(
-    subject="dr.amina",
-    client_id="medsage-app",
-    name="Dr Amina Diallo",
-    roles=frozenset({"doctor"}),
-    fhir_user="Practitioner/dr-amina",
-    scopes="",
-    patient=None,
-    encounter=None,
-    session=None,
-)
 SIGNER = signer(new_private_jwk())
 
 
@@ -58,7 +49,7 @@ def new_id() -> str:
 
 
 async def journal(store: ResourceStore, count: int, make_id: Callable[[], str] = new_id) -> None:
-    trail = AuditTrail(AUDITED, now, make_id, BASE, address="192.0.2.7")
+    trail = AuditTrail(DOCTOR, now, make_id, BASE, address="192.0.2.7")
 
     async def unit(transaction: Transaction) -> None:
         for number in range(count):
@@ -287,6 +278,37 @@ async def test_a_record_that_cannot_be_read_is_sealed_as_a_failure(
     await store.transaction(lambda transaction: transaction.journal(b"garbage"))
     assert await Sealer(store, extractor, SIGNER, now).seal_once() == 1
     assert verify(await exported(store), SIGNER.public_jwk).findings == ()
+
+
+async def test_a_running_sealer_seals_within_a_second(
+    store: SqliteStore, extractor: Extractor
+) -> None:
+    running = asyncio.create_task(Sealer(store, extractor, SIGNER, now).run())
+    await asyncio.sleep(0)
+    await journal(store, 1)
+    async with asyncio.timeout(1):
+        while not await store.count(Query("AuditEvent")):
+            await asyncio.sleep(0.02)
+    running.cancel()
+
+
+async def test_a_running_sealer_outlives_a_failure(
+    store: SqliteStore, extractor: Extractor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sealer_module, "FAILURE_SECONDS", 0.01)
+    failures = iter([True])
+
+    def failing_once(resource: dict[str, Any]) -> Terms:
+        if next(failures, False):
+            raise OSError("no space left")
+        return extractor(resource)
+
+    running = asyncio.create_task(Sealer(store, failing_once, SIGNER, now).run())
+    await journal(store, 1)
+    async with asyncio.timeout(5):
+        while not await store.count(Query("AuditEvent")):
+            await asyncio.sleep(0.02)
+    running.cancel()
 
 
 async def test_the_stores_own_key_is_made_once(store: SqliteStore) -> None:

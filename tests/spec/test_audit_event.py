@@ -2,7 +2,6 @@
 
 import base64
 import uuid
-from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -14,31 +13,7 @@ from fhir_server.audit.kinds import KINDS
 from fhir_server.security.principal import Principal
 from fhir_server.storage.port import Key
 from fhir_server.validation.validate import Validator
-
-AT = datetime(2026, 11, 24, 2, 0, 0, 123456, tzinfo=UTC)
-BASE = "https://ward.example/fhir"
-DOCTOR = Principal(
-    subject="dr.amina",
-    client_id="medsage-app",
-    name="Dr Amina Diallo",
-    roles=frozenset({"doctor"}),
-    fhir_user="Practitioner/dr-amina",
-    scopes="patient/*.rs",
-    patient="kofi",
-    encounter=None,
-    session="s1",
-)
-WORKER = Principal(
-    subject="medsage-worker",
-    client_id="medsage-worker",
-    name="MedSAGE worker",
-    roles=frozenset({"service"}),
-    fhir_user=None,
-    scopes="system/*.cruds",
-    patient=None,
-    encounter=None,
-    session=None,
-)
+from tests.audit_world import AT, BASE, DOCTOR, WORKER
 
 # BALP 1.1.5: the DICOM (or other) codes of the client, the server and the user agent.
 BALP_AGENTS = {
