@@ -46,8 +46,17 @@ async def discover(http: httpx.AsyncClient, fhir_base: str) -> SmartConfiguratio
         token=found["token_endpoint"],
         jwks=found["jwks_uri"],
         revoke=found.get("revocation_endpoint"),
-        end_session=found.get("end_session_endpoint"),
+        end_session=found.get("end_session_endpoint") or await _end_session(http, found["issuer"]),
     )
+
+
+async def _end_session(http: httpx.AsyncClient, issuer: str) -> str | None:
+    """OpenID Connect RP-Initiated Logout: announced in the OpenID configuration, where at all."""
+    url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+    try:
+        return (await fetch_json(http, url)).get("end_session_endpoint")
+    except IssuerUnreachable:
+        return None
 
 
 async def fetch_json(http: httpx.AsyncClient, url: str) -> dict[str, Any]:

@@ -77,6 +77,7 @@ class Grant:
     expires_at: float
     refresh_token: str | None
     scope: str
+    id_token: str | None = None
 
 
 @dataclass(frozen=True)

@@ -52,15 +52,20 @@ class TokenEndpoint:
         form = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
         return grant_from(await self._ask(form, now), grant.id, grant.fhir_base, now=now, old=grant)
 
-    async def revoke(self, grant: Grant, now: datetime) -> None:
-        """Tell the issuer that the grant ended; whether it listens changes nothing here."""
-        if self.configuration.revoke is None:
-            return
-        form = {"token": grant.refresh_token or grant.access_token, **self._client(now)}
-        try:
-            await self.http.post(self.configuration.revoke, data=form, timeout=TIMEOUT_SECONDS)
-        except httpx.HTTPError:
-            return
+    async def end(self, grant: Grant, now: datetime, *, session_too: bool) -> None:
+        """Tell the issuer that the grant ended, and with `session_too` that the user signed out
+        there as well. Whether it listens changes nothing here."""
+        token = grant.refresh_token or grant.access_token
+        calls = [(self.configuration.revoke, {"token": token, **self._client(now)})]
+        if session_too and grant.id_token is not None:
+            calls.append((self.configuration.end_session, {"id_token_hint": grant.id_token}))
+        for url, form in calls:
+            if url is None:
+                continue
+            try:
+                await self.http.post(url, data=form, timeout=TIMEOUT_SECONDS)
+            except httpx.HTTPError:
+                continue
 
     def _client(self, now: datetime) -> dict[str, str]:
         assertion = client_assertion(
@@ -127,4 +132,5 @@ def grant_from(
         expires_at=now.timestamp() + float(answer.get("expires_in", 300)),
         refresh_token=refresh_token,
         scope=answer.get("scope") or (old.scope if old else ""),
+        id_token=answer.get("id_token") or (old.id_token if old else None),
     )

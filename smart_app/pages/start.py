@@ -1,9 +1,9 @@
 """Home, sign-in from it, launches from a record system, their callback, and sign-out."""
 
+import logging
 import secrets
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -21,6 +21,8 @@ from smart_app.parts import Parts
 from smart_app.problems import Problem
 from smart_app.sessions import Attempt, Session
 from smart_app.visit import Visit
+
+log = logging.getLogger("medsage.app")
 
 
 async def home(parts: Parts, request: Request) -> Response:
@@ -150,26 +152,19 @@ def bound_to(session: Session, patient: str) -> Session:
 
 
 async def sign_out(visit: Visit) -> Response:
-    """End the session and its tokens here and at the issuer."""
+    """End the session and its tokens. Who signed in at Home is signed out at the issuer too; a
+    launch from a chart leaves the record system's own session alone."""
     parts, session = visit.parts, visit.session
     grant = await parts.sessions.grant(session.grant)
     issuer = parts.config.issuer(session.fhir_base)
     await parts.sessions.close(session)
-    end_session = None
     if grant is not None and issuer is not None:
         try:
-            configuration = await parts.configuration(issuer)
-            await TokenEndpoint(parts.http, issuer, configuration).revoke(grant, parts.clock())
-            end_session = configuration.end_session
-        except IssuerUnreachable:
-            end_session = None
-    if session.standalone and end_session and issuer is not None:
-        back = f"{parts.config.base_url}/app/"
-        query = {"client_id": issuer.client_id, "post_logout_redirect_uri": back}
-        response: Response = RedirectResponse(f"{end_session}?{urlencode(query)}", 303)
-    else:
-        body = parts.templates.get_template("signed-out.html").render(standalone=session.standalone)
-        ancestors = issuer.frame_ancestors if issuer and not session.standalone else ()
-        response = HTMLResponse(body, headers=page_headers(ancestors, ()))
-    response.headers["clear-site-data"] = '"cache"'
-    return response
+            endpoint = TokenEndpoint(parts.http, issuer, await parts.configuration(issuer))
+            await endpoint.end(grant, parts.clock(), session_too=session.standalone)
+        except IssuerUnreachable as error:
+            log.warning("sign-out not told to the issuer: %s", error)
+    body = parts.templates.get_template("signed-out.html").render(standalone=session.standalone)
+    ancestors = issuer.frame_ancestors if issuer and not session.standalone else ()
+    headers = {**page_headers(ancestors, ()), "clear-site-data": '"cache"'}
+    return HTMLResponse(body, headers=headers)
