@@ -8,10 +8,11 @@ from typing import NewType
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from fhir_server.security.roles import ROLES
 from fhir_server.storage.port import Record, Transaction
 
 KIND = "user"
-ROLES = frozenset({"doctor", "admin", "auditor"})
+PEOPLES_ROLES = frozenset(ROLES) - {"service"}
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 256  # argon2 takes more; the limit keeps a login from being a way to burn CPU
 
@@ -44,10 +45,13 @@ def sign_in_name(text: str) -> str:
 
 
 async def register_user(tx: Transaction, user: User, password: PasswordHash) -> None:
-    """Insert or replace a user; ValueError when a role is unknown or the name is not normal."""
+    """Insert or replace a user; ValueError when it has no role or an unknown
+    one, or the name is not normal."""
     if user.id != sign_in_name(user.id) or not user.id:
         raise ValueError(f"the sign-in name {user.id!r} must be lower case and not empty")
-    if unknown := user.roles - ROLES:
+    if not user.roles:
+        raise ValueError(f"the user {user.id} needs a role")
+    if unknown := user.roles - PEOPLES_ROLES:
         raise ValueError(f"unknown roles: {', '.join(sorted(unknown))}")
     value = {
         "name": user.name,
