@@ -29,8 +29,17 @@ from fhir_server.fhir.outcome import (
     unparsable,
 )
 from models.diagnosis_answer import answer, pending_answer
-from models.diagnosis_form import IMAGE_FIELD, CheckImage, patient_of, read_form, read_image
+from models.diagnosis_form import (
+    IMAGE_FIELD,
+    CheckImage,
+    form_schema,
+    patient_of,
+    read_form,
+    read_image,
+)
 from models.fhir_client import CallerToken, FhirClient, FhirFailure
+from models.malaria.reading import SmearImage
+from models.result_event import RefusedCall, refused_call_event
 
 Resource = dict[str, Any]
 
@@ -38,16 +47,6 @@ _FORM_BYTES = 256 * 1024  # what the text fields and the multipart frame may tak
 # The seed read either; a form without an image is often sent as the second.
 _FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.05, 0.5
-
-
-@dataclass(frozen=True)
-class RefusedCall:
-    """A call that was refused, for the audit trail: no content of it."""
-
-    status: int
-    reason: str
-    authorization: str | None
-    client_address: str | None
 
 
 @dataclass(frozen=True)
@@ -65,11 +64,26 @@ class Diagnosis:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
+def refusals_to(
+    fhir: FhirClient, clock: Callable[[], datetime]
+) -> Callable[[RefusedCall], Awaitable[None]]:
+    """A recorder of refused calls that writes AuditEvents with the service's own client."""
+
+    async def record(call: RefusedCall) -> None:
+        event = refused_call_event(call, clock())
+        entry = {"resource": event, "request": {"method": "POST", "url": "AuditEvent"}}
+        await fhir.transaction({"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+
+    return record
+
+
 def diagnose_router(diagnosis: Diagnosis) -> APIRouter:
     """The router with the one route `POST /api/diagnose`."""
     router = APIRouter()
 
-    @router.post("/api/diagnose", openapi_extra=_OPENAPI, summary="Analyse symptoms and images")
+    @router.post(
+        "/api/diagnose", openapi_extra=form_schema(), summary="Analyse symptoms and images"
+    )
     async def diagnose(request: Request) -> Response:
         authorization = request.headers.get("Authorization")
         try:
@@ -142,12 +156,8 @@ async def _parts(diagnosis: Diagnosis, form: FormData) -> tuple[list[tuple[str, 
         if name != IMAGE_FIELD:
             pairs.append((name, part.filename or "a file"))
         elif part.size or part.filename:  # an empty file field is how browsers say "none"
-            content, title = await part.read(), part.filename or "image"
-            images.append(
-                await asyncio.to_thread(
-                    read_image, content, part.content_type, title, diagnosis.check_image
-                )
-            )
+            upload = SmearImage(await part.read(), part.content_type, part.filename)
+            images.append(await asyncio.to_thread(read_image, upload, diagnosis.check_image))
     return pairs, images
 
 
@@ -192,7 +202,7 @@ async def _answer(fhir: FhirClient, task: Resource) -> Response:
         return _json(202, pending_answer(task, fhir.base_url))
     report = await fhir.read(parts(task.get("output", ()), OUTPUT_REPORT)[0])
     observations = [await fhir.read(result["reference"]) for result in report["result"]]
-    return _json(200, answer(task, report, observations, fhir.base_url))
+    return _json(200, answer(task, report, observations=observations, base_url=fhir.base_url))
 
 
 def _location(entry: Resource) -> str:
@@ -212,41 +222,3 @@ def _outcome(error: FhirError) -> Response:
         headers=dict(error.headers),
         media_type="application/fhir+json",
     )
-
-
-_NUMBER, _TEXT = {"type": "number"}, {"type": "string"}
-_OPENAPI: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["age", "weight", "height", "symptoms"],
-                    "properties": {
-                        "age": {**_NUMBER, "description": "years, 0 to 130"},
-                        "weight": {**_NUMBER, "description": "kg"},
-                        "height": {**_NUMBER, "description": "cm"},
-                        "symptoms": {**_TEXT, "description": "in words"},
-                        "imageUpload": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                        },
-                        "name": _TEXT,
-                        "blood_group": _TEXT,
-                        "sex": _TEXT,
-                        "onset": {"type": "string", "format": "date"},
-                        "temperature": {**_NUMBER, "description": "°C"},
-                        "heart_rate": {**_NUMBER, "description": "per minute"},
-                        "respiratory_rate": {**_NUMBER, "description": "per minute"},
-                        "oxygen_saturation": {**_NUMBER, "description": "%"},
-                        "systolic": {**_NUMBER, "description": "mmHg"},
-                        "diastolic": {**_NUMBER, "description": "mmHg"},
-                        "hemoglobin": {**_NUMBER, "description": "g/dL"},
-                    },
-                }
-            }
-        },
-    },
-    "security": [{"bearer": []}],
-}

@@ -13,7 +13,7 @@ _IMAGE_CODES = {SMEAR["code"], ONE_CELL["code"]}
 
 
 def answer(
-    task: Resource, report: Resource, observations: Sequence[Resource], base_url: str
+    task: Resource, report: Resource, *, observations: Sequence[Resource], base_url: str
 ) -> Resource:
     """`diagnosis` is the result in words; `confidence_score` the calibrated probability of a
     single-cell answer, else null; `image_analysis_result` null when there was no image."""

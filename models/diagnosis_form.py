@@ -121,14 +121,14 @@ def read_form(
     return form
 
 
-def read_image(content: bytes, declared: str | None, title: str, check: CheckImage) -> Image:
+def read_image(upload: SmearImage, check: CheckImage) -> Image:
     """One upload as an Image, its type found by content (blocking: it is decoded in part).
 
     Raises FhirError: 415 for what is no image of a type read here, 413 for one that is too large,
     422 for one that is broken or not what it says.
     """
-    found = filetype.guess_mime(content)
-    refusal = check(SmearImage(content, declared, title))
+    found = filetype.guess_mime(upload.content)
+    refusal = check(upload)
     if refusal is not None and refusal.check in _UNREADABLE:
         status = _UNREADABLE[refusal.check]
         text = f"{IMAGE_FIELD}: {refusal.check}: {refusal.text} {refusal.advice}"
@@ -136,7 +136,7 @@ def read_image(content: bytes, declared: str | None, title: str, check: CheckIma
     if found is None or not found.startswith("image/"):
         text = f"{IMAGE_FIELD}: the content is no image"
         raise FhirError(415, (Issue("error", "not-supported", text, (IMAGE_FIELD,)),))
-    return Image(content, found, title)
+    return Image(upload.content, found, upload.name or "image")
 
 
 def patient_of(form: DiagnosisForm) -> dict[str, Any]:
@@ -175,3 +175,33 @@ def _onset(faults: _Faults, today: date) -> str | None:
     if day > today:
         faults.note("value", "onset", "lies in the future")
     return day.isoformat()
+
+
+def form_schema() -> dict[str, Any]:
+    """The form as an OpenAPI request body, from the same tables that check it."""
+    text: dict[str, Any] = {"type": "string"}
+    properties: dict[str, Any] = dict.fromkeys((*REQUIRED, *OPTIONAL), text)
+    for name, sign in VITAL_SIGNS.items():
+        low, high = sign.possible
+        properties[name] = {
+            "type": "number",
+            "minimum": low,
+            "maximum": high,
+            "description": f"{sign.display}, {sign.unit}",
+        }
+    properties |= {
+        "age": {
+            "type": "number",
+            "minimum": AGE_YEARS[0],
+            "maximum": AGE_YEARS[1],
+            "description": "years",
+        },
+        "blood_group": {**text, "enum": list(BLOOD_GROUPS)},
+        "sex": {**text, "enum": list(SEXES)},
+        "onset": {**text, "format": "date"},
+        "symptoms": {**text, "maxLength": MOST_SYMPTOMS, "description": "in words"},
+        IMAGE_FIELD: {"type": "array", "items": {**text, "format": "binary"}},
+    }
+    schema = {"type": "object", "required": list(REQUIRED), "properties": properties}
+    content = {"multipart/form-data": {"schema": schema}}
+    return {"requestBody": {"required": True, "content": content}}

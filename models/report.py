@@ -28,8 +28,8 @@ from models.malaria.reading import SmearPrediction
 from models.result_event import REFUSAL, RESULT, result_event
 from models.smear_report import finding, refusal_issues, smear_lines, smear_observation, state_of
 from models.symptom_report import URGENCY, symptom_lines, symptom_observation
-from models.symptoms.port import Analysis
-from models.wording import CAUTION
+from models.symptoms.port import Analysis, Urgency
+from models.wording import CAUTION, DISCORDANT
 
 Resource = dict[str, Any]
 
@@ -96,7 +96,7 @@ class _Transaction:
 
 
 def result_transaction(
-    submission: Submission, results: Results, now: datetime, new_uuid: Callable[[], str]
+    submission: Submission, results: Results, *, now: datetime, new_uuid: Callable[[], str]
 ) -> Resource:
     """The transaction for finished analyses; the report's entry is the first DiagnosticReport."""
     unit = _Transaction(new_uuid)
@@ -113,19 +113,19 @@ def result_transaction(
     report = _report(submission, results, observations, now)
     request = {"method": "POST", "url": "DiagnosticReport"}
     unit.entries.append({"fullUrl": report_url, "resource": report, "request": request})
-    unit.post(result_event(RESULT, submission.task, report_url, now))
+    unit.post(result_event(RESULT, submission.task, written=report_url, now=now))
     issues = refusal_issues(results.smear) if results.smear else ()
-    done = tasks.completed(submission.task, {OUTPUT_REPORT: [report_url]}, now, issues)
+    done = tasks.completed(submission.task, {OUTPUT_REPORT: [report_url]}, now=now, issues=issues)
     unit.put(done, submission.task["meta"]["versionId"])
     return unit.bundle()
 
 
 def failure_transaction(
-    task: Resource, issues: Sequence[Issue], now: datetime, new_uuid: Callable[[], str]
+    task: Resource, issues: Sequence[Issue], *, now: datetime, new_uuid: Callable[[], str]
 ) -> Resource:
     """The transaction for a Task that ends without a finding."""
     unit = _Transaction(new_uuid)
-    unit.post(result_event(REFUSAL, task, f"Task/{task['id']}", now))
+    unit.post(result_event(REFUSAL, task, written=f"Task/{task['id']}", now=now))
     unit.put(tasks.failed(task, issues, now), task["meta"]["versionId"])
     return unit.bundle()
 
@@ -142,7 +142,7 @@ def _speakers(submission: Submission, results: Results, about: Resource) -> list
         speakers.append(
             (
                 results.smear_system,
-                lambda device: smear_observation(smear, about, images, device),
+                lambda device: smear_observation(smear, about, images=images, device=device),
                 images,
             )
         )
@@ -151,7 +151,7 @@ def _speakers(submission: Submission, results: Results, about: Resource) -> list
         speakers.append(
             (
                 results.analysis_system,
-                lambda device: symptom_observation(analysis, about, read, device),
+                lambda device: symptom_observation(analysis, about, sources=read, device=device),
                 read,
             )
         )
@@ -192,7 +192,19 @@ def conclusion(results: Results) -> str:
         paragraphs.append(
             f"Symptoms and vital signs (AI, {origin}): " + " ".join(symptom_lines(results.analysis))
         )
+    if _is_discordant(results):
+        paragraphs.append(DISCORDANT)
     return "\n\n".join([*paragraphs, CAUTION])
+
+
+def _is_discordant(results: Results) -> bool:
+    """The model found nothing in someone who has fever or a danger sign."""
+    if results.smear is None or results.analysis is None:
+        return False
+    is_ill = results.analysis.urgency is Urgency.EMERGENCY or any(
+        finding.code == "fever" for finding in results.analysis.findings
+    )
+    return is_ill and state_of(results.smear).code in ("none-found", "not-seen")
 
 
 def _conclusion_codes(results: Results) -> list[Resource]:

@@ -1,5 +1,6 @@
 """The AuditEvent of an AI result or refusal (R4 AuditEvent, in the shape of IHE BALP)."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -8,13 +9,24 @@ from fhir_server.fhir.codec import instant
 
 Resource = dict[str, Any]
 
+
+@dataclass(frozen=True)
+class RefusedCall:
+    """A call that was refused: no content of it, but what was wrong and who asked."""
+
+    status: int
+    reason: str
+    authorization: str | None
+    client_address: str | None
+
+
 DCM = "http://dicom.nema.org/resources/ontology/DCM"
 EVENTS = f"{CANONICAL}/CodeSystem/audit-event"
 RESULT = {"system": EVENTS, "code": "ai-result", "display": "AI result"}
 REFUSAL = {"system": EVENTS, "code": "ai-refusal", "display": "AI gave no result"}
 
 
-def result_event(subtype: Resource, task: Resource, written: str, now: datetime) -> Resource:
+def result_event(subtype: Resource, task: Resource, *, written: str, now: datetime) -> Resource:
     """Who (the worker's Device, the Task's owner), for whom, and what was written."""
     is_result = subtype == RESULT
     owner = task["owner"]
@@ -46,6 +58,25 @@ def result_event(subtype: Resource, task: Resource, written: str, now: datetime)
             ],
         },
         "entity": entities,
+    }
+
+
+def refused_call_event(call: RefusedCall, now: datetime) -> Resource:
+    """A call of `/api/diagnose` that was refused before it reached the FHIR server."""
+    agent: Resource = {"requestor": True, "name": "caller of /api/diagnose"}
+    if call.client_address:
+        agent["network"] = {"address": call.client_address, "type": "2"}
+    rest = "http://terminology.hl7.org/CodeSystem/audit-event-type"
+    return {
+        "resourceType": "AuditEvent",
+        "type": {"system": rest, "code": "rest", "display": "RESTful Operation"},
+        "subtype": [{"system": EVENTS, "code": "diagnose", "display": "Diagnose"}],
+        "action": "E",
+        "recorded": instant(now),
+        "outcome": "4",
+        "outcomeDesc": f"{call.status} {call.reason}"[:500],
+        "agent": [agent],
+        "source": {"observer": {"display": "MedSAGE /api/diagnose"}},
     }
 
 

@@ -47,7 +47,7 @@ def confidence(prediction: SmearPrediction) -> float | None:
 
 
 def smear_observation(
-    prediction: SmearPrediction, about: Resource, images: Sequence[str], device: str
+    prediction: SmearPrediction, about: Resource, *, images: Sequence[str], device: str
 ) -> Resource:
     """The AI's Observation, `derivedFrom` its Media; `about` has subject, encounter and time.
 

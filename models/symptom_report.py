@@ -24,7 +24,7 @@ STATEMENT, NOTE = "language-model-statement", "note"
 
 
 def symptom_observation(
-    analysis: Analysis, about: Resource, sources: Iterable[str], device: str
+    analysis: Analysis, about: Resource, *, sources: Iterable[str], device: str
 ) -> Resource:
     """The AI's Observation: urgency as its value, one component for each line. A component's code
     says what the line is: a rule's finding, a recommendation, a statement of a language model."""
@@ -48,24 +48,25 @@ def symptom_observation(
         "method": {"text": analysis.origin},
         "device": {"reference": device},
         **({"derivedFrom": derived} if derived else {}),
-        "component": [
-            *(
-                _line(f"rule-{item.code}", item.text, finding_line(item))
-                for item in analysis.findings
-            ),
-            *(
-                _line("possibility", item.name, _possibility_line(item))
-                for item in analysis.possibilities
-            ),
-            *(
-                _line(STATEMENT, "By a language model", f"{item.text} [{'; '.join(item.facts)}]")
-                for item in analysis.statements
-            ),
-            *(_line(*RECOMMENDATION, text) for text in analysis.recommendations),
-            *(_line(NOTE, "Note", text) for text in analysis.notes),
-        ],
+        "component": _components(analysis),
     }
     return tagged(observation)
+
+
+def _components(analysis: Analysis) -> list[Resource]:
+    return [
+        *(_line(f"rule-{item.code}", item.text, finding_line(item)) for item in analysis.findings),
+        *(
+            _line("possibility", item.name, _possibility_line(item))
+            for item in analysis.possibilities
+        ),
+        *(
+            _line(STATEMENT, "By a language model", f"{item.text} [{'; '.join(item.facts)}]")
+            for item in analysis.statements
+        ),
+        *(_line(*RECOMMENDATION, text) for text in analysis.recommendations),
+        *(_line(NOTE, "Note", text) for text in analysis.notes),
+    ]
 
 
 def symptom_lines(analysis: Analysis) -> list[str]:

@@ -50,7 +50,7 @@ def claimed(task: Resource, owner: str, now: datetime) -> Resource:
 
 
 def completed(
-    task: Resource, outputs: Mapping[str, Sequence[str]], now: datetime, issues: Sequence[Issue]
+    task: Resource, outputs: Mapping[str, Sequence[str]], *, now: datetime, issues: Sequence[Issue]
 ) -> Resource:
     """Completed, with references by output part; `issues` (a refused image) travel along."""
     done = {

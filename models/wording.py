@@ -10,6 +10,10 @@ from models.malaria.reading import CellAnswer, SmearAnswer
 
 CAUTION = "Decision support. A qualified person examines and signs."
 NO_OPINION = "No AI opinion. Not a negative result. Assess as you would without AI."
+DISCORDANT = (
+    "Images and symptoms disagree: repeat the smear or do a rapid diagnostic test, and look for "
+    "other causes."
+)
 NOT_EXCLUDED = "This does not exclude malaria."
 
 

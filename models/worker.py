@@ -172,7 +172,9 @@ class Worker:
         if results.is_refused_only and results.smear is not None:
             ending = self._failure(claimed, refusal_issues(results.smear))
         else:
-            ending = result_transaction(inputs.submission, results, self.clock(), self.new_uuid)
+            ending = result_transaction(
+                inputs.submission, results, now=self.clock(), new_uuid=self.new_uuid
+            )
         await self._end(claimed, ending)
 
     async def _claim(self, task: Resource) -> Resource | None:
@@ -211,7 +213,7 @@ class Worker:
         _log.info(outcome, task=claimed["id"], attempt=tasks.attempts(claimed))
 
     def _failure(self, claimed: Resource, issues: Sequence[Issue]) -> Resource:
-        return failure_transaction(claimed, issues, self.clock(), self.new_uuid)
+        return failure_transaction(claimed, issues, now=self.clock(), new_uuid=self.new_uuid)
 
     async def _retried(self, call: Callable[[], Awaitable[T]]) -> T:
         """`call`, again after each delay while the failure may pass."""

@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -11,11 +12,13 @@ from fastapi import FastAPI
 from PIL import Image as Picture
 
 from fhir_server.fhir.outcome import login_required
+from fhir_server.validation.validate import Validator
 from models.analysis import Analysts
-from models.diagnose import Diagnosis, RefusedCall, diagnose_router
+from models.diagnose import Diagnosis, diagnose_router, refusals_to
 from models.fhir_client import CallerToken, FhirClient
 from models.malaria.predict import check_image
 from models.malaria.reading import CellAnswer
+from models.result_event import RefusedCall
 from models.symptoms.red_flags import SafeAnalyst
 from models.worker import Pace, Worker
 from tests.fhir_double import BASE, FhirDouble, Refused
@@ -177,6 +180,16 @@ async def test_a_bad_field_is_refused_by_name_and_changes_nothing(
     assert any(named in issue["diagnostics"] for issue in outcome["issue"])
     assert world.fhir.resources == {}
     assert [call.status for call in world.refusals] == [400]
+
+
+async def test_a_refused_call_leaves_a_valid_audit_event(world: World) -> None:
+    record = refusals_to(world.diagnosis.fhir, lambda: datetime(2026, 11, 24, tzinfo=UTC))
+
+    await record(RefusedCall(400, "age: is required", None, "192.0.2.7"))
+
+    (event,) = world.fhir.of_type("AuditEvent")
+    assert event["outcomeDesc"] == "400 age: is required"
+    assert Validator().issues(event) == ()
 
 
 async def test_all_bad_fields_are_told_at_once(world: World) -> None:

@@ -16,7 +16,7 @@ from models.smear_report import refusal_issues
 from models.symptoms import rules
 from models.symptoms.card import symptom_card, symptom_system
 from models.symptoms.facts import SymptomFacts
-from models.wording import CAUTION, NO_OPINION, NOT_EXCLUDED
+from models.wording import CAUTION, DISCORDANT, NO_OPINION, NOT_EXCLUDED
 from tests.smear_predictions import CARD, VERSION, field_of, one_cell, refused
 
 NOW = datetime(2026, 11, 24, 9, 0, 0, tzinfo=UTC)
@@ -55,7 +55,9 @@ def transaction(smear: SmearPrediction | None, *, has_symptoms: bool = True) -> 
         symptom_system(ANALYSIS, symptom_card()) if has_symptoms else None,
     )
     numbers = itertools.count()
-    return result_transaction(SUBMISSION, results, NOW, lambda: f"{next(numbers):032x}")
+    return result_transaction(
+        SUBMISSION, results, now=NOW, new_uuid=lambda: f"{next(numbers):032x}"
+    )
 
 
 def resources(bundle: dict[str, Any], type_: str) -> list[dict[str, Any]]:
@@ -113,6 +115,14 @@ def test_each_answer_has_its_own_words_and_code(
 
     assert words in report["conclusion"]
     assert report["conclusionCode"][0]["coding"][0]["code"] == code
+
+
+def test_nothing_found_in_a_patient_with_danger_signs_is_called_discordant() -> None:
+    (discordant,) = resources(transaction(PREDICTIONS[1]), "DiagnosticReport")
+    (agreeing,) = resources(transaction(PREDICTIONS[0]), "DiagnosticReport")
+
+    assert DISCORDANT in discordant["conclusion"]
+    assert DISCORDANT not in agreeing["conclusion"]
 
 
 def test_the_report_carries_the_tasks_id_and_its_observations() -> None:
@@ -191,7 +201,7 @@ def test_a_refused_image_beside_symptoms_is_told_and_nothing_is_found() -> None:
 
 
 def test_a_failure_changes_the_task_and_leaves_an_audit_event() -> None:
-    bundle = failure_transaction(TASK, refusal_issues(refused()), NOW, lambda: "u")
+    bundle = failure_transaction(TASK, refusal_issues(refused()), now=NOW, new_uuid=lambda: "u")
 
     event, task = (entry["resource"] for entry in bundle["entry"])
     assert event["subtype"][0]["code"] == "ai-refusal"

@@ -61,7 +61,7 @@ def test_a_failed_task_carries_its_reason_as_an_operation_outcome() -> None:
 
 
 def test_a_completed_task_names_its_report_and_what_was_refused() -> None:
-    task = tasks.completed(TASK, {OUTPUT_REPORT: ["DiagnosticReport/1"]}, NOW, [ISSUE])
+    task = tasks.completed(TASK, {OUTPUT_REPORT: ["DiagnosticReport/1"]}, now=NOW, issues=[ISSUE])
 
     assert parts(task["output"], OUTPUT_REPORT) == ["DiagnosticReport/1"]
     assert parts(task["output"], OUTPUT_REFUSAL) == ["#refusal"]
