@@ -9,6 +9,7 @@ from fhir_server.interactions.context import Context, FhirRequest, Resource
 from fhir_server.interactions.entries import at_entry, entries_of, entry_request, shell
 from fhir_server.interactions.links import Link, expression_of, links_of, root_of
 from fhir_server.interactions.update import require_same_id
+from fhir_server.interactions.write import require_valid
 from fhir_server.search.expression import Query
 from fhir_server.security.scopes import Action
 from fhir_server.security.visibility import has_links
@@ -66,11 +67,16 @@ class Problems:
 def steps_of(context: Context, request: FhirRequest, bundle: Resource) -> list[Step]:
     """The steps of a transaction Bundle; refuses it with the problems of all entries."""
     problems = Problems([])
-    if not context.validator.is_valid(bundle):
-        _note_invalid(context, bundle, problems)
+    # Nothing can be asked of entries that lack their own structure.
+    require_valid(context, shell(bundle))
     entries = entries_of(bundle)
     found = []
     for index, entry in enumerate(entries):
+        try:
+            if "resource" in entry:
+                require_valid(context, entry["resource"])
+        except FhirError as refusal:
+            problems.add(refusal, index)
         try:
             found.append(_step(context, request, entry, index))
         except FhirError as refusal:
@@ -80,16 +86,6 @@ def steps_of(context: Context, request: FhirRequest, bundle: Resource) -> list[S
     linked = [_linked(context, step, urls, problems) for step in found]
     problems.raise_if_any()
     return linked
-
-
-def _note_invalid(context: Context, bundle: Resource, problems: Problems) -> None:
-    issues = context.validator.issues(bundle)
-    if not any(issue.severity in ("fatal", "error") for issue in issues):
-        return
-    problems.found.extend((400, issue) for issue in issues)
-    if not context.validator.is_valid(shell(bundle)):
-        # Nothing more can be asked of entries that lack their own structure.
-        problems.raise_if_any()
 
 
 def _step(context: Context, outer: FhirRequest, entry: Resource, index: int) -> Step:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fhir_server.fhir.codec import instant, parse, stamp
-from fhir_server.fhir.outcome import FhirError, Issue, invalid
+from fhir_server.fhir.outcome import FhirError, invalid
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
 from fhir_server.storage.port import Draft, Key, Stored, Transaction
 
@@ -42,14 +42,9 @@ def accepted(context: Context, request: FhirRequest) -> Resource:
 
 def require_valid(context: Context, resource: Resource) -> None:
     """400 with every problem of `resource`; warnings alone let it pass."""
-    if not context.validator.is_valid(resource):
-        refuse(context.validator.issues(resource))
-
-
-def refuse(issues: tuple[Issue, ...], status: int = 400) -> None:
-    """Raise when one of `issues` is an error."""
+    issues = context.validator.issues(resource)
     if any(issue.severity in ("fatal", "error") for issue in issues):
-        raise FhirError(status, issues)
+        raise FhirError(400, issues)
 
 
 def draft(context: Context, submission: Submission, current: Stored | None) -> Draft:
