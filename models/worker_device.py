@@ -9,6 +9,13 @@ Resource = dict[str, Any]
 
 WORKERS = f"{CANONICAL}/identifier/worker"
 NAME = "medsage-worker"
+# All that the worker does, and no more; conditional creates need to search.
+SCOPES = (
+    "system/Task.rus system/Patient.r system/Media.r system/Binary.r "
+    "system/QuestionnaireResponse.r system/Observation.cr system/DiagnosticReport.c "
+    "system/Provenance.c system/AuditEvent.c system/Device.crs system/DocumentReference.crs "
+    "system/Subscription.crus"
+)
 SECRET_HEADER = "X-MedSAGE-Notification"  # noqa: S105 - the header's name
 
 

@@ -33,7 +33,7 @@ class Server:
         self.pages: dict[str, Any] = {}
         self.delay_seconds = 0.0
         self.http = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
-        client = BackendClient("medsage-worker", KEY, "system/Task.rsu", TOKEN_URL)
+        client = BackendClient("medsage-worker", KEY, "system/Task.rus", TOKEN_URL)
         ids = iter(range(1000))
         self.tokens = BackendToken(self.http, client, lambda: self.now, lambda: str(next(ids)))
         self.fhir = FhirClient(self.http, BASE, self.tokens)

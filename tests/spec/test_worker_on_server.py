@@ -1,0 +1,181 @@
+"""The worker and the seed's API on the real FHIR server and the embedded store, in one process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from fhir_server.fhir import codec
+from fhir_server.fhir.assessment import Image, Intake, Parties, submission
+from fhir_server.security.principal import Principal
+from models.analysis import Analysts
+from models.diagnose import Diagnosis, diagnose_router
+from models.fhir_client import CallerToken, FhirClient
+from models.malaria.reading import CellAnswer, SmearAnswer
+from models.symptoms.red_flags import SafeAnalyst
+from models.worker import Pace, Worker
+from models.worker_device import SCOPES, subscribe, worker_device
+from tests.fhir_world import BASE, START, World, fhir_world
+from tests.smear_predictions import ScriptedSmearModel, field_of, one_cell, refused
+
+PIXELS = b"\x89PNG kept as it is"
+INTAKE = {"symptoms": {"fever": "yes"}, "vitals": {"temperature": 38.5, "systolic": 120.0}}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with fhir_world(tmp_path) as opened:
+        yield opened
+
+
+def fhir(world: World) -> FhirClient:
+    return FhirClient(world.http, BASE, CallerToken(None))
+
+
+def worker(world: World, smear: ScriptedSmearModel, **pace: Any) -> Worker:
+    analysts = Analysts(smear, SafeAnalyst())
+    return Worker(fhir(world), analysts, Pace(**pace), clock=world.clock)
+
+
+async def submit(world: World, *, images: int = 1, **intake: Any) -> str:
+    patient = await world.create({"resourceType": "Patient", "birthDate": "1990-05-01"})
+    pictures = [Image(PIXELS, "image/png", "smear")] * images
+    numbers = iter(range(1, 100))
+    bundle = submission(
+        Intake(START, images=pictures, **intake),
+        Parties(f"Patient/{patient}"),
+        lambda: f"00000000-0000-4000-8000-{next(numbers):012d}",
+    )
+    answer = await fhir(world).transaction(bundle)
+    location: str = answer["entry"][-1]["response"]["location"]
+    return "/".join(location.split("/_history")[0].split("/")[-2:])
+
+
+async def all_of(world: World, type_: str, **criteria: str) -> list[dict[str, Any]]:
+    return [found async for found in fhir(world).search(type_, criteria)]
+
+
+async def test_a_submission_becomes_a_report_that_can_be_traced(world: World) -> None:
+    smear = ScriptedSmearModel(field_of(600, 40, SmearAnswer.SUSPECTED))
+    reference = await submit(world, images=2, **INTAKE)
+
+    await worker(world, smear).run_once()
+
+    task = await fhir(world).read(reference)
+    (report,) = await all_of(world, "DiagnosticReport", subject=task["for"]["reference"])
+    assert task["status"] == "completed", task.get("statusReason")
+    assert [image.content for image in smear.seen] == [PIXELS, PIXELS]
+    traced = await all_of(world, "Provenance", target=f"DiagnosticReport/{report['id']}")
+    devices = {agent["who"]["reference"] for p in traced for agent in p["agent"]}
+    assert len(devices) == 2
+    for device in devices:
+        touched = await all_of(world, "Provenance", agent=device)
+        assert report["id"] in str(touched[0]["target"])
+
+
+async def test_the_workers_narrow_scopes_are_enough(world: World) -> None:
+    reference = await submit(world, **INTAKE)
+    world.caller.principal = Principal(
+        subject="medsage-worker",
+        client_id="medsage-worker",
+        name="Worker",
+        roles=frozenset(),
+        fhir_user=None,
+        scopes=SCOPES,
+        patient=None,
+        encounter=None,
+        session=None,
+    )
+    client = fhir(world)
+
+    await subscribe(client, "http://w.test/models/notifications", "s")
+    await worker(world, ScriptedSmearModel(field_of(600, 0, SmearAnswer.NONE_FOUND))).run_once()
+
+    world.caller.principal = None
+    assert (await client.read(reference))["status"] == "completed"
+
+
+async def test_only_human_data_can_be_asked_for(world: World) -> None:
+    await submit(world, **INTAKE)
+    await worker(world, ScriptedSmearModel(one_cell(CellAnswer.NOT_SEEN, 0.01))).run_once()
+
+    everything = await all_of(world, "Observation")
+    by_ai = await all_of(world, "Observation", _security="AIAST")
+
+    assert len(by_ai) == 2
+    assert len(everything) == 4
+
+
+async def test_models_and_cards_are_stored_once(world: World) -> None:
+    smear = ScriptedSmearModel(field_of(600, 0, SmearAnswer.NONE_FOUND))
+    for _ in range(3):
+        await submit(world, **INTAKE)
+
+    await worker(world, smear, concurrency=1).run_once()
+
+    assert await world.count("Device") == 3  # the worker, the image model, the rules
+    assert await world.count("DocumentReference") == 2
+    assert await world.count("DiagnosticReport") == 3
+
+
+async def test_several_workers_at_once_make_one_report_for_each_task(world: World) -> None:
+    smear = ScriptedSmearModel(field_of(600, 0, SmearAnswer.NONE_FOUND))
+    references = [await submit(world, **INTAKE) for _ in range(8)]
+
+    await asyncio.gather(*(worker(world, smear, concurrency=4).run_once() for _ in range(3)))
+
+    states = [(await fhir(world).read(reference))["status"] for reference in references]
+    assert states == ["completed"] * 8
+    assert await world.count("DiagnosticReport") == 8
+
+
+async def test_a_refused_image_alone_fails_with_a_contained_outcome(world: World) -> None:
+    reference = await submit(world)
+
+    await worker(world, ScriptedSmearModel(refused())).run_once()
+
+    task = await fhir(world).read(reference)
+    assert task["status"] == "failed"
+    assert task["contained"][0]["issue"][0]["diagnostics"].startswith("Image 1 refused (focus)")
+    assert await world.count("DiagnosticReport") == 0
+
+
+async def test_the_workers_device_and_subscription_are_made_once(world: World) -> None:
+    client = fhir(world)
+    devices = {await worker_device(client) for _ in range(2)}
+    made = {await subscribe(client, "http://w.test/models/notifications", "s") for _ in range(2)}
+
+    assert len(devices) == len(made) == 1
+    renewed = await subscribe(client, "http://w.test/models/notifications", "other")
+    assert renewed in made
+    assert "other" in str((await client.read(renewed))["channel"]["header"])
+
+
+async def test_the_seeds_api_goes_the_same_way(world: World) -> None:
+    async def anyone(authorization: str | None) -> None:
+        assert authorization is None
+
+    running = worker(world, ScriptedSmearModel(refused()), poll_seconds=0.02)
+    task = asyncio.create_task(running.run())
+    diagnosis = Diagnosis(fhir(world), lambda image: None, anyone, anyone, is_open_access=True)  # type: ignore[arg-type]
+    app = FastAPI()
+    app.include_router(diagnose_router(diagnosis))
+    form = {"age": "4", "weight": "15", "height": "100", "symptoms": "fever, not drinking"}
+    png = b"\x89PNG\r\n\x1a\n" + bytes(300)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://a") as http:
+        answer = await http.post(
+            "/api/diagnose", data=form, files=[("imageUpload", ("a.png", png, "image/png"))]
+        )
+    running.stop()
+    await task
+
+    body = codec.parse(answer.content)
+    assert answer.status_code == 200
+    assert body["urgency"] == "emergency"
+    assert "refused (focus)" in body["image_analysis_result"]
+    report = await fhir(world).read(f"DiagnosticReport/{body['diagnosis_id']}")
+    assert report["status"] == "preliminary"
