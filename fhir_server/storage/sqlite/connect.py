@@ -1,0 +1,38 @@
+"""Connections to the SQLite file: durable, concurrent with readers, and of a known schema."""
+
+import sqlite3
+from pathlib import Path
+
+SCHEMA_VERSION = 1
+SCHEMA = Path(__file__).with_name("schema.sql")
+_BUSY_SECONDS = 30.0
+
+
+class SchemaMismatch(Exception):
+    """The file was written by a version of MedSAGE with another schema."""
+
+
+def connect(path: Path, *, is_writer: bool) -> sqlite3.Connection:
+    """A connection in autocommit mode; transactions are begun explicitly."""
+    connection = sqlite3.connect(
+        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA cache_size = -65536" if is_writer else "PRAGMA cache_size = -32768")
+    connection.execute("PRAGMA mmap_size = 1073741824")
+    if not is_writer:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    """Create the schema in an empty file; refuse a file with another version."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found == SCHEMA_VERSION:
+        return
+    if found != 0:
+        raise SchemaMismatch(f"the store has schema {found}, this program needs {SCHEMA_VERSION}")
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {SCHEMA.read_text()} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+    )

@@ -1,0 +1,149 @@
+"""Statements on one connection, used alike by readers and by the writer's transactions."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from fhir_server.search.expression import Query
+from fhir_server.storage.port import HistoryPage, JournalEntry, Key, Page, Record, Stored
+from fhir_server.storage.sqlite.compile import (
+    SELECTIVE,
+    Compiler,
+    Sql,
+    keyset,
+    order_by,
+    sort_column,
+)
+
+_STORED = "h.type, h.id, h.version, h.updated, h.body, h.method"
+
+
+def milliseconds(moment: datetime) -> int:
+    """UTC milliseconds since 1970, exact."""
+    delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * 1000 + delta.microseconds // 1000
+
+
+def moment(value: int) -> datetime:
+    """The inverse of `milliseconds`."""
+    seconds, rest = divmod(value, 1000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
+
+
+def stored(row: tuple[str, str, int, int, bytes, str]) -> Stored:
+    type_, id_, version, updated, body, method = row
+    return Stored(Key(type_, id_), version, moment(updated), body, method)
+
+
+def get(connection: sqlite3.Connection, key: Key, version: int | None) -> Stored | None:
+    if version is None:
+        row = connection.execute(
+            f"SELECT {_STORED} FROM resource r JOIN history h ON h.seq = r.seq"
+            " WHERE r.type = ? AND r.id = ?",
+            key,
+        ).fetchone()
+    else:
+        row = connection.execute(
+            f"SELECT {_STORED} FROM history h WHERE h.type = ? AND h.id = ? AND h.version = ?",
+            (*key, version),
+        ).fetchone()
+    return stored(row) if row else None
+
+
+def _compiler(connection: sqlite3.Connection) -> Compiler:
+    def number(name: str) -> int:
+        row = connection.execute("SELECT number FROM parameter WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else -1
+
+    def estimate(source: Sql) -> int:
+        (count,) = connection.execute(
+            f"SELECT count(*) FROM ({source.text} LIMIT {SELECTIVE})",
+            source.arguments,
+        ).fetchone()
+        return int(count)
+
+    return Compiler(number, estimate)
+
+
+def find(connection: sqlite3.Connection, query: Query) -> Page:
+    matches = _compiler(connection).matches(query)
+    arguments = list(matches.arguments)
+    text = matches.text
+    if query.after is not None:
+        beyond = keyset(query.sort, query.after)
+        text += f" AND {beyond.text}"
+        arguments += beyond.arguments
+    keys = ", ".join([*(sort_column(key) for key in query.sort), "r.id"])
+    # The inner select finds and orders rows without touching bodies.
+    rows = connection.execute(
+        f"SELECT {_STORED}, m.* FROM (SELECT r.seq, {keys} {text}"
+        f" ORDER BY {order_by(query.sort)} LIMIT ?) m JOIN history h ON h.seq = m.seq",
+        (*arguments, query.limit + 1),
+    ).fetchall()
+    page = rows[: query.limit]
+    more = tuple(page[-1][7:]) if len(rows) > query.limit and page else None
+    return Page(tuple(stored(row[:6]) for row in page), more)
+
+
+def count(connection: sqlite3.Connection, query: Query) -> int:
+    matches = _compiler(connection).matches(query, can_walk=False)
+    (total,) = connection.execute(
+        f"SELECT count(*) {matches.text}",
+        matches.arguments,
+    ).fetchone()
+    return int(total)
+
+
+def history(
+    connection: sqlite3.Connection, key: Key, limit: int, before: str | None
+) -> HistoryPage:
+    rows = connection.execute(
+        f"SELECT {_STORED} FROM history h WHERE h.type = ? AND h.id = ? AND h.version < ?"
+        " ORDER BY h.version DESC LIMIT ?",
+        (*key, int(before) if before else 2**62, limit + 1),
+    ).fetchall()
+    versions = tuple(stored(row) for row in rows[:limit])
+    return HistoryPage(versions, str(versions[-1].version) if len(rows) > limit else None)
+
+
+def changes(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, Stored]]:
+    rows = connection.execute(
+        f"SELECT h.seq, {_STORED} FROM history h WHERE h.seq > ? ORDER BY h.seq LIMIT ?",
+        (after, limit),
+    )
+    return [(row[0], stored(row[1:])) for row in rows]
+
+
+def journal(connection: sqlite3.Connection, limit: int) -> list[JournalEntry]:
+    rows = connection.execute("SELECT seq, entry FROM journal ORDER BY seq LIMIT ?", (limit,))
+    return [JournalEntry(str(seq), entry) for seq, entry in rows]
+
+
+def records(
+    connection: sqlite3.Connection, kind: str, ids: tuple[str, str, str], page: tuple[int, int]
+) -> Sequence[Record]:
+    """`ids` is (from, to, after) and `page` is (limit, now in milliseconds)."""
+    limit, now = page
+    rows = connection.execute(
+        "SELECT kind, id, value, revision, expires FROM record WHERE kind = ?"
+        " AND id >= ? AND id < ? AND id > ? AND (expires IS NULL OR expires > ?)"
+        " ORDER BY id LIMIT ?",
+        (kind, *ids, now, limit),
+    )
+    return [
+        Record(kind, id_, json.loads(value), revision, moment(expires) if expires else None)
+        for kind, id_, value, revision, expires in rows
+    ]
+
+
+def record(connection: sqlite3.Connection, kind: str, id_: str, now: int) -> Record | None:
+    row = connection.execute(
+        "SELECT value, revision, expires FROM record WHERE kind = ? AND id = ?"
+        " AND (expires IS NULL OR expires > ?)",
+        (kind, id_, now),
+    ).fetchone()
+    if row is None:
+        return None
+    value, revision, expires = row
+    return Record(kind, id_, json.loads(value), revision, moment(expires) if expires else None)

@@ -1,0 +1,146 @@
+"""SqliteStore: the embedded implementation of the storage port."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fhir_server.search.expression import Query
+from fhir_server.storage.port import (
+    Change,
+    HistoryPage,
+    JournalEntry,
+    Key,
+    Page,
+    Record,
+    Stored,
+    T,
+    Unit,
+)
+from fhir_server.storage.sqlite import rows
+from fhir_server.storage.sqlite.connect import connect
+from fhir_server.storage.sqlite.writer import Writer
+
+READERS = 4
+_POLL_SECONDS = 1.0
+_FEED_BATCH = 200
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class SqliteStore:
+    """Implements `ResourceStore` on one file. Open with `open`, close with `close`."""
+
+    def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:
+        self._path = path
+        self._clock = clock
+        self._wakers: set[Callable[[], None]] = set()
+        self._writer = Writer(path, clock, self._wake)
+        self._local = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        self._readers = ThreadPoolExecutor(READERS, "sqlite-reader", self._open_reader)
+
+    @classmethod
+    def open(cls, path: Path | str, clock: Callable[[], datetime] = _now) -> "SqliteStore":
+        """Open or create the file `path`; `clock` decides which records have expired."""
+        return cls(Path(path), clock)
+
+    def _open_reader(self) -> None:
+        self._local.connection = connect(self._path, is_writer=False)
+        self._connections.append(self._local.connection)
+
+    async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._readers, lambda: function(self._local.connection, *arguments)
+        )
+
+    async def get(self, key: Key, version: int | None = None) -> Stored | None:
+        return await self._read(rows.get, key, version)
+
+    async def get_many(self, keys: Sequence[Key]) -> dict[Key, Stored]:
+        def read(connection: sqlite3.Connection) -> dict[Key, Stored]:
+            found = ((key, rows.get(connection, key, None)) for key in keys)
+            return {key: version for key, version in found if version is not None}
+
+        return await self._read(read)
+
+    async def find(self, query: Query) -> Page:
+        return await self._read(rows.find, query)
+
+    async def count(self, query: Query) -> int:
+        return await self._read(rows.count, query)
+
+    async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage:
+        return await self._read(rows.history, key, limit, before)
+
+    async def transaction(self, unit: Unit[T]) -> T:
+        return await self._writer.run(unit)
+
+    async def changes(self, after: str | None) -> AsyncIterator[Change]:
+        position = int(after) if after else 0
+        loop = asyncio.get_running_loop()
+        awake = asyncio.Event()
+
+        def wake() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(awake.set)
+
+        self._wakers.add(wake)
+        try:
+            while True:
+                awake.clear()
+                batch = await self._read(rows.changes, position, _FEED_BATCH)
+                for position, version in batch:
+                    yield Change(str(position), version)
+                if not batch:
+                    # The poll sees what another process wrote to the same file.
+                    await _wait(awake, _POLL_SECONDS)
+        finally:
+            self._wakers.discard(wake)
+
+    def _wake(self) -> None:
+        for wake in tuple(self._wakers):
+            wake()
+
+    async def journal(self, limit: int) -> Sequence[JournalEntry]:
+        return await self._read(rows.journal, limit)
+
+    async def record(self, kind: str, id: str) -> Record | None:
+        return await self._read(rows.record, kind, id, rows.milliseconds(self._clock()))
+
+    async def records(
+        self, kind: str, prefix: str = "", after: str = "", limit: int = 1000
+    ) -> Sequence[Record]:
+        upper = prefix + "\U0010ffff"
+        now = rows.milliseconds(self._clock())
+        return await self._read(rows.records, kind, (prefix, upper, after), (limit, now))
+
+    async def check(self) -> None:
+        """Reads and durably writes; also forgets expired records."""
+
+        async def purge(_: object) -> None:
+            self._writer.purge_expired()
+
+        await self._read(lambda connection: connection.execute("SELECT 1").fetchone())
+        await self._writer.run(purge)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._writer.close)
+        self._readers.shutdown(wait=True)
+        for connection in self._connections:
+            connection.close()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
