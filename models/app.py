@@ -1,16 +1,42 @@
-"""The HTTP face of the models: what they are (`GET /models`) and the worker's wake-up call."""
+"""The HTTP face of the models: what they are (`GET /models`), the worker's wake-up call
+(`POST /models/notifications`) and the seed's API (`POST /api/diagnose`)."""
 
 import secrets
 from collections.abc import Callable, Sequence
 from html import escape
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from models.card import ModelCard
+from models.diagnose import Diagnosis, diagnose_router
+from models.symptoms.gemini import GeminiAnalyst, GeminiEndpoint
+from models.symptoms.port import SymptomAnalyst
+from models.symptoms.red_flags import SafeAnalyst
 from models.worker_device import SECRET_HEADER
 
 _MOST_BODY_BYTES = 64 * 1024
+
+
+def symptom_analyst(gemini: GeminiEndpoint | None = None) -> SymptomAnalyst:
+    """The rules, joined by Google Gen AI when there is an endpoint (with its key)."""
+    return SafeAnalyst(GeminiAnalyst(gemini) if gemini else None)
+
+
+def create_models_app(
+    diagnosis: Diagnosis,
+    wake: Callable[[], None],
+    *,
+    secret: str,
+    cards: Callable[[], Sequence[ModelCard]],
+) -> FastAPI:
+    """All routes of the models as one ASGI app; its paths are absolute, so it is mounted at the
+    root or its routers are taken over one by one."""
+    app = FastAPI(title="MedSAGE models")
+    app.include_router(diagnose_router(diagnosis))
+    app.include_router(notifications_router(wake, secret))
+    app.include_router(cards_router(cards))
+    return app
 
 
 def notifications_router(wake: Callable[[], None], secret: str) -> APIRouter:
