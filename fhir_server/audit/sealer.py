@@ -82,36 +82,27 @@ class Sealer:
         if not waiting:
             return 0
         record = await self._store.record(HEADS, ONLY)
-        taken = await self._taken(waiting)
+        events = [audit_event(each.entry) for each in waiting]
+        taken = await self._store.get_many([Key("AuditEvent", event["id"]) for event in events])
+        _rename(events, waiting, {key.id for key in taken})
+        positions = tuple(each.position for each in waiting)
         # Term extraction of a whole block would hold up the event loop.
-        step = await asyncio.to_thread(self._prepare, waiting, record, taken)
+        step = await asyncio.to_thread(self._prepare, events, positions, record)
         try:
             await self._store.transaction(lambda transaction: _write(transaction, step))
         except VersionConflict:
             return 0
         return len(waiting)
 
-    async def _taken(self, waiting: Sequence[JournalEntry]) -> set[str]:
-        keys = [Key("AuditEvent", audit_event(each.entry)["id"]) for each in waiting]
-        return {key.id for key in await self._store.get_many(keys)}
-
     def _prepare(
-        self, waiting: Sequence[JournalEntry], record: Record | None, taken: set[str]
+        self, events: list[dict[str, Any]], positions: tuple[str, ...], record: Record | None
     ) -> _Step:
         head = Head(record.value["number"], record.value["hash"]) if record else Head()
         now = self._clock()
-        events: list[dict[str, Any]] = []
-        for each in waiting:
-            event = tagged(audit_event(each.entry), head.number + 1)
-            if event["id"] in taken:
-                # A repeated id must neither overwrite an event nor stop the trail.
-                event["id"] = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{event['id']} {each.position}"))
-            taken = taken | {event["id"]}
-            events.append(event)
-        block = next_block(head, events, instant(now), self._signer)
-        drafts = tuple(self._draft(event, now) for event in events)
-        revision = record.revision if record else 0
-        return _Step(revision, block, drafts, tuple(each.position for each in waiting))
+        placed = [tagged(event, head.number + 1) for event in events]
+        block = next_block(head, placed, instant(now), self._signer)
+        drafts = tuple(self._draft(event, now) for event in placed)
+        return _Step(record.revision if record else 0, block, drafts, positions)
 
     def _draft(self, event: dict[str, Any], now: datetime) -> Draft:
         meta = {"versionId": "1", "lastUpdated": instant(now), **event["meta"]}
@@ -120,6 +111,15 @@ class Sealer:
         key = Key("AuditEvent", event["id"])
         stored = Stored(key, 1, _whole_milliseconds(now), encode(resource), "POST")
         return Draft(stored, self._extract(resource))
+
+
+def _rename(events: list[dict[str, Any]], waiting: Sequence[JournalEntry], taken: set[str]) -> None:
+    """Give events another id whose own is taken: a repeated id must neither overwrite an event
+    nor stop the trail."""
+    for event, each in zip(events, waiting, strict=True):
+        if event["id"] in taken:
+            event["id"] = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{event['id']} {each.position}"))
+        taken.add(event["id"])
 
 
 async def signer_of(store: ResourceStore) -> BlockSigner:

@@ -26,10 +26,14 @@ class _UnitStore:
         self._unit = unit
         self.find = unit.find
         self.count = unit.count
-        self.get = unit.get
+
+    async def get(self, key: Key, version: int | None = None) -> Stored | None:
+        stored = await self._unit.get(key, version)
+        # What may be written but not read comes without its body: for a read it is not there.
+        return stored if stored and (stored.body or stored.is_deleted) else None
 
     async def get_many(self, keys: Sequence[Key]) -> dict[Key, Stored]:
-        found = {key: await self._unit.get(key) for key in keys}
+        found = {key: await self.get(key) for key in keys}
         return {key: stored for key, stored in found.items() if stored is not None}
 
     async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage:

@@ -168,6 +168,22 @@ async def test_reads_in_a_transaction_are_judged_too(world: World) -> None:
     assert (await world.post("/", transaction)).status_code == 404
 
 
+async def test_what_may_be_written_but_not_read_is_not_read_in_a_transaction(
+    world: World,
+) -> None:
+    world.caller.principal = principal(
+        "patient/Observation.r?status=preliminary patient/Observation.u"
+    )
+    transaction = {
+        "resourceType": "Bundle",
+        "type": "transaction",
+        "entry": [{"request": {"method": "GET", "url": "Observation/ox"}}],
+    }
+    assert (await world.post("/", transaction)).status_code == 404
+    changed = observation("ox", "x", "ex") | {"status": "amended"}
+    assert (await world.put("/Observation/ox", changed)).status_code == 200
+
+
 async def test_a_conditional_create_does_not_see_the_hidden(world: World) -> None:
     made = observation("", "x", "ex")
     del made["id"]
