@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,6 +19,7 @@ from models.fhir_client import (
     FhirFailure,
     FhirUnreachable,
 )
+from tests.smart_world import ISSUER, ec_key, smart_world
 
 BASE, TOKEN_URL = "https://fhir.test/fhir", "https://fhir.test/auth/token"
 KEY = ECKey.generate_key("P-384", {"kid": "k1"})
@@ -171,3 +173,27 @@ async def test_decimals_come_and_go_as_written(server: Server) -> None:
     observation = await server.fhir.read("Observation/1")
 
     assert str(observation["valueQuantity"]["value"]) == "1.50"
+
+
+async def test_our_authorization_server_takes_the_assertion(tmp_path: Path) -> None:
+    async with smart_world(tmp_path) as world:
+        client = BackendClient("service", ec_key("service"), "system/Task.rs", f"{ISSUER}/token")
+        ids = iter(range(10))
+        tokens = BackendToken(world.browser, client, world.clock, lambda: f"jti-{next(ids)}")
+
+        first = await tokens.token()
+        assert first is not None
+        await tokens.refused(first)
+        second = await tokens.token()
+
+        assert second not in (None, first)
+        assert (await world.who(first)).client_id == "service"
+
+
+async def test_a_refused_assertion_names_the_oauth_error(tmp_path: Path) -> None:
+    async with smart_world(tmp_path) as world:
+        client = BackendClient("service", KEY, "system/Task.rs", f"{ISSUER}/token")
+        tokens = BackendToken(world.browser, client, world.clock, lambda: "jti")
+
+        with pytest.raises(FhirFailure, match="invalid_client"):
+            await tokens.token()
