@@ -79,7 +79,9 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "rash": ("rash(?:es)?", "exanthema?", "petechiae"),
 }
 
-# A negation reaches to the end of its clause; "but" and the like end it.
+# A negation reaches to the end of its clause, which "but" and the like end. Beyond a comma it
+# reaches along a bare list alone ("no fever, cough or convulsions"): in "no allergies, fever for
+# three days" the fever stands. Where the two can't be told apart, the symptom counts.
 _NEGATION = re.compile(
     r"\b(?:no|not|without|den(?:y|ies|ied|ying)|never|absent|negative for|nil|"
     r"free of|neither|nor|hasn't|haven't|isn't|doesn't|didn't|no history of)\b"
@@ -121,20 +123,45 @@ def mentioned(text: str) -> dict[str, str]:
 
 
 def _in_clause(clause: str) -> list[tuple[int, Mention]]:
+    found: list[tuple[int, Mention]] = []
+    start, reaches_on = 0, False
+    for segment in clause.split(","):
+        matches = _matches(segment)
+        negation = _first_negation(segment)
+        is_bare = _is_bare(segment[negation or 0 :], matches)
+        for code, match in matches:
+            is_negated = _is_negated(segment, match.start()) or (reaches_on and is_bare)
+            found.append((start + match.start(), Mention(code, match.group(), is_negated)))
+        reaches_on = is_bare and bool(matches) and (negation is not None or reaches_on)
+        start += len(segment) + 1
+    return found
+
+
+def _matches(segment: str) -> list[tuple[str, re.Match[str]]]:
     return [
-        (match.start(), Mention(code, match.group(), _is_negated(clause, match.start())))
-        for code, pattern in _PATTERNS.items()
-        for match in pattern.finditer(clause)
+        (code, match) for code, pattern in _PATTERNS.items() for match in pattern.finditer(segment)
     ]
 
 
-def _is_negated(clause: str, at: int) -> bool:
+def _first_negation(segment: str) -> int | None:
+    found = _NEGATION.search(segment)
+    return found.end() if found else None
+
+
+def _is_bare(text: str, matches: list[tuple[str, re.Match[str]]]) -> bool:
+    """Whether `text` is nothing but keywords and the words that join a list."""
+    for _, match in matches:
+        text = text.replace(match.group(), " ")
+    return not re.sub(r"\b(?:and|or|nor|any|the|a|an|of)\b", " ", text).strip()
+
+
+def _is_negated(segment: str, at: int) -> bool:
     """Whether a negation stands before `at` and nothing has affirmed again in between."""
-    before = clause[:at]
+    before = segment[:at]
     last = None
     for match in _NEGATION.finditer(before):
         last = match
     if last is None:
         return False
-    # "no fever, has headache": a verb of having begins a new affirmation.
+    # "no fever and has headache": a verb of having begins a new affirmation.
     return re.search(r"\b(?:has|have|had|with|complains|reports)\b", before[last.end() :]) is None

@@ -23,6 +23,12 @@ from models.symptoms.words import mentioned, mentions
         ("returned from Malawi last week", {"travel"}),
         ("FEBRILE, Drowsy", {"fever", "reduced-consciousness"}),
         ("a feverless outfit", set()),
+        ("no fever, cough, or convulsions", set()),
+        ("denies fever, vomiting and jaundice", set()),
+        ("no known allergies, fever for three days", {"fever"}),
+        ("no cough, convulsions since last night", {"convulsions"}),
+        ("no cough, bleeding", set()),
+        ("not drinking, not feeding, drowsy", {"unable-to-drink", "reduced-consciousness"}),
     ],
 )
 def test_text_mentions_exactly_these_symptoms(text: str, codes: set[str]) -> None:
