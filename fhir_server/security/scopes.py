@@ -20,6 +20,8 @@ CONTEXTS = frozenset(
     {"openid", "profile", "fhirUser", "launch", "launch/patient", "launch/encounter"}
     | {"offline_access", "online_access"}
 )
+NAMED_ONLY = frozenset({"AuditEvent"})
+"""Types that a client must be registered for by name: `*` does not let it ask for them."""
 _FORM = re.compile(r"(patient|user|system)/(\*|[A-Z][A-Za-z]*)\.([a-z]+|\*)(?:\?(.+))?")
 _IN_ORDER = re.compile("".join(f"{action}?" for action in ACTIONS))
 
@@ -43,7 +45,7 @@ class ResourceScope:
         """Whether everything that `other` grants is granted by this one."""
         return (
             self.level == other.level
-            and self.type in ("*", other.type)
+            and _common_type(self.type, other.type) == other.type
             and self.actions >= other.actions
             and self.query <= other.query
         )
@@ -51,11 +53,9 @@ class ResourceScope:
     def meet(self, other: "ResourceScope") -> "ResourceScope | None":
         """What both grant; None when that is nothing."""
         actions = self.actions & other.actions
-        if self.level != other.level or not actions:
+        type_ = _common_type(self.type, other.type)
+        if self.level != other.level or not actions or type_ is None:
             return None
-        if "*" not in (self.type, other.type) and self.type != other.type:
-            return None
-        type_ = other.type if self.type == "*" else self.type
         return ResourceScope(self.level, type_, actions, self.query | other.query)
 
 
@@ -139,6 +139,15 @@ def parse_scope(word: str) -> ResourceScope | RefusedScope:
             return RefusedScope(word, "its query has an empty name or value")
         pairs = frozenset(listed)
     return ResourceScope(_level(level), type_, frozenset(actions), pairs)
+
+
+def _common_type(one: str, other: str) -> str | None:
+    """The types that both name: one, every (`*`), or none."""
+    if one == other:
+        return one
+    if "*" not in (one, other) or NAMED_ONLY & {one, other}:
+        return None
+    return other if one == "*" else one
 
 
 def _level(text: str) -> Level:

@@ -86,6 +86,9 @@ def test_contexts_are_recognised_beside_resources() -> None:
         ("user/Observation.rs?code=1", "user/Observation.rs?code=1&status=final", True),
         ("user/Observation.rs?code=1", "user/Observation.rs?code=2", False),
         ("user/*.read", "user/Patient.rs", True),
+        ("system/*.cruds", "system/AuditEvent.rs", False),
+        ("system/AuditEvent.rs", "system/AuditEvent.r", True),
+        ("system/*.cruds", "system/*.rs", True),
         ("launch openid", "launch", True),
         ("openid", "launch", False),
     ],
@@ -109,6 +112,9 @@ def test_containment_is_set_inclusion_per_action(
             "user/Observation.s?code=1&status=final",
         ),
         ("user/*.rs user/Patient.r", "user/Patient.rs", "user/Patient.rs"),
+        ("system/AuditEvent.rs system/Patient.r", "system/*.cruds", "system/Patient.r"),
+        ("system/*.rs", "system/AuditEvent.rs system/Patient.rs", "system/Patient.rs"),
+        ("system/AuditEvent.r", "system/*.r system/AuditEvent.rs", "system/AuditEvent.r"),
         ("launch openid user/*.rs", "launch user/*.cruds", "launch user/*.rs"),
     ],
 )
@@ -120,7 +126,7 @@ LEVELS = st.sampled_from(["patient", "user", "system"])
 SCOPES = st.builds(
     ResourceScope,
     LEVELS,
-    st.sampled_from(["*", "Patient", "Observation"]),
+    st.sampled_from(["*", "Patient", "Observation", "AuditEvent"]),
     st.frozensets(st.sampled_from(list(ACTIONS)), min_size=1),
     st.frozensets(st.sampled_from([("code", "a|b"), ("status", "final"), ("x", "& =?%")])),
 )
