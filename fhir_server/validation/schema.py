@@ -12,6 +12,7 @@ from typing import Any, cast
 import jsonschema_rs
 
 from fhir_server.fhir.definitions import ElementDefinition, value_sets
+from fhir_server.fhir.reference import ID
 from fhir_server.validation import narrative
 from fhir_server.validation.bindings import allowed_codes
 from fhir_server.validation.invariants import INVARIANTS
@@ -53,10 +54,17 @@ class _Xhtml:
 
 
 @cache
-def accepts(type_name: str) -> jsonschema_rs.Draft4Validator:
-    """The compiled schema of a resource type; compiled once, some milliseconds."""
+def accepts(type_name: str, *, with_contained: bool = False) -> jsonschema_rs.Draft4Validator:
+    """The compiled schema of a resource type; compiled once, some milliseconds.
+
+    `with_contained` is for resources that hold others, and for those they hold: it lets
+    `#id` references and the contained resources pass unseen, for the caller to judge.
+    """
+    schema = schema_for(type_name)
+    if with_contained:
+        _allow_contained(schema["definitions"], type_name)
     return jsonschema_rs.Draft4Validator(
-        schema_for(type_name),
+        schema,
         keywords={"rules": _Rules, "xhtml": _Xhtml},
         pattern_options=jsonschema_rs.RegexOptions(),
     )
@@ -83,7 +91,7 @@ def _type(name: str, context: ElementDefinition) -> tuple[Schema, _Found]:
     properties: dict[str, Schema] = {}
     found: _Found = []
     for key, entry in shape.properties.items():
-        properties |= _property(key, entry, shape, found)
+        properties |= _property(key, entry, shape=shape, found=found)
     schema: Schema = {
         "type": "object",
         "properties": properties,
@@ -102,10 +110,10 @@ def _type(name: str, context: ElementDefinition) -> tuple[Schema, _Found]:
     if required:
         schema["required"] = required
     parts += _choices(shape)
-    return _special(schema, parts, shape, context), found
+    return _special(schema, parts, shape=shape, context=context), found
 
 
-def _property(key: str, entry: Property, shape: Shape, found: _Found) -> dict[str, Schema]:
+def _property(key: str, entry: Property, *, shape: Shape, found: _Found) -> dict[str, Schema]:
     if key == "contained" or (shape.type == "Extension" and not _is_usual(entry)):
         return {}
     if entry.is_primitive:
@@ -116,7 +124,7 @@ def _property(key: str, entry: Property, shape: Shape, found: _Found) -> dict[st
             return {key: item}
         found.append(("Element", "Element", cast(ElementDefinition, {})))
         return {key: item, "_" + key: {"$ref": "#/definitions/Element"}}
-    item = _complex(entry, shape, found)
+    item = _complex(entry, shape, found=found)
     return {key: _array(item, entry) if entry.is_array else item}
 
 
@@ -139,7 +147,7 @@ def _primitive(entry: Property) -> Schema:
     return schema
 
 
-def _complex(entry: Property, shape: Shape, found: _Found) -> Schema:
+def _complex(entry: Property, shape: Shape, *, found: _Found) -> Schema:
     if entry.type == "Resource":
         # An entry's resource is judged by the caller, who asks `resources_inside` for it.
         return {"type": "object"} if shape.type == "Bundle.entry" else _NEVER
@@ -152,10 +160,10 @@ def _complex(entry: Property, shape: Shape, found: _Found) -> Schema:
         name = "SimpleQuantity"
     else:
         name, context = entry.type, cast(ElementDefinition, {})
-    return _ref(name, entry.type, context, found)
+    return _ref(name, entry.type, context=context, found=found)
 
 
-def _ref(name: str, target: str, context: ElementDefinition, found: _Found) -> Schema:
+def _ref(name: str, target: str, *, context: ElementDefinition, found: _Found) -> Schema:
     found.append((name, target, context))
     return {"$ref": f"#/definitions/{name}"}
 
@@ -182,7 +190,7 @@ def _choices(shape: Shape) -> list[Schema]:
 
 
 def _special(
-    schema: Schema, parts: list[Schema], shape: Shape, context: ElementDefinition
+    schema: Schema, parts: list[Schema], *, shape: Shape, context: ElementDefinition
 ) -> Schema:
     """What single types ask for beyond the shape, and the invariants."""
     properties = schema["properties"]
@@ -223,6 +231,18 @@ def _bound_concept(url: str) -> Schema:
         "required": ["system", "code"],
     }
     return {"properties": {"coding": {"items": item}}, "required": ["coding"]}
+
+
+def _allow_contained(definitions: dict[str, Schema], type_name: str) -> None:
+    for name, each in definitions.items():
+        if name.partition(":")[0] == "Reference":
+            reference = each["properties"]["reference"]
+            reference["pattern"] += f"|^#{ID}$"
+    definitions[type_name]["properties"]["contained"] = {
+        "type": "array",
+        "items": {"type": "object", "required": ["resourceType", "id"]},
+        "minItems": 1,
+    }
 
 
 def resources_inside(resource: Mapping[str, Any]) -> list[Any]:

@@ -4,6 +4,7 @@ Two roads from the same tables: a resource that its strict schema accepts is val
 microseconds); any other is walked, and the walker's account decides.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from fhir_server.fhir.definitions import resource_types
@@ -31,13 +32,49 @@ class Validator:
 
 def is_accepted_early(resource: Any) -> bool:
     """Whether the fast road finds the resource faultless; False only means: walk it."""
-    name = resource.get("resourceType") if isinstance(resource, dict) else None
-    if not isinstance(name, str) or name not in resource_types():
+    if not isinstance(resource, dict):
         return False
+    if "contained" in resource:
+        return _is_accepted(resource, with_contained=True) and _contains_well(resource)
+    return _is_accepted(resource) and all(map(is_accepted_early, resources_inside(resource)))
+
+
+def _is_accepted(resource: Resource, *, with_contained: bool = False) -> bool:
+    name = resource.get("resourceType")
     return (
-        accepts(name).is_valid(resource)
+        isinstance(name, str)
+        and name in resource_types()
+        and accepts(name, with_contained=with_contained).is_valid(resource)
         and all(
             each.schema is not None or each.holds(resource) for each in INVARIANTS.get(name, ())
         )
-        and all(is_accepted_early(each) for each in resources_inside(resource))
     )
+
+
+def _contains_well(resource: Resource) -> bool:
+    """The plain case: each contained resource is valid, unique and referred to, and no
+    reference leads nowhere."""
+    contained = resource["contained"]
+    if resources_inside(resource) or any(
+        "contained" in each or "meta" in each for each in contained
+    ):
+        return False
+    ids = [each["id"] for each in contained]
+    return (
+        all(_is_accepted(each, with_contained=True) for each in contained)
+        and len(set(ids)) == len(ids)
+        and {f"#{id}" for id in ids} == set(_local_references(resource))
+    )
+
+
+def _local_references(value: Any) -> Iterator[str]:
+    if isinstance(value, list):
+        for each in value:
+            yield from _local_references(each)
+    elif isinstance(value, dict):
+        for key, each in value.items():
+            if isinstance(each, str):
+                if key == "reference" and each.startswith("#"):
+                    yield each
+            else:
+                yield from _local_references(each)

@@ -72,6 +72,23 @@ SEEDS: dict[str, dict[str, Any]] = {
         "onsetAge": {"value": 5, "system": "http://unitsofmeasure.org", "code": "a"},
         "stage": [{"summary": {"text": "x"}}],
     },
+    "contained resources": {
+        "resourceType": "MedicationRequest",
+        "contained": [
+            {"resourceType": "Medication", "id": "m", "code": {"text": "x"}},
+            {
+                "resourceType": "Organization",
+                "id": "o",
+                "name": "O",
+                "partOf": {"reference": "#o"},
+            },
+        ],
+        "status": "active",
+        "intent": "order",
+        "subject": {"reference": "Patient/1"},
+        "medicationReference": {"reference": "#m"},
+        "dosageInstruction": [{"timing": {"repeat": {"period": 1, "periodUnit": "d"}}}],
+    },
     "Bundle": {
         "resourceType": "Bundle",
         "type": "collection",

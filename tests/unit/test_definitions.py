@@ -1,6 +1,17 @@
 """The generated tables are pristine R4 4.0.1."""
 
-from fhir_server.fhir.definitions import choice_key, resource_types, structures, value_sets
+from pathlib import Path
+
+import pytest
+
+from fhir_server.fhir.definitions import (
+    FOLDER,
+    choice_key,
+    generate,
+    resource_types,
+    structures,
+    value_sets,
+)
 
 
 def test_there_are_the_146_resource_types_of_r4():
@@ -45,3 +56,14 @@ def test_required_bindings_are_listed_by_code_system():
     assert value_sets()[url] == {
         "http://hl7.org/fhir/administrative-gender": ["male", "female", "other", "unknown"]
     }
+
+
+@pytest.mark.shared
+def test_the_tables_are_what_the_generator_makes_of_the_official_package(tmp_path, monkeypatch):
+    package = Path(__file__).parents[2].parent / "shared/spec/hl7.fhir.r4.core-4.0.1.tar.xz"
+    if not package.exists():
+        pytest.skip(f"not run: the official R4 package is not at {package}")
+    monkeypatch.setattr(generate, "FOLDER", tmp_path)
+    generate.main(str(package))
+    for name in ("structures.json", "value_sets.json"):
+        assert (tmp_path / name).read_bytes() == (FOLDER / name).read_bytes(), name

@@ -117,4 +117,4 @@ def test_ordinary_resources_take_the_fast_road():
     )
     assert is_accepted_early(ordinary)
     assert is_accepted_early(VALID["bundle"])
-    assert not is_accepted_early(VALID["contained and referred to"])
+    assert is_accepted_early(VALID["contained and referred to"])
