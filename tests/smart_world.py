@@ -19,7 +19,7 @@ import orjson
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from starlette.applications import Starlette
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 
 from fhir_server.security.authorization.app import (
     authorization_server,
@@ -43,7 +43,10 @@ EHR_ORIGIN = "https://ehr.test"
 PASSWORD = "correct horse battery"
 VERIFIER = "v" * 64
 BEARER_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-APP_SCOPES = "openid fhirUser launch launch/encounter online_access patient/*.cruds user/*.rs"
+APP_SCOPES = (
+    "openid fhirUser profile launch launch/patient launch/encounter online_access "
+    "patient/*.cruds user/*.rs"
+)
 
 
 @dataclass
@@ -243,9 +246,9 @@ class SmartWorld:
         assertion = self.assertion(client_id, **changes)
         return {"client_assertion_type": BEARER_TYPE, "client_assertion": assertion}
 
-    async def token(self, client_id: str = "app", **form: str | None) -> httpx.Response:
+    async def token(self, client: str = "app", **form: str | None) -> httpx.Response:
         """POST /auth/token, authenticated unless `form` brings its own proof."""
-        fields: dict[str, str | None] = {**self.proof(client_id), **form}
+        fields: dict[str, str | None] = {**self.proof(client), **form}
         sent = {name: value for name, value in fields.items() if value is not None}
         return await self.browser.post("/auth/token", data=sent)
 
@@ -328,7 +331,7 @@ async def smart_world(folder: Path) -> AsyncIterator[SmartWorld]:
     )
     application = Starlette(
         routes=[
-            Mount("/fhir/.well-known/smart-configuration", create_discovery(server)),
+            Route("/fhir/.well-known/smart-configuration", create_discovery(server)),
             Mount("/auth", create_authorization(server)),
         ]
     )

@@ -21,6 +21,8 @@ from fhir_server.security.principal import Principal
 from fhir_server.storage.port import ResourceStore
 
 GRANT_KIND = "grant"
+UNREADABLE = (JoseError, ValueError, TypeError, KeyError, RecursionError)
+"""What decoding a JWT raises on rubbish."""
 _REMEMBERED = 10_000
 _LONGEST_TOKEN = 16_384
 
@@ -77,7 +79,7 @@ class TokenVerifier:
     def _check(self, token: str) -> _Verified:
         try:
             decoded = jwt.decode(token, self._keys.access, [ACCESS_ALGORITHM])
-        except (JoseError, ValueError, TypeError, KeyError) as problem:
+        except UNREADABLE as problem:
             raise login_required("the access token is not one of this server") from problem
         claims = decoded.claims
         if decoded.header.get("typ") != ACCESS_TOKEN_TYPE or claims.get("iss") != self._issuer:

@@ -27,7 +27,7 @@ from fhir_server.security.authorization.token_endpoint import token
 from fhir_server.security.keys import KeyRing
 from fhir_server.security.rate_limit import Counters
 from fhir_server.security.tokens import TokenVerifier
-from fhir_server.storage.port import ResourceStore
+from fhir_server.storage.port import ResourceStore, VersionConflict
 
 Endpoint = Callable[[AuthorizationServer, Request], Awaitable[Response]]
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
@@ -85,6 +85,11 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
     async def not_found(request: Request, _: Exception) -> Response:
         return problem_page(NOT_FOUND, request_id(server, request))
 
+    async def busy(_: Request, __: Exception) -> Response:
+        body = {"error": "temporarily_unavailable", "error_description": "try again"}
+        headers = {"Retry-After": "1", "Cache-Control": "no-store"}
+        return Response(orjson.dumps(body), 503, headers, media_type="application/json")
+
     return Starlette(
         routes=[
             Route("/authorize", bound(authorize), methods=["GET", "POST"]),
@@ -100,7 +105,7 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/.well-known/openid-configuration", bound(_openid), methods=["GET"]),
             Route("/pages.css", stylesheet, methods=["GET"]),
         ],
-        exception_handlers={404: not_found},
+        exception_handlers={404: not_found, VersionConflict: busy},
     )
 
 

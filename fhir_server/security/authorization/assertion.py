@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 from authlib.oauth2.rfc6749.errors import InvalidClientError, InvalidRequestError
 from joserfc import jws, jwt
-from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from fhir_server.security.authorization.clients import ASSERTION_ALGORITHMS, Client
 from fhir_server.security.authorization.parameters import Parameters
 from fhir_server.security.authorization.records import Assertion, Effects, digest, insert
+from fhir_server.security.tokens import UNREADABLE
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 LONGEST_SECONDS = 300
@@ -68,7 +68,7 @@ def authenticate(
     try:
         keys = KeySet.import_key_set(dict(client.jwks))  # type: ignore[arg-type]
         token = jwt.decode(assertion, _candidates(keys, assertion), [*ASSERTION_ALGORITHMS])
-    except (JoseError, ValueError, TypeError, KeyError) as problem:
+    except UNREADABLE as problem:
         raise InvalidClientError("the client_assertion is not signed by this client") from problem
     return _judge_claims(token.claims, client, audiences, now)
 
@@ -112,7 +112,7 @@ def _judge_claims(
 def _unverified_subject(assertion: str) -> str:
     try:
         claims = jwt_claims(assertion)
-    except (JoseError, ValueError, TypeError, KeyError) as problem:
+    except UNREADABLE as problem:
         raise InvalidClientError("the client_assertion is not a JWT") from problem
     subject = claims.get("sub")
     if not isinstance(subject, str):

@@ -124,8 +124,8 @@ async def _check_chart(server: AuthorizationServer, asked: LaunchRequest) -> Non
     encounter = await server.store.get(Key("Encounter", asked.encounter))
     if encounter is None or encounter.is_deleted:
         raise _Refused(400, "invalid_request", "the encounter is not known here")
-    subject = orjson.loads(encounter.body).get("subject", {}).get("reference")
-    if subject != f"Patient/{asked.patient}":
+    subject = orjson.loads(encounter.body).get("subject", {}).get("reference", "")
+    if subject.removeprefix(f"{server.fhir_base}/") != f"Patient/{asked.patient}":
         raise _Refused(400, "invalid_request", "the encounter is another patient's")
 
 

@@ -9,7 +9,6 @@ allowed.
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc6749.errors import OAuth2Error
 from joserfc import jwt
-from joserfc.errors import JoseError
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -41,6 +40,7 @@ from fhir_server.security.authorization.server import (
 from fhir_server.security.authorization.users import KIND as USER
 from fhir_server.security.authorization.users import user_from
 from fhir_server.security.keys import IDENTITY_ALGORITHM
+from fhir_server.security.tokens import UNREADABLE
 from fhir_server.storage.port import Record, Transaction
 
 _PURPOSE = "logout"
@@ -80,7 +80,7 @@ async def _for_app(
     try:
         # An expired id_token still says whose session it was; its signature is what counts.
         token = jwt.decode(parameters["id_token_hint"], server.keys.identity, [IDENTITY_ALGORITHM])
-    except (JoseError, ValueError, TypeError, KeyError):
+    except UNREADABLE:
         return await _problem(server, request, BAD_REQUEST, "id_token_hint is not ours")
     client = await find_client(server, token.claims.get("aud"))
     if client is None or token.claims.get("iss") != server.issuer:
