@@ -30,6 +30,12 @@ EXTENSION_TYPES = {
 }
 
 
+_NEVER: Schema = {"not": {}}
+# An element that asks nothing more of its type; cast, as the facts of an element are required.
+_NO_CONTEXT = cast(ElementDefinition, {})
+_Found = list[tuple[str, str, ElementDefinition]]
+
+
 class _Rules:
     """The keyword `rules`: the invariants of the named type that only Python can judge."""
 
@@ -73,17 +79,13 @@ def accepts(type_name: str, *, with_contained: bool = False) -> jsonschema_rs.Dr
 def schema_for(type_name: str) -> Schema:
     """The JSON Schema of a resource type with every datatype that it reaches."""
     definitions: dict[str, Schema] = {}
-    waiting = [(type_name, type_name, cast(ElementDefinition, {}))]
+    waiting = [(type_name, type_name, _NO_CONTEXT)]
     while waiting:
         name, target, context = waiting.pop()
         if name not in definitions:
             definitions[name], found = _type(target, context)
             waiting += found
     return {"$ref": f"#/definitions/{type_name}", "definitions": definitions}
-
-
-_NEVER: Schema = {"not": {}}
-_Found = list[tuple[str, str, ElementDefinition]]
 
 
 def _type(name: str, context: ElementDefinition) -> tuple[Schema, _Found]:
@@ -122,7 +124,7 @@ def _property(key: str, entry: Property, *, shape: Shape, found: _Found) -> dict
             return {key: _array(item, entry)}
         if not _has_sibling(entry, shape):
             return {key: item}
-        found.append(("Element", "Element", cast(ElementDefinition, {})))
+        found.append(("Element", "Element", _NO_CONTEXT))
         return {key: item, "_" + key: {"$ref": "#/definitions/Element"}}
     item = _complex(entry, shape, found=found)
     return {key: _array(item, entry) if entry.is_array else item}
@@ -159,7 +161,7 @@ def _complex(entry: Property, shape: Shape, *, found: _Found) -> Schema:
     elif entry.type == "Quantity" and "profiles" in context:
         name = "SimpleQuantity"
     else:
-        name, context = entry.type, cast(ElementDefinition, {})
+        name, context = entry.type, _NO_CONTEXT
     return _ref(name, entry.type, context=context, found=found)
 
 
@@ -176,17 +178,19 @@ def _array(item: Schema, entry: Property) -> Schema:
 
 
 def _choices(shape: Shape) -> list[Schema]:
-    """At most one type of each choice."""
-    parts = []
-    for keys in shape.choices.values():
-        usual = [key for key in keys if shape.type != "Extension"]
-        others = {
-            key: {"not": {"anyOf": [{"required": [each]} for each in usual if each != key]}}
-            for key in usual
+    """At most one type of each choice; an Extension counts its properties instead."""
+    if shape.type == "Extension":
+        return []
+    return [
+        {
+            "dependencies": {
+                key: {"not": {"anyOf": [{"required": [each]} for each in keys if each != key]}}
+                for key in keys
+            }
         }
-        if len(usual) > 1:
-            parts.append({"dependencies": others})
-    return parts
+        for keys in shape.choices.values()
+        if len(keys) > 1
+    ]
 
 
 def _special(

@@ -46,7 +46,9 @@ def shape_of(type_name: str) -> Shape:
         is_choice = element.get("choice", False)
         keys = [choice_key(name, each) if is_choice else name for each in element["types"]]
         for key, target in zip(keys, element["types"], strict=True):
-            properties[key] = _property(definition["kind"], key, name, target, element)
+            properties[key] = _property(
+                key, name, kind=definition["kind"], target=target, element=element
+            )
         if element["min"] > 0:
             required[name] = tuple(keys)
         if is_choice:
@@ -55,7 +57,9 @@ def shape_of(type_name: str) -> Shape:
     return Shape(type_name, is_resource, properties, required, choices)
 
 
-def _property(kind: str, key: str, name: str, target: str, element: ElementDefinition) -> Property:
+def _property(
+    key: str, name: str, *, kind: str, target: str, element: ElementDefinition
+) -> Property:
     is_element_id = name == "id" and kind != "resource"
     is_primitive = structures()[target]["kind"] == "primitive"
     return Property(
