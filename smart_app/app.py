@@ -54,7 +54,12 @@ def create_app(
         for m, path, page in WITHIN
     ]
     routes.append(Route("/static/{path:path}", _static))
+    routes.append(Route("/{path:path}", _open_page(parts, _unknown)))
     return Starlette(routes=routes)
+
+
+async def _unknown(parts: Parts, request: Request) -> Response:
+    raise Problem("not-found")
 
 
 def _open_page(parts: Parts, page: OpenPage) -> Callable[[Request], object]:

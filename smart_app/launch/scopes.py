@@ -1,7 +1,7 @@
 """SMART v2 scopes the app asks for, with the feature that needs each one.
 
-Types inside the Patient compartment are asked for as `patient/` in a chart launch; what lies
-outside it (who signs, the model, image bytes, audit) is `user/` in both ways of signing in.
+What belongs to a patient is asked for as `patient/` in a chart launch; what does not (who signs,
+the model, audit) is `user/` in both ways of signing in.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,12 +18,12 @@ CHART: Mapping[str, str] = {
     "Task": "crs",
     "DiagnosticReport": "rus",
     "MedicationRequest": "crs",
+    "Binary": "cr",
+    "Provenance": "crs",
 }
 BESIDE: Mapping[str, str] = {
     "Practitioner": "rs",
     "Device": "rs",
-    "Binary": "cr",
-    "Provenance": "crs",
     "AuditEvent": "c",
 }
 STANDALONE_EXTRA: Mapping[str, str] = {"Patient": "crs"}

@@ -115,8 +115,8 @@ def intake_view(fields: Mapping[str, str], *, today: date) -> IntakeView:
 
 
 def as_number(text: str) -> float:
-    """A number typed with a point or a comma."""
-    return float(text.replace(",", "."))
+    """A number typed with a point or a comma; a whole one stays whole, so that 62 is not 62.0."""
+    return int(text) if text.isdigit() else float(text.replace(",", "."))
 
 
 def _vital(name: str, fields: Mapping[str, str]) -> VitalField:

@@ -67,7 +67,11 @@ async function preview(file) {
   }
 }
 
+const proceed = document.getElementById("continue");
+const withoutFiles = proceed.textContent;
+
 form.elements.image.addEventListener("change", async (event) => {
   list.replaceChildren();
+  proceed.textContent = event.target.files.length > 0 ? proceed.dataset.withFiles : withoutFiles;
   for (const file of event.target.files) await preview(file);
 });

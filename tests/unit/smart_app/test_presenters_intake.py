@@ -1,0 +1,110 @@
+"""Intake and registration forms: two bands of plausibility, ages, partial dates."""
+
+from datetime import date
+
+import pytest
+
+from smart_app.presenters.intake import intake_view
+from smart_app.presenters.registration import new_patient, read_registration
+
+TODAY = date(2026, 11, 22)
+
+
+def fields_with_problems(fields):
+    return {problem.field for problem in intake_view(fields, today=TODAY).problems}
+
+
+def test_an_empty_form_is_fine_and_says_nothing():
+    view = intake_view({}, today=TODAY)
+    assert view.problems == ()
+    assert not view.says_something
+    assert view.measured == {}
+
+
+def test_numbers_keep_the_precision_they_were_typed_with():
+    view = intake_view({"temperature": "39,2", "weight": "62"}, today=TODAY)
+    assert view.measured == {"temperature": 39.2, "weight": 62}
+    assert isinstance(view.measured["weight"], int)
+
+
+@pytest.mark.parametrize("typed", ["abc", "12345", "1e3", "-4", "39.222", "٣٩", " 3 9"])
+def test_what_is_no_plain_number_is_a_problem(typed):
+    assert fields_with_problems({"temperature": typed}) == {"temperature"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "confirmed", "is_fine"),
+    [
+        ("41", "", True),
+        ("41.1", "", False),
+        ("41.1", "41.1", True),
+        ("41.2", "41.1", False),
+        ("46", "46", True),
+        ("46.1", "46.1", False),
+    ],
+)
+def test_unusual_values_need_their_own_confirmation(typed, confirmed, is_fine):
+    fields = {"temperature": typed, "confirm_temperature": confirmed}
+    assert (fields_with_problems(fields) == set()) is is_fine
+
+
+def test_the_pressures_are_compared():
+    assert fields_with_problems({"systolic": "80", "diastolic": "90"}) == {"systolic"}
+    assert fields_with_problems({"systolic": "120", "diastolic": "80"}) == set()
+
+
+@pytest.mark.parametrize(
+    ("onset", "is_fine"),
+    [("2026-11-22", True), ("2026-11-23", False), ("22.11.2026", False), ("2026-11", False)],
+)
+def test_the_onset_is_a_past_date(onset, is_fine):
+    assert (fields_with_problems({"onset": onset}) == set()) is is_fine
+
+
+def test_not_asked_is_neither_yes_nor_no_and_a_yes_among_danger_signs_is_named():
+    view = intake_view({"fever": "no", "convulsions": "yes", "cough": "perhaps"}, today=TODAY)
+    assert view.answers == {"fever": "no", "convulsions": "yes"}
+    assert view.dangers == ("Convulsions",)
+
+
+def registered(**fields):
+    whole = {"family": "Mwangi", "given": "Grace", "sex": "female", **fields}
+    return read_registration(whole, today=TODAY)
+
+
+@pytest.mark.parametrize(
+    ("fields", "birth_date"),
+    [
+        ({"birth_d": "27", "birth_m": "3", "birth_y": "1998"}, "1998-03-27"),
+        ({"age": "31"}, "1995"),
+        ({"age": "14", "age_unit": "months"}, "2025-09"),
+        ({"age": "0"}, "2026"),
+    ],
+)
+def test_a_birth_date_or_an_age_gives_a_fhir_date(fields, birth_date):
+    registration = registered(**fields)
+    assert registration.problems == ()
+    assert registration.birth_date == birth_date
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({}, "birth_d"),
+        ({"birth_d": "30", "birth_m": "2", "birth_y": "1998"}, "birth_d"),
+        ({"birth_d": "23", "birth_m": "11", "birth_y": "2026"}, "birth_d"),
+        ({"birth_d": "1", "birth_m": "1", "birth_y": "1890"}, "birth_y"),
+        ({"age": "126"}, "age"),
+        ({"age": "25", "age_unit": "months"}, "age"),
+        ({"age": "3", "sex": "robot"}, "sex-female"),
+        ({"age": "3", "family": "", "given": ""}, "family"),
+    ],
+)
+def test_what_can_not_be_stored_is_named(fields, problem):
+    assert [p.field for p in registered(**fields).problems] == [problem]
+
+
+def test_a_new_patient_can_be_found_again_by_its_form():
+    patient = new_patient(registered(age="31", number="C-7"), "form-1234")
+    assert [i["value"] for i in patient["identifier"]] == ["C-7", "form-1234"]
+    assert patient["name"] == [{"use": "official", "family": "Mwangi", "given": ["Grace"]}]
