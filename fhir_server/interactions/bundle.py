@@ -18,11 +18,9 @@ from fhir_server.interactions.entries import (
     shell,
 )
 from fhir_server.interactions.transaction import transaction
-from fhir_server.interactions.write import require_valid
+from fhir_server.interactions.write import LARGE, require_valid
 from fhir_server.storage.port import Transaction
 
-LARGE = 64 * 1024
-"""From this many bytes on, a Bundle is parsed in a thread, so that others are not kept waiting."""
 CONCURRENT = 16
 """How many entries of a batch run at once."""
 

@@ -4,6 +4,7 @@ create"; Transaction processing rules)."""
 import hashlib
 from collections.abc import Mapping
 
+from fhir_server.fhir.codec import SEPARATOR
 from fhir_server.fhir.outcome import bad_parameter
 from fhir_server.interactions.context import Context, FhirRequest
 from fhir_server.search.conditional import parse_condition
@@ -36,7 +37,15 @@ def criteria(context: Context, type: str, text: str) -> Query:
     parameter; 412 when it is empty; 403 when the caller may not search the type, since the
     answer would tell what a search tells."""
     context.access.require(type, "s")
+    require_no_separator(text)
     return parse_condition(Scope(context.registry, context.clock(), context.base_url), type, text)
+
+
+def require_no_separator(query: str) -> None:
+    """400 when an encoded query has U+001F, with which terms are built: a value that has it
+    could reach over the border of its own."""
+    if SEPARATOR in query or "%1f" in query.lower():
+        raise bad_parameter("the control character U+001F is not allowed in a search")
 
 
 def reservation(query: Query) -> str:

@@ -13,7 +13,7 @@ from fhir_server.storage.port import Draft, Key, Stored, Transaction
 async def create(context: Context, request: FhirRequest) -> FhirResponse:
     """201 with a new id. With If-None-Exist: 200 and the one that matches, if there is one;
     412 when several do."""
-    resource = accepted(context, request)
+    resource = await accepted(context, request)
     refuse_conditional_references(resource)
     key = Key(type_of(request), context.new_id())
     made = draft(context, Submission(key, resource, request.body, "POST"), None)
@@ -40,7 +40,7 @@ async def _create_unless_found(context: Context, made: Draft, text: str) -> Fhir
             raise precondition_failed("If-None-Exist matches several resources", "multiple-matches")
         if matches:
             await transaction.journal(_record_found(context, matches[0]))
-            return FhirResponse(200, matches[0].body, matches[0])
+            return _found(context, matches[0])
         await transaction.put(made, 0)
         await transaction.journal(_record(context, made))
         return _created(made.stored)
@@ -50,6 +50,12 @@ async def _create_unless_found(context: Context, made: Draft, text: str) -> Fhir
 
 def _created(stored: Stored) -> FhirResponse:
     return FhirResponse(201, stored.body, stored, is_created=True)
+
+
+def _found(context: Context, stored: Stored) -> FhirResponse:
+    # Without a body (Prefer: return=minimal) this is all that tells which one it is.
+    location = {"Location": f"{context.base_url}/{stored.key}/_history/{stored.version}"}
+    return FhirResponse(200, stored.body, stored, headers=location)
 
 
 def _record(context: Context, made: Draft) -> bytes:

@@ -15,19 +15,14 @@ from fhir_server.interactions.entries import answer_entry, join_entries, phase_o
 from fhir_server.interactions.plan import NOTHING_ASKED, Outcome, ask, asks_nothing, plan
 from fhir_server.interactions.snapshot import as_seen_by, read_entry
 from fhir_server.interactions.steps import Step, steps_of
-from fhir_server.interactions.write import put
+from fhir_server.interactions.write import LARGE, put
 from fhir_server.storage.port import Transaction
-
-LARGE = 20
-"""From this many entries on, the work before the unit is done in a thread."""
 
 
 async def transaction(context: Context, request: FhirRequest, bundle: Resource) -> FhirResponse:
     """200 and a transaction-response with an entry for each; or one refusal with the problems
     of all entries, and nothing written."""
-    entries = bundle.get("entry")
-    is_large = isinstance(entries, list) and len(entries) >= LARGE
-    if is_large:
+    if len(request.body) >= LARGE:
         steps, ready = await asyncio.to_thread(_prepare, context, request, bundle)
     else:
         steps, ready = _prepare(context, request, bundle)

@@ -14,7 +14,7 @@ async def update(context: Context, request: FhirRequest) -> FhirResponse:
     """200 with the next version; 201 when the id was free or deleted and creating is allowed;
     412 when If-Match names another version."""
     key = key_of(request)
-    resource = accepted(context, request)
+    resource = await accepted(context, request)
     require_same_id(resource, key)
     refuse_conditional_references(resource)
     submission = Submission(key, resource, request.body, "PUT")

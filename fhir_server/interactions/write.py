@@ -4,6 +4,7 @@ Parsing, validation and (for new ids) extraction happen before the unit; only wh
 the current version happens inside it.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,6 +16,9 @@ from fhir_server.interactions.context import Context, FhirRequest, FhirResponse,
 from fhir_server.storage.port import Draft, Key, Stored, Transaction
 
 Interaction = Callable[[Context, FhirRequest], Awaitable[FhirResponse]]
+
+LARGE = 64 * 1024
+"""Bodies of this many bytes are parsed and judged in a thread, so that others need not wait."""
 
 _TICK = timedelta(milliseconds=1)
 
@@ -29,9 +33,15 @@ class Submission:
     method: str
 
 
-def accepted(context: Context, request: FhirRequest) -> Resource:
+async def accepted(context: Context, request: FhirRequest) -> Resource:
     """The resource in the body of `request`, of the type in its URL and valid; else 400 with
     every problem."""
+    if len(request.body) < LARGE:
+        return _accepted(context, request)
+    return await asyncio.to_thread(_accepted, context, request)
+
+
+def _accepted(context: Context, request: FhirRequest) -> Resource:
     resource = parse(request.body)
     found = resource.get("resourceType")
     if found != request.type:

@@ -10,6 +10,7 @@ from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.outcome import FhirError, bad_parameter, error, not_found
 from fhir_server.interactions import history
 from fhir_server.interactions.bundle import bundle
+from fhir_server.interactions.conditions import require_no_separator
 from fhir_server.interactions.context import FhirRequest
 from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import delete
@@ -114,9 +115,11 @@ def locate_entry(base_url: str, method: str, url: str) -> FhirRequest:
 
 
 def parse_query(text: str) -> Pairs:
-    """The name-value pairs of a query string, decoded, in order; 400 when it is not UTF-8."""
+    """The name-value pairs of a query string, decoded, in order; 400 when it is not UTF-8 or
+    has the separator of search terms."""
     if not text:
         return ()
+    require_no_separator(text)
     try:
         return tuple(parse_qsl(text, keep_blank_values=True, errors="strict"))
     except ValueError:

@@ -25,6 +25,7 @@ async def test_with_one_match_it_answers_with_that_one(world: World, criteria: s
     assert response.status_code == 200
     assert response.json()["id"] == id
     assert response.headers["etag"] == 'W/"1"'
+    assert response.headers["location"].endswith(f"/Patient/{id}/_history/1")
     assert await world.count("Patient") == 1
 
 
@@ -60,6 +61,7 @@ async def test_of_many_at_once_exactly_one_creates(world: World) -> None:
         ("", 412, "criterion"),
         ("_count=1", 400, "_count"),
         ("identifier", 400, "identifier"),
+        ("identifier=a%1Fb", 400, "U+001F"),
     ],
 )
 async def test_criteria_that_say_nothing_known_are_refused(

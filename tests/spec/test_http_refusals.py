@@ -79,6 +79,10 @@ CASES = {
         "GET", "/Patient/p", 400, "If-None-Match", None, {"If-None-Match": "1"}
     ),
     "an unknown parameter": Bad("GET", "/Patient/p?colour=red", 400, "colour"),
+    "the separator in a search": Bad("GET", "/Patient?family=a%1fb", 400, "U+001F"),
+    "an unknown search parameter": Bad("GET", "/Patient?colour=red", 400, "colour"),
+    "an unknown modifier": Bad("GET", "/Patient?family:loud=x", 400, "loud"),
+    "a date that is none": Bad("GET", "/Patient?birthdate=2026-13", 400, "birthdate"),
     "a parameter on create": Bad("POST", "/Patient?name=x", 400, "name", VALID, JSON),
     "a parameter that is not UTF-8": Bad("GET", "/Patient/p?_pretty=%ff", 400, "UTF-8"),
     "an unknown type": Bad("GET", "/Person2/p", 404, "Person2"),
