@@ -79,7 +79,7 @@ def access_for(principal: Principal, registry: Registry) -> Access:
             return NOTHING
         is_write = action in ("c", "u", "d")
         own = patient_filter(
-            type, principal.patient, lambda target: view(target, "r"), is_write=is_write
+            type, principal.patient, seen=lambda target: view(target, "r"), is_write=is_write
         )
         return all_of([own, queried])
 

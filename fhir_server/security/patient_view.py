@@ -36,7 +36,7 @@ FOLLOWS: Mapping[str, tuple[str, tuple[str, ...]]] = {
 """Types that are seen where a resource they name is seen: the parameter, and those types."""
 
 
-def patient_filter(type: str, patient: str, seen: Seen, *, is_write: bool) -> Expression:
+def patient_filter(type: str, patient: str, *, seen: Seen, is_write: bool) -> Expression:
     """The resources of `type` that belong to the patient with this id; `seen` is what the caller
     may read of another type. Directories and definitions are readable by all, but not to be
     written by an app of one patient."""
