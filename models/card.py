@@ -71,14 +71,20 @@ class ModelCard:
 def read_card(
     path: Path,
     *,
+    identity: tuple[str, str] | None = None,
     metrics: Mapping[str, float],
     thresholds: Mapping[str, float],
     hashes: Mapping[str, str],
 ) -> ModelCard:
-    """The card of a TOML file completed with what was measured; unknown keys are refused."""
+    """The card of a TOML file completed with what was measured, and with id and version if given.
+
+    A key that the card does not know, or lacks, raises TypeError.
+    """
     text = tomllib.loads(path.read_text(encoding="utf-8"))
     for key in ("not_for", "limits"):
         text[key] = tuple(text.get(key, ()))
+    if identity is not None:
+        text["id"], text["version"] = identity
     return ModelCard(**text, metrics=metrics, thresholds=thresholds, hashes=hashes)
 
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from models.malaria.preprocess import Pixels
+from models.malaria.preprocess import Floats, Pixels
 from models.malaria.reading import Box
 
 LONGEST_SIDE = 1600
@@ -22,6 +22,11 @@ SMALLEST_RADIUS = 9.0
 SOLID = 0.93
 """Share of its convex hull that a single round cell fills."""
 BORDER = 2
+
+BACKGROUND = 220.0
+"""The light that the empty slide is brought to."""
+ROUND = 0.6
+"""Smallest 4π·area/perimeter² of a single cell."""
 
 Labels = npt.NDArray[np.int32]
 
@@ -33,7 +38,7 @@ class FieldCell:
     box: Box
     mask: Pixels
     crop: Pixels
-    """RGB, black outside of the mask."""
+    """RGB in even light, black outside of the mask."""
     is_cut_off: bool
     """It touches the edge of the image."""
 
@@ -48,62 +53,89 @@ def reduce_size(rgb: Pixels) -> Pixels:
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def even_green(rgb: Pixels) -> Pixels:
-    """The green channel with uneven light divided out; background near 255."""
-    green = cv2.medianBlur(np.ascontiguousarray(rgb[:, :, 1]), 5)
-    small = cv2.resize(green, (64, 48), interpolation=cv2.INTER_AREA)
+def background_light(rgb: Pixels) -> Floats:
+    """The light of the empty slide at each pixel and channel, from the brightest surroundings."""
+    small = cv2.resize(cv2.medianBlur(rgb, 5), (64, 48), interpolation=cv2.INTER_AREA)
     light = cv2.morphologyEx(small, cv2.MORPH_CLOSE, np.ones((25, 25), np.uint8))
     light = cv2.GaussianBlur(light, (0, 0), 8)
-    full = cv2.resize(light, (green.shape[1], green.shape[0]), interpolation=cv2.INTER_CUBIC)
-    even = green.astype(np.float32) * (245.0 / np.maximum(full.astype(np.float32), 1.0))
+    full = cv2.resize(light, (rgb.shape[1], rgb.shape[0]), interpolation=cv2.INTER_CUBIC)
+    return np.maximum(np.asarray(full, dtype=np.float32), 1.0)
+
+
+def even_light(rgb: Pixels) -> Pixels:
+    """The field as if the empty slide were evenly BACKGROUND in all three channels."""
+    even = rgb.astype(np.float32) * (BACKGROUND / background_light(rgb))
     return np.clip(even, 0, 255).astype(np.uint8)
 
 
-def foreground(rgb: Pixels) -> Pixels:
-    """255 where stained cells lie: Otsu, holes (the pale centre) filled, specks removed."""
-    even = even_green(rgb)
-    dark = np.where(even < _background_edge(even), 255, 0).astype(np.uint8)
-    dark = cv2.morphologyEx(dark, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    outlines, tree = cv2.findContours(dark, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
-    if tree is None:
-        return np.asarray(dark, dtype=np.uint8)
-    outer = [o for o, links in zip(outlines, tree[0], strict=True) if links[3] < 0]
-    areas = [cv2.contourArea(o) for o in outer]
-    typical = float(np.median([a for a in areas if a > np.pi * SMALLEST_RADIUS**2] or [0.0]))
-    for outline, links in zip(outlines, tree[0], strict=True):
-        if links[3] >= 0 and cv2.contourArea(outline) < 0.5 * typical:
-            cv2.drawContours(dark, [outline], -1, 255, cv2.FILLED)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    return np.asarray(cv2.morphologyEx(dark, cv2.MORPH_OPEN, kernel), dtype=np.uint8)
+def foreground(even: Pixels) -> Pixels:
+    """255 where stained cells lie in an evened field, holes (the pale centre) filled.
 
-
-def _background_edge(even: Pixels) -> int:
-    """The upper of Otsu's two thresholds for three classes: nuclei, red cells and background.
-
-    One threshold would part the nuclei of white cells from everything else where they are large.
+    Of the thresholds that Otsu's method gives for two classes, for three (nuclei of white cells
+    are a class of their own) and between the latter and the background, the one counts that
+    leaves the most area in solid, single cells.
     """
-    counts = np.bincount(even.ravel(), minlength=256).astype(np.float64)
+    green = np.asarray(cv2.medianBlur(np.ascontiguousarray(even[:, :, 1]), 5), dtype=np.uint8)
+    low, high = _three_classes(green)
+    masks = [_filled(green < edge) for edge in {low, high, (high + round(BACKGROUND)) // 2}]
+    return max(masks, key=lambda mask: sum(solid_areas(mask)))
+
+
+def _three_classes(green: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    """Otsu's threshold for two classes, and the upper one of his two for three."""
+    counts = np.bincount(green.ravel(), minlength=256).astype(np.float64)
     share = np.cumsum(counts) / counts.sum()
     moment = np.cumsum(counts * np.arange(256)) / counts.sum()
     low, high = np.meshgrid(np.arange(255), np.arange(255), indexing="ij")
     weights = (share[low], share[high] - share[low], 1.0 - share[high])
     sums = (moment[low], moment[high] - moment[low], moment[-1] - moment[high])
-    between = sum(m**2 / np.maximum(w, 1e-9) for w, m in zip(weights, sums, strict=True))
-    between = np.where(low < high, between, -1.0)
-    return int(np.argmax(between.max(axis=0))) + 1
+    parts = [m**2 / np.maximum(w, 1e-9) for w, m in zip(weights, sums, strict=True)]
+    between = np.where(low <= high, sum(parts), -1.0)
+    return int(np.argmax(np.diag(between))) + 1, int(np.argmax(between.max(axis=0))) + 1
+
+
+def _filled(dark: npt.NDArray[np.bool_]) -> Pixels:
+    """The mask without specks, its small holes closed."""
+    mask = np.where(dark, 255, 0).astype(np.uint8)
+    mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)), np.uint8)
+    outlines, tree = cv2.findContours(mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    areas = [cv2.contourArea(outline) for outline in outlines]
+    links = [] if tree is None else tree[0].tolist()
+    inner = [link[3] >= 0 for link in links]
+    outer = [area for area, is_hole in zip(areas, inner, strict=True) if not is_hole]
+    typical = _weighted_median(outer)
+    for outline, area, is_hole in zip(outlines, areas, inner, strict=True):
+        if is_hole and area < 0.6 * typical:
+            cv2.drawContours(mask, [outline], -1, 255, cv2.FILLED)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel), dtype=np.uint8)
+
+
+def solid_areas(mask: Pixels) -> list[float]:
+    """The areas of the blobs that are single cells by their shape."""
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    areas = []
+    for outline in outlines:
+        area = cv2.contourArea(outline)
+        length = cv2.arcLength(outline, closed=True)
+        is_large = area >= np.pi * SMALLEST_RADIUS**2
+        is_round = 4 * np.pi * area > ROUND * length**2
+        if is_large and is_round and area > SOLID * cv2.contourArea(cv2.convexHull(outline)):
+            areas.append(float(area))
+    return areas
+
+
+def _weighted_median(areas: list[float]) -> float:
+    """The area of the blob in which the middle pixel lies: specks do not pull it down."""
+    if not areas:
+        return 0.0
+    ordered = np.sort(np.asarray(areas))
+    return float(ordered[np.searchsorted(np.cumsum(ordered), ordered.sum() / 2)])
 
 
 def typical_radius(mask: Pixels) -> float:
     """The radius of the single cells of a field in pixels; 0 when there are none."""
-    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    radii = []
-    for outline in outlines:
-        area = cv2.contourArea(outline)
-        hull = cv2.contourArea(cv2.convexHull(outline))
-        radius = float(np.sqrt(area / np.pi))
-        if radius >= SMALLEST_RADIUS and area >= SOLID * hull:
-            radii.append(radius)
-    return float(np.median(radii)) if radii else 0.0
+    return float(np.sqrt(_weighted_median(solid_areas(mask)) / np.pi))
 
 
 def split(mask: Pixels, radius: float) -> Labels:
@@ -146,29 +178,46 @@ def _distinct(discs: list[tuple[float, float, float]]) -> list[tuple[float, floa
 
 def cut_cells(rgb: Pixels) -> Iterator[FieldCell]:
     """Every red cell of a field, from top to bottom; blobs far from a cell's size are left out."""
-    mask = foreground(rgb)
+    even = even_light(rgb)
+    mask = foreground(even)
     radius = typical_radius(mask)
     if radius == 0.0:
         return
     labels = split(mask, radius)
     height, width = mask.shape
-    count = int(labels.max())
-    boxes = _boxes(labels, count)
-    for number, (x, y, w, h, area) in boxes:
+    for number, box, area in _boxes(labels):
         if not 0.3 * np.pi * radius**2 <= area <= 3.2 * np.pi * radius**2:
             continue
-        own = np.where(labels[y : y + h, x : x + w] == number, 255, 0).astype(np.uint8)
-        crop = cv2.bitwise_and(rgb[y : y + h, x : x + w], rgb[y : y + h, x : x + w], mask=own)
-        cut_off = x <= BORDER or y <= BORDER or x + w >= width - BORDER or y + h >= height - BORDER
-        yield FieldCell(Box(x, y, w, h), own, np.asarray(crop, dtype=np.uint8), cut_off)
+        window = (slice(box.y, box.y + box.height), slice(box.x, box.x + box.width))
+        own = np.where(labels[window] == number, 255, 0).astype(np.uint8)
+        crop = cv2.bitwise_and(even[window], even[window], mask=own)
+        right, bottom = width - BORDER, height - BORDER
+        starts_cut = box.x <= BORDER or box.y <= BORDER
+        ends_cut = box.x + box.width >= right or box.y + box.height >= bottom
+        yield FieldCell(box, own, np.asarray(crop, dtype=np.uint8), starts_cut or ends_cut)
 
 
-def _boxes(labels: Labels, count: int) -> list[tuple[int, tuple[int, int, int, int, int]]]:
-    found = []
-    for number in range(1, count + 1):
-        ys, xs = np.nonzero(labels == number)
-        if len(xs):
-            x, y = int(xs.min()), int(ys.min())
-            size = (int(xs.max()) - x + 1, int(ys.max()) - y + 1)
-            found.append((number, (x, y, size[0], size[1], len(xs))))
-    return sorted(found, key=lambda one: (one[1][1], one[1][0]))
+def _boxes(labels: Labels) -> list[tuple[int, Box, int]]:
+    """Number, box and area of each label, from top to bottom."""
+    rows, columns = np.nonzero(labels)
+    numbers = labels[rows, columns]
+    count = int(numbers.max(initial=0)) + 1
+    left, top = np.full(count, labels.shape[1]), np.full(count, labels.shape[0])
+    right, bottom = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    np.minimum.at(left, numbers, columns)
+    np.minimum.at(top, numbers, rows)
+    np.maximum.at(right, numbers, columns)
+    np.maximum.at(bottom, numbers, rows)
+    areas = np.bincount(numbers, minlength=count)
+    found = [
+        (
+            n,
+            Box(
+                int(left[n]), int(top[n]), int(right[n] - left[n]) + 1, int(bottom[n] - top[n]) + 1
+            ),
+            int(areas[n]),
+        )
+        for n in range(1, count)
+        if areas[n]
+    ]
+    return sorted(found, key=lambda one: (one[1].y, one[1].x))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from models.malaria.preprocess import SIDE
 
@@ -37,14 +38,12 @@ def build() -> keras.Model:
 def export_litert(model: keras.Model, path: Path) -> None:
     """Write the LiteRT file that is served: the same three outputs, one cell or many at a time."""
 
-    @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE, 1), tf.float32, name="cells")])
-    def serve(cells: tf.Tensor) -> dict[str, tf.Tensor]:
+    def outputs(cells: tf.Tensor) -> dict[str, tf.Tensor]:
         return dict(model(cells, training=False))
 
-    module = tf.Module()
-    module.model = model
-    module.serve = serve
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [serve.get_concrete_function()], module
-    )
+    signature = [tf.TensorSpec((None, SIDE, SIDE, 1), tf.float32, name="cells")]
+    traced = tf.function(outputs, input_signature=signature).get_concrete_function()
+    # Weights become constants, else the converter keeps them as variables and cannot fuse them.
+    frozen = convert_variables_to_constants_v2(traced)
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     path.write_bytes(converter.convert())

@@ -17,7 +17,8 @@ def _one(cell: Pixels, chance: np.random.Generator) -> Floats:
     moved = _move(cell, chance)
     lit = _light(moved, chance)
     if chance.random() < 0.25:
-        lit = cv2.GaussianBlur(lit, (0, 0), float(chance.uniform(0.4, 1.1)))
+        blurred = cv2.GaussianBlur(lit, (0, 0), float(chance.uniform(0.4, 1.1)))
+        lit = np.asarray(blurred, dtype=np.float32)
     if chance.random() < 0.25:
         noise = chance.normal(0.0, chance.uniform(1.0, 5.0), lit.shape)
         lit = np.where(lit > 0, np.clip(lit + noise, 0, 255), 0).astype(np.float32)

@@ -79,7 +79,6 @@ def fit(material: Material, recipe: Recipe, progress: Progress) -> keras.Model:
 def _step(
     model: keras.Model, optimizer: keras.optimizers.Optimizer, recipe: Recipe
 ) -> Callable[..., tf.Tensor]:
-    @tf.function(reduce_retracing=True)
     def step(
         x: tf.Tensor, parasite: tf.Tensor, stranger: tf.Tensor, weight: tf.Tensor
     ) -> tf.Tensor:
@@ -92,7 +91,8 @@ def _step(
         optimizer.apply(gradients, model.trainable_variables)
         return loss
 
-    return step
+    compiled: Callable[..., tf.Tensor] = tf.function(step, reduce_retracing=True)
+    return compiled
 
 
 def _loss(logit: tf.Tensor, truth: tf.Tensor, weight: tf.Tensor, smoothing: float) -> tf.Tensor:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from models.malaria.fields import cut_cells
 from models.malaria.preprocess import SIDE, Pixels, cell_pixels
@@ -37,10 +38,17 @@ def read_bccd(archive: Path, split: str) -> Iterator[Field]:
     with tarfile.open(archive) as tar:
         names = _member(tar, f"BCCD/ImageSets/Main/{split}.txt").decode().split()
         for name in sorted(names):
-            coded = np.frombuffer(_member(tar, f"BCCD/JPEGImages/{name}.jpg"), np.uint8)
-            rgb = cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+            rgb = read_rgb(_member(tar, f"BCCD/JPEGImages/{name}.jpg"))
             boxes = _boxes(_member(tar, f"BCCD/Annotations/{name}.xml"))
-            yield Field(name, np.asarray(rgb, dtype=np.uint8), boxes)
+            yield Field(name, rgb, boxes)
+
+
+def read_rgb(coded: bytes) -> Pixels:
+    """An image of a trusted archive to RGB; raises ValueError when it is none."""
+    image = cv2.imdecode(np.frombuffer(coded, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError("not an image")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def _member(tar: tarfile.TarFile, name: str) -> bytes:
@@ -159,11 +167,9 @@ def _clouds(chance: np.random.Generator) -> Pixels:
     grain = float(chance.choice([0.01, 0.7, 1.5, 3.0, 6.0]))
     noise = chance.normal(0, 1, (SIDE, SIDE)).astype(np.float32)
     if grain > 0.1:
-        noise = cv2.GaussianBlur(noise, (0, 0), grain)
+        noise = np.asarray(cv2.GaussianBlur(noise, (0, 0), grain), dtype=np.float32)
     noise = noise / max(float(noise.std()), 1e-6)
-    return np.clip(chance.uniform(60, 200) + noise * chance.uniform(15, 60), 1, 255).astype(
-        np.uint8
-    )
+    return _grey(chance.uniform(60, 200) + noise * chance.uniform(15, 60))
 
 
 def _letters(chance: np.random.Generator) -> Pixels:
@@ -183,4 +189,8 @@ def _waves(chance: np.random.Generator) -> Pixels:
     wave = np.sin(2 * np.pi * pitch * (np.cos(angle) * rows + np.sin(angle) * columns))
     if chance.random() < 0.4:
         wave = np.sign(wave)
-    return np.clip(chance.uniform(70, 190) + wave * chance.uniform(20, 70), 1, 255).astype(np.uint8)
+    return _grey(chance.uniform(70, 190) + wave * chance.uniform(20, 70))
+
+
+def _grey(values: npt.NDArray[np.floating]) -> Pixels:
+    return np.asarray(np.clip(values, 1, 255), dtype=np.uint8)

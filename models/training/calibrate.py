@@ -1,0 +1,90 @@
+"""Temperature, thresholds and limits for final weights, from training and validation cells only.
+
+The test patients are not in anything here.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from models.malaria.classify import Network, Outputs, cell_signs, mahalanobis, sigmoid
+from models.malaria.pool import wilson
+from models.malaria.preprocess import Pixels
+from models.training.cells import Cells
+from models.training.metrics import Vector, temperature
+
+SENSITIVITY_OF_LOW = 0.98
+"""Below the lower threshold lie at most 2 of 100 parasitized validation cells."""
+SPECIFICITY_OF_HIGH = 0.99
+"""From the upper threshold on lies at most 1 of 100 uninfected validation cells."""
+STRANGERS_PASS = 0.992
+DISTANCES_PASS = 0.99
+SIGNS_PASS = 0.9985
+CELLS_FOR_AN_ANSWER = 500
+CHUNK = 512
+
+Progress = Callable[[str, int, int], None]
+
+
+def run(network: Network, cells: Pixels, step: str, progress: Progress) -> Outputs:
+    """All outputs for many cells, told in chunks."""
+    parts = []
+    for start in range(0, len(cells), CHUNK):
+        parts.append(network.run(cells[start : start + CHUNK]))
+        progress(step, min(start + CHUNK, len(cells)), len(cells))
+    return Outputs(
+        parasite=np.concatenate([part.parasite for part in parts]),
+        stranger=np.concatenate([part.stranger for part in parts]),
+        gap=np.concatenate([part.gap for part in parts]),
+    )
+
+
+def calibrate(network: Network, train: Cells, val: Cells, progress: Progress) -> dict[str, Any]:
+    """The parts of calibration.json that come from cells; the field floor is added after."""
+    learnt = run(network, train.x, "training cells", progress)
+    held = run(network, val.x, "validation cells", progress)
+    scale = temperature(val.y, held.parasite)
+    probability = sigmoid(held.parasite / scale)
+    means, precision = _spread(learnt.gap, train)
+    distances = mahalanobis(held.gap, means, precision)
+    infected, clean = probability[val.y == 1], probability[val.y == 0]
+    high = float(np.quantile(clean, SPECIFICITY_OF_HIGH))
+    low = min(float(np.quantile(infected, 1 - SENSITIVITY_OF_LOW)), high)
+    return {
+        "temperature": scale,
+        "thresholds": {
+            "low": low,
+            "high": high,
+            "distance": float(np.quantile(distances, DISTANCES_PASS)),
+            "reject": float(np.quantile(sigmoid(held.stranger), STRANGERS_PASS)),
+            "cells": CELLS_FOR_AN_ANSWER,
+        },
+        "floor": {"cell": upper_share(clean >= high)},
+        "sensitivity": float((infected >= high).mean()),
+        "limits": _limits(train.x),
+        "distance": {"means": means.tolist(), "precision": precision.tolist()},
+    }
+
+
+def upper_share(called: np.ndarray) -> float:
+    """The upper end of the 95 % Wilson interval of a share."""
+    return wilson(int(called.sum()), len(called))[1]
+
+
+def _spread(gap: Vector, cells: Cells) -> tuple[Vector, Vector]:
+    """Class means, and the inverse of the shared covariance, slightly drawn to the diagonal."""
+    means = np.stack([gap[cells.y == kind].mean(axis=0) for kind in (0, 1)])
+    away = gap - means[cells.y.astype(int)]
+    covariance = away.T @ away / len(away)
+    ridge = 1e-3 * float(np.trace(covariance)) / len(covariance)
+    return means, np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
+
+
+def _limits(cells: Pixels) -> dict[str, list[float]]:
+    signs = np.array([cell_signs(cell) for cell in cells])
+    ends = np.quantile(signs, [1 - SIGNS_PASS, SIGNS_PASS], axis=0)
+    return {
+        name: [float(ends[0, column]), float(ends[1, column])]
+        for column, name in enumerate(("foreground", "mean", "spread"))
+    }

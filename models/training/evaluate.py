@@ -1,0 +1,109 @@
+"""Evaluate the served malaria model on any npz of labelled cells; needs no TensorFlow."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from models.malaria.calibration import WEIGHTS
+from models.malaria.classify import Classifier
+from models.malaria.reading import CellAnswer
+from models.training.cells import Cells, file_sha256, read_splits
+from models.training.metrics import Vector, auc, calibration_error, patient_bootstrap, share
+
+WORST = 8
+CHUNK = 256
+
+
+class UnknownSplit(ValueError):
+    """The file has no cells of that split."""
+
+
+def evaluate(
+    cells: Path,
+    split: str,
+    *,
+    weights: Path = WEIGHTS,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, Any]:
+    """Measure the model on one split of an npz (`x, y, name, patient, split`).
+
+    The answer has `auc, sensitivity, specificity, ece, accuracy, cells, patients`, intervals by
+    patient bootstrap, the share refused, and the worst patients; measures that the split cannot
+    give (no parasitized cells, say) are None. Raises UnknownSplit, LeakError, ValueError.
+    """
+    splits = read_splits(cells)
+    if split not in splits:
+        raise UnknownSplit(f"no split {split!r} in {cells.name}; there are {', '.join(splits)}")
+    chosen = splits[split]
+    classifier = Classifier.load(weights)
+    probability, refused = _read_all(classifier, chosen, progress)
+    return {
+        **measures(chosen, probability),
+        "refused": float(refused.mean()),
+        "worst_patients": worst_patients(chosen, probability),
+        "split": split,
+        "cells_sha256": file_sha256(cells),
+        "model": classifier.calibration.version.id,
+        "model_version": classifier.calibration.version.version,
+        "model_sha256": classifier.calibration.version.sha256,
+    }
+
+
+def _read_all(
+    classifier: Classifier, cells: Cells, progress: Callable[[int, int], None]
+) -> tuple[Vector, npt.NDArray[np.bool_]]:
+    probabilities, refused = [], []
+    for start in range(0, len(cells), CHUNK):
+        part = cells.x[start : start + CHUNK]
+        probability, judged = classifier.read(part)
+        probabilities.append(probability)
+        refused += [one.answer is CellAnswer.REFUSED for one in judged]
+        progress(min(start + CHUNK, len(cells)), len(cells))
+    return np.concatenate(probabilities), np.array(refused)
+
+
+def measures(cells: Cells, probability: Vector) -> dict[str, Any]:
+    """The figures of one split at a threshold of one half on the calibrated probability."""
+    called = probability >= 0.5
+    infected = cells.y == 1
+    return {
+        "auc": auc(cells.y, probability),
+        "sensitivity": share(called[infected]),
+        "specificity": share(~called[~infected]),
+        "specificity_healthy_patients": share(~called[_healthy(cells)]),
+        "ece": calibration_error(cells.y, probability),
+        "accuracy": share(called == infected),
+        "accuracy_interval": patient_bootstrap(cells.patient, called == infected, seed=1),
+        "cells": len(cells),
+        "patients": len(np.unique(cells.patient)),
+    }
+
+
+def _healthy(cells: Cells) -> npt.NDArray[np.bool_]:
+    """The cells of patients who have no parasitized cell."""
+    infected = np.unique(cells.patient[cells.y == 1])
+    return ~np.isin(cells.patient, infected)
+
+
+def worst_patients(cells: Cells, probability: Vector) -> list[dict[str, Any]]:
+    """The patients with the lowest accuracy, with their sensitivity and false-positive share."""
+    called = probability >= 0.5
+    found = []
+    for name in np.unique(cells.patient):
+        own = cells.patient == name
+        infected = own & (cells.y == 1)
+        clean = own & (cells.y == 0)
+        found.append(
+            {
+                "patient": str(name),
+                "cells": int(own.sum()),
+                "parasitized": int(infected.sum()),
+                "accuracy": share(called[own] == (cells.y[own] == 1)),
+                "sensitivity": share(called[infected]),
+                "false_positives": share(called[clean]),
+            }
+        )
+    return sorted(found, key=lambda one: (one["accuracy"], one["patient"]))[:WORST]

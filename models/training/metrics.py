@@ -1,0 +1,73 @@
+"""Measures of a binary classifier on cells that belong to patients."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+Vector = npt.NDArray[np.float64]
+Truth = npt.NDArray[np.uint8]
+
+
+def auc(truth: Truth, probability: Vector) -> float | None:
+    """Area under the ROC curve, ties counted half; None when one class is absent."""
+    positive = int(truth.sum())
+    negative = len(truth) - positive
+    if positive == 0 or negative == 0:
+        return None
+    _, place, counts = np.unique(probability, return_inverse=True, return_counts=True)
+    rank = (np.cumsum(counts) - (counts - 1) / 2.0)[place]
+    wins = float(rank[truth == 1].sum()) - positive * (positive + 1) / 2.0
+    return wins / (positive * negative)
+
+
+def share(hits: npt.NDArray[np.bool_]) -> float | None:
+    """The mean of booleans; None of none."""
+    return float(hits.mean()) if len(hits) else None
+
+
+def calibration_error(truth: Truth, probability: Vector, bins: int = 15) -> float:
+    """Expected calibration error of the predicted class, in equal bins of confidence."""
+    confidence = np.maximum(probability, 1.0 - probability)
+    correct = (probability >= 0.5) == (truth == 1)
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(float(correct[place == b].mean()) - float(confidence[place == b].mean()))
+        * float((place == b).mean())
+        for b in range(bins)
+        if (place == b).any()
+    ]
+    return float(sum(gaps))
+
+
+def log_loss(truth: Truth, logits: Vector) -> float:
+    """Mean negative log-likelihood of the truth."""
+    signed = np.where(truth == 1, logits, -logits)
+    return float(np.logaddexp(0.0, -signed).mean())
+
+
+def temperature(truth: Truth, logits: Vector) -> float:
+    """The divisor of the logits with the least log loss (Guo 2017), by golden section."""
+    low, high = math.log(0.2), math.log(5.0)
+    ratio = (math.sqrt(5.0) - 1.0) / 2.0
+    for _ in range(60):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if log_loss(truth, logits / math.exp(left)) < log_loss(truth, logits / math.exp(right)):
+            high = right
+        else:
+            low = left
+    return math.exp((low + high) / 2.0)
+
+
+def patient_bootstrap(
+    patient: npt.NDArray[np.str_], measured: npt.NDArray[np.bool_], *, seed: int, rounds: int = 1000
+) -> tuple[float, float]:
+    """95 % interval of a share when whole patients are drawn again and again."""
+    chance = np.random.default_rng(seed)
+    names, place = np.unique(patient, return_inverse=True)
+    hits = np.bincount(place, weights=measured, minlength=len(names))
+    counts = np.bincount(place, minlength=len(names))
+    drawn = chance.integers(len(names), size=(rounds, len(names)))
+    shares = hits[drawn].sum(axis=1) / np.maximum(counts[drawn].sum(axis=1), 1)
+    low, high = np.percentile(shares, [2.5, 97.5])
+    return float(low), float(high)
