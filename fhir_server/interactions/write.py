@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from fhir_server.fhir.codec import instant, parse, stamp
 from fhir_server.fhir.outcome import FhirError, invalid
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
-from fhir_server.storage.port import Draft, Key, Stored, Transaction
+from fhir_server.storage.port import Draft, Key, Stored, Terms, Transaction
 
 Interaction = Callable[[Context, FhirRequest], Awaitable[FhirResponse]]
 
@@ -21,6 +21,16 @@ LARGE = 64 * 1024
 """Bodies of this many bytes are parsed and judged in a thread, so that others need not wait."""
 
 _TICK = timedelta(milliseconds=1)
+
+
+class Stamping(Protocol):
+    """What stamping a version takes: the injected now and the extractor. A Context has both."""
+
+    @property
+    def clock(self) -> Callable[[], datetime]: ...
+
+    @property
+    def extract(self) -> Callable[[Resource], Terms]: ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ def require_valid(context: Context, resource: Resource) -> None:
         raise FhirError(400, issues)
 
 
-def draft(context: Context, submission: Submission, current: Stored | None) -> Draft:
+def draft(context: Stamping, submission: Submission, current: Stored | None) -> Draft:
     """The version that follows `current` (versions of a deleted resource go on): stamped with
     its id, version and time, and extracted. Times of one resource only grow."""
     version = 1 if current is None else current.version + 1
@@ -90,7 +100,7 @@ def tombstone(context: Context, current: Stored) -> Draft:
     )
 
 
-def next_moment(context: Context, current: Stored | None) -> datetime:
+def next_moment(context: Stamping, current: Stored | None) -> datetime:
     """Now in whole milliseconds, and later than `current`."""
     now = context.clock()
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -1,0 +1,1 @@
+"""R4 Subscription: criteria, notification of matches, delivery by rest-hook."""

@@ -1,0 +1,185 @@
+"""From the change feed to deliveries that wait, numbered for each Subscription.
+
+The position in the feed is stored with what a change caused, so a crash repeats a step and
+loses none. Of several followers the first to store a step wins; the others begin again there.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from fhir_server.fhir.codec import encode, instant, parse
+from fhir_server.interactions.write import Submission, draft, put
+from fhir_server.search.expression import Query
+from fhir_server.search.plan import Scope
+from fhir_server.storage.port import (
+    Change,
+    Key,
+    Record,
+    ResourceStore,
+    Stored,
+    Terms,
+    Transaction,
+    VersionConflict,
+)
+from fhir_server.subscriptions.criteria import UnusableSubscription, Watch, watch_of
+
+Resource = dict[str, Any]
+
+POSITION, DELIVERY, STATE = "position", "delivery", "subscription-state"
+FOLLOWER = "subscriptions"
+_QUIET_CHANGES = 200
+_PAGE = 200
+_REST_SECONDS = 1.0
+_log = structlog.get_logger("medsage.subscriptions")
+
+
+@dataclass(frozen=True)
+class FollowerParts:
+    """What the follower is made of; `scope()` is what criteria are planned in."""
+
+    store: ResourceStore
+    extract: Callable[[Resource], Terms]
+    scope: Callable[[], Scope]
+    clock: Callable[[], datetime]
+
+
+class Follower:
+    """Follows the feed; `on_delivery` is called after deliveries were added."""
+
+    def __init__(self, parts: FollowerParts, on_delivery: Callable[[], None]) -> None:
+        self._parts = parts
+        self._on_delivery = on_delivery
+        self._watches: dict[str, Watch] = {}
+        self._revision = 0
+        self._unstored = 0
+
+    async def run(self) -> None:
+        """Follow until cancelled; a failure is logged and the feed resumed."""
+        while True:
+            try:
+                await self._follow()
+            except VersionConflict:
+                _log.info("another follower was first")
+            except Exception as failure:  # the feed must outlive any one failure
+                _log.error("following the feed failed", error=type(failure).__name__)
+            await asyncio.sleep(_REST_SECONDS)
+
+    async def _follow(self) -> None:
+        store = self._parts.store
+        position = await store.record(POSITION, FOLLOWER)
+        self._revision = position.revision if position else 0
+        self._unstored = 0
+        await self._load()
+        async for change in store.changes(position.value["after"] if position else None):
+            await self._step(change)
+
+    async def _load(self) -> None:
+        """The Subscriptions of now: the ones in force, and the ones that wait to be."""
+        self._watches.clear()
+        query: Query | None = Query("Subscription", limit=_PAGE)
+        while query is not None:
+            page = await self._parts.store.find(query)
+            for stored in page.matches:
+                await self._meet(stored)
+            query = Query("Subscription", limit=_PAGE, after=page.next) if page.next else None
+
+    async def _step(self, change: Change) -> None:
+        stored = change.stored
+        if stored.key.type == "Subscription":
+            current = await self._parts.store.get(stored.key)
+            if current is not None:
+                await self._meet(current)
+        matching = self._matching(stored)
+        self._unstored += 1
+        if matching or self._unstored >= _QUIET_CHANGES:
+            await self._store_step(change, matching)
+
+    def _matching(self, stored: Stored) -> list[Watch]:
+        """The watches that a version passes. Deletions are not told: R4 has no such event."""
+        watches = [watch for watch in self._watches.values() if watch.type == stored.key.type]
+        if not watches or stored.is_deleted:
+            return []
+        terms = self._parts.extract(parse(stored.body))
+        now = instant(self._parts.clock())
+        return [
+            watch
+            for watch in watches
+            if watch.matches(terms) and (watch.ends is None or now < watch.ends)
+        ]
+
+    async def _store_step(self, change: Change, matching: list[Watch]) -> None:
+        """The position and the numbered deliveries, in one commit."""
+
+        async def unit(transaction: Transaction) -> None:
+            step = Record(POSITION, FOLLOWER, {"after": change.position})
+            await transaction.put_record(step, self._revision)
+            for watch in matching:
+                await _add_delivery(transaction, watch, change.stored)
+
+        await self._parts.store.transaction(unit)
+        self._revision += 1
+        self._unstored = 0
+        if matching:
+            self._on_delivery()
+
+    async def _meet(self, stored: Stored) -> None:
+        """Take a Subscription's current version into account: activate it when requested."""
+        self._watches.pop(stored.key.id, None)
+        if stored.is_deleted:
+            return
+        resource = parse(stored.body)
+        if resource["status"] not in ("requested", "active"):
+            return
+        try:
+            watch = watch_of(resource, self._parts.scope)
+        except UnusableSubscription as reason:
+            await set_status(self._parts, stored.key, "error", str(reason))
+            return
+        self._watches[watch.id] = watch
+        if resource["status"] == "requested":
+            await set_status(self._parts, stored.key, "active", None)
+
+
+async def _add_delivery(transaction: Transaction, watch: Watch, stored: Stored) -> None:
+    state = await transaction.record(STATE, watch.id)
+    number = (state.value["events"] if state else 0) + 1
+    await transaction.put_record(Record(STATE, watch.id, {"events": number}))
+    delivery = {
+        "subscription": watch.id,
+        "number": number,
+        "focus": str(stored.key),
+        "version": stored.version,
+        "attempts": 0,
+        "first": None,
+        "next": 0.0,
+    }
+    await transaction.put_record(Record(DELIVERY, delivery_id(watch.id, number), delivery), 0)
+
+
+def delivery_id(subscription: str, number: int) -> str:
+    """Record ids that sort by number within a Subscription."""
+    return f"{subscription}/{number:012d}"
+
+
+async def set_status(parts: FollowerParts, key: Key, status: str, error: str | None) -> None:
+    """The server's own update of a Subscription; nothing when it is as wanted or gone."""
+
+    async def unit(transaction: Transaction) -> None:
+        current = await transaction.get(key)
+        if current is None or current.is_deleted:
+            return
+        resource = parse(current.body)
+        wanted = {name: value for name, value in resource.items() if name != "error"}
+        wanted["status"] = status
+        if error:
+            wanted["error"] = error
+        if wanted != resource:
+            submission = Submission(key, wanted, encode(wanted), "PUT")
+            await put(transaction, draft(parts, submission, current))
+
+    await parts.store.transaction(unit)
