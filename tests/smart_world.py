@@ -289,8 +289,11 @@ class SmartWorld:
     async def launched_code(self, app: str = "app", **changes: str | None) -> str:
         """A code from a launch in a frame: a browser without cookies, and no sign-in page."""
         handle = (await self.launch(await self.ehr_token(), app)).json()["launch"]
-        scope = "openid fhirUser launch online_access patient/Observation.rs"
-        asked = {"launch": handle, "scope": scope, **changes}
+        asked = {
+            "launch": handle,
+            "scope": "openid fhirUser launch online_access patient/Observation.rs",
+            **changes,
+        }
         async with self.new_browser() as frame:
             return answer_of(await self.authorize(app, frame, **asked))["code"]
 

@@ -47,7 +47,7 @@ async def test_the_smart_document_has_what_smart_demands(world: SmartWorld) -> N
     assert "private_key_jwt" in document["token_endpoint_auth_methods_supported"]
     algorithms = document["token_endpoint_auth_signing_alg_values_supported"]
     assert set(algorithms) == {"RS384", "ES384"}
-    for name in ("registration", "revocation", "introspection", "management"):
+    for name in ("registration", "introspection", "management"):
         assert f"{name}_endpoint" not in document  # not built, so not listed
 
 
@@ -155,9 +155,17 @@ async def test_every_listed_address_answers(world: SmartWorld, path: str) -> Non
     for name, url in document.items():
         if not name.endswith(("_endpoint", "_uri")):
             continue
-        method = "POST" if name == "token_endpoint" else "GET"
+        method = "POST" if name in ("token_endpoint", "revocation_endpoint") else "GET"
         answer = await world.browser.request(method, url)
         assert answer.status_code in (200, 302, 400), name
+
+
+async def test_a_listed_revocation_works(world: SmartWorld) -> None:
+    document = (await world.browser.get(SMART)).json()
+    tokens = await world.tokens()
+    form = {**world.proof("app"), "token": tokens["refresh_token"]}
+    await world.browser.post(document["revocation_endpoint"], data=form)
+    assert (await world.refresh(tokens["refresh_token"])).status_code == 400
 
 
 async def test_every_listed_scope_can_be_granted(world: SmartWorld) -> None:

@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from authlib.integrations.httpx_client import oauth2_client
 
-from tests.smart_world import FHIR, ISSUER, SmartWorld, smart_world
+from tests.smart_world import FHIR, ISSUER, VERIFIER, SmartWorld, smart_world
 
 
 @pytest.fixture
@@ -104,3 +105,32 @@ async def test_the_access_token_is_for_this_fhir_base_by_this_issuer(world: Smar
     assert token.claims["aud"] == FHIR
     assert token.claims["iss"] == ISSUER
     assert token.claims["exp"] - token.claims["iat"] == 3600
+
+
+async def test_authlibs_client_completes_the_flow_with_pkce_and_refreshes(
+    world: SmartWorld,
+) -> None:
+    """A second implementation of the other side: Authlib's own OAuth client."""
+    transport = oauth2_client.httpx2.ASGITransport(world.application)  # httpx, if 2 is not there
+    async with oauth2_client.AsyncOAuth2Client(
+        "public-app",
+        token_endpoint_auth_method="none",
+        code_challenge_method="S256",
+        redirect_uri="https://public.test/callback",
+        scope="openid fhirUser offline_access",
+        transport=transport,
+    ) as client:
+        url, state = client.create_authorization_url(
+            f"{ISSUER}/authorize", code_verifier=VERIFIER, aud=FHIR
+        )
+        await world.sign_in()
+        answer = await world.browser.get(url)
+        token = await client.fetch_token(
+            f"{ISSUER}/token",
+            authorization_response=answer.headers["location"],
+            state=state,
+            code_verifier=VERIFIER,
+        )
+        assert (await world.who(token["access_token"])).subject == "dr.amina"
+        again = await client.refresh_token(f"{ISSUER}/token", token["refresh_token"])
+        assert again["refresh_token"] != token["refresh_token"]

@@ -20,6 +20,7 @@ from fhir_server.security.authorization.clients import client_from
 from fhir_server.security.authorization.consent import answer_consent, show_consent
 from fhir_server.security.authorization.launch_endpoint import launch
 from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
+from fhir_server.security.authorization.revoke_endpoint import revoke
 from fhir_server.security.authorization.server import AuthorizationServer, request_id
 from fhir_server.security.authorization.sign_in import show_login, sign_in
 from fhir_server.security.authorization.sign_out import sign_out
@@ -99,6 +100,8 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/consent", bound(answer_consent), methods=["POST"]),
             Route("/token", bound(token), methods=["POST"]),
             Route("/token", bound(_preflight), methods=["OPTIONS"]),
+            Route("/revoke", bound(revoke), methods=["POST"]),
+            Route("/revoke", bound(_preflight), methods=["OPTIONS"]),
             Route("/launch", bound(launch), methods=["POST"]),
             Route("/logout", bound(sign_out), methods=["GET", "POST"]),
             Route("/jwks", bound(_jwks), methods=["GET"]),
@@ -128,7 +131,7 @@ async def _openid(server: AuthorizationServer, _: Request) -> Response:
 
 
 async def _preflight(server: AuthorizationServer, request: Request) -> Response:
-    """Lets the registered apps' own pages call the token endpoint."""
+    """Lets the registered apps' own pages call the endpoints for clients."""
     origin = request.headers.get("origin", "")
     records = await server.store.records(CLIENT)
     if not any(origin in client_from(record).origins for record in records):

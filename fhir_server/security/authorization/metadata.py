@@ -66,15 +66,19 @@ def _endpoints(issuer: str) -> dict[str, Any]:
     return {
         "authorization_endpoint": f"{issuer}/authorize",
         "token_endpoint": f"{issuer}/token",
+        "revocation_endpoint": f"{issuer}/revoke",
     }
 
 
 def _token_endpoint() -> dict[str, Any]:
+    methods, algorithms = ["private_key_jwt", "none"], list(ASSERTION_ALGORITHMS)
     return {
         "response_types_supported": ["code"],
         "grant_types_supported": sorted(GRANT_TYPES),
         "scopes_supported": list(_SCOPES),
         "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": ["private_key_jwt", "none"],
-        "token_endpoint_auth_signing_alg_values_supported": list(ASSERTION_ALGORITHMS),
+        "token_endpoint_auth_methods_supported": methods,
+        "token_endpoint_auth_signing_alg_values_supported": algorithms,
+        "revocation_endpoint_auth_methods_supported": methods,
+        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
     }

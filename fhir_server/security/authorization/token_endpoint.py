@@ -4,13 +4,7 @@ Authenticate the client, then one unit: load what the request names, decide (gra
 and write the audit record, refusals too. Tokens are signed after the commit.
 """
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
-
-import orjson
 from authlib.oauth2.rfc6749.errors import (
-    InvalidClientError,
     InvalidRequestError,
     OAuth2Error,
     UnsupportedGrantTypeError,
@@ -18,7 +12,16 @@ from authlib.oauth2.rfc6749.errors import (
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fhir_server.security.authorization.assertion import Proof, authenticate, claimed_client
+from fhir_server.security.authorization.assertion import Proof
+from fhir_server.security.authorization.client_call import (
+    error_answer,
+    json_answer,
+    named_client,
+    prove,
+    refuse,
+    spend,
+    status_of,
+)
 from fhir_server.security.authorization.clients import Client
 from fhir_server.security.authorization.grants import (
     Decision,
@@ -33,7 +36,6 @@ from fhir_server.security.authorization.grants import (
 from fhir_server.security.authorization.issue import token_response
 from fhir_server.security.authorization.parameters import Parameters, read_form
 from fhir_server.security.authorization.records import (
-    Assertion,
     Code,
     Grant,
     RefreshToken,
@@ -45,15 +47,11 @@ from fhir_server.security.authorization.server import (
     AuthorizationServer,
     client_principal,
     commit,
-    find_client,
-    journal_refusal,
     trail,
     user_principal,
 )
 from fhir_server.security.authorization.users import KIND as USER
 from fhir_server.storage.port import Record, Transaction
-
-_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 async def token(server: AuthorizationServer, request: Request) -> Response:
@@ -61,26 +59,18 @@ async def token(server: AuthorizationServer, request: Request) -> Response:
     client = None
     try:
         parameters = await read_form(request)
-        if "authorization" in request.headers or "client_secret" in parameters:
-            raise InvalidClientError("authenticate by private_key_jwt in the body")
-        client = await find_client(server, claimed_client(parameters))
-        proof = authenticate(
-            parameters, client, audiences=(f"{server.issuer}/token",), now=server.now()
-        )
+        client = await named_client(server, parameters)
+        proof = prove(server, request, parameters, client)
         if "grant_type" not in parameters:
             raise InvalidRequestError("grant_type is missing")
         if parameters["grant_type"] not in _GRANTS:
             raise UnsupportedGrantTypeError(parameters["grant_type"][:40])
         check_grant_type(parameters, proof.client)
     except OAuth2Error as refusal:
-        detail = f"{refusal.error}: {refusal.get_error_description()}"
-        status = _status(refusal)
-        await journal_refusal(server, request, "token", status=status, detail=detail, client=client)
-        return _refusal(refusal, _cors(request, client))
+        return await refuse(server, request, refusal, client)
     outcome = await _exchange(server, request, parameters, proof)
-    cors = _cors(request, proof.client)
     if isinstance(outcome, OAuth2Error):
-        return _refusal(outcome, cors)
+        return error_answer(request, outcome, client)
     body = token_response(
         outcome,
         server.keys,
@@ -89,7 +79,7 @@ async def token(server: AuthorizationServer, request: Request) -> Response:
         now=server.now(),
         token_id=server.new_id(),
     )
-    return _json(200, body, cors)
+    return json_answer(request, 200, body, client)
 
 
 async def _exchange(
@@ -110,10 +100,11 @@ async def _exchange(
 async def _decide(
     tx: Transaction, parameters: Parameters, proof: Proof, moment: Moment
 ) -> Decision:
-    if proof.used_id is not None and await tx.record(Assertion.KIND, proof.used_id) is not None:
-        return Decision(InvalidClientError("the client_assertion was already used (jti)"))
-    decision = await _GRANTS[parameters["grant_type"]](tx, parameters, proof.client, moment)
-    return replace(decision, effects=proof.effects() + decision.effects)
+    try:
+        await spend(tx, proof)
+    except OAuth2Error as refusal:
+        return Decision(refusal)
+    return await _GRANTS[parameters["grant_type"]](tx, parameters, proof.client, moment)
 
 
 async def _by_code(
@@ -168,7 +159,7 @@ def _entry(
         return trail(server, request, client_principal(client)).entry(
             interaction="token",
             outcome="refused",
-            status=_status(outcome),
+            status=status_of(outcome),
             detail=f"{outcome.error}: {outcome.get_error_description()}",
         )
     session = outcome.grant.session if outcome.grant else None
@@ -184,25 +175,3 @@ def _entry(
         patient=outcome.grant.patient if outcome.grant else None,
         detail=f"granted: {outcome.scope}",
     )
-
-
-def _status(refusal: OAuth2Error) -> int:
-    return 401 if isinstance(refusal, InvalidClientError) else 400
-
-
-def _refusal(refusal: OAuth2Error, cors: Mapping[str, str]) -> Response:
-    return _json(_status(refusal), dict(refusal.get_body()), cors)
-
-
-def _json(status: int, body: dict[str, Any], cors: Mapping[str, str]) -> Response:
-    return Response(
-        orjson.dumps(body), status, {**_NO_STORE, **cors}, media_type="application/json"
-    )
-
-
-def _cors(request: Request, client: Client | None) -> dict[str, str]:
-    """Scripts may read the answer on the origins that the client is registered for."""
-    origin = request.headers.get("origin")
-    if origin is None or client is None or origin not in client.origins:
-        return {}
-    return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"}
