@@ -15,13 +15,15 @@ from starlette.types import ASGIApp
 from fhir_server.security.authorization import metadata
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
-from fhir_server.security.authorization.clients import KIND as CLIENT
-from fhir_server.security.authorization.clients import client_from
 from fhir_server.security.authorization.consent import answer_consent, show_consent
 from fhir_server.security.authorization.launch_endpoint import launch
 from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
 from fhir_server.security.authorization.revoke_endpoint import revoke
-from fhir_server.security.authorization.server import AuthorizationServer, request_id
+from fhir_server.security.authorization.server import (
+    AuthorizationServer,
+    is_registered_origin,
+    request_id,
+)
 from fhir_server.security.authorization.sign_in import show_login, sign_in
 from fhir_server.security.authorization.sign_out import sign_out
 from fhir_server.security.authorization.token_endpoint import token
@@ -133,8 +135,7 @@ async def _openid(server: AuthorizationServer, _: Request) -> Response:
 async def _preflight(server: AuthorizationServer, request: Request) -> Response:
     """Lets the registered apps' own pages call the endpoints for clients."""
     origin = request.headers.get("origin", "")
-    records = await server.store.records(CLIENT)
-    if not any(origin in client_from(record).origins for record in records):
+    if not await is_registered_origin(server.store, origin):
         return Response(status_code=403)
     headers = {
         "Access-Control-Allow-Origin": origin,

@@ -56,6 +56,12 @@ async def find_client(server: AuthorizationServer, client_id: str | None) -> Cli
     return None if record is None else client_from(record)
 
 
+async def is_registered_origin(store: ResourceStore, origin: str) -> bool:
+    """Whether some registered client lives on the web origin (CORS)."""
+    records = await store.records(CLIENT)
+    return any(origin in client_from(record).origins for record in records)
+
+
 async def commit(server: AuthorizationServer, unit: Unit[T]) -> T:
     """Run a unit that loads what it decides on. When somebody else was first with a record that
     it expected, it is run again and sees why."""
