@@ -96,7 +96,7 @@ class FhirClient:
             )
         except httpx.HTTPError as error:
             raise FhirFailure(0) from error
-        if answer.status_code >= 400:
+        if answer.status_code >= 300:
             raise FhirFailure(answer.status_code, _problems(answer))
         return codec.parse(answer.content) if answer.content else {}
 

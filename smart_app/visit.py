@@ -95,6 +95,9 @@ async def arrive(parts: Parts, request: Request) -> Visit:
     session = await parts.sessions.session(request.path_params["sid"])
     if session is None or not is_bound(request, session.binding, session.standalone):
         raise Problem("session-ended")
+    if await parts.sessions.grant(session.grant) is None:
+        # Signed out in another session of the same sign-in.
+        raise Problem("session-ended")
     fhir = FhirClient(parts.http, session.fhir_base, lambda: _token(parts, session))
     if request.method in {"GET", "HEAD"}:
         return Visit(parts, request, session, fhir)

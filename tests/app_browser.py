@@ -42,13 +42,17 @@ class World:
         app = create_app(config, http, clock=self.clock)
         self.app = Starlette(routes=[Mount("/app", app)])
 
+    def browser(self) -> "Browser":
+        """A new browser."""
+        return Browser(self.app, self)
+
 
 class Browser:
     """One browser with its own cookies."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, app: Any, world: World | None = None) -> None:
         self.world = world
-        transport = httpx.ASGITransport(world.app)
+        transport = httpx.ASGITransport(app)
         self.http = httpx.AsyncClient(transport=transport, base_url=ORIGIN)
         self.cookies: dict[str, str] = {}
 
@@ -72,6 +76,7 @@ class Browser:
 
     async def through_authorization(self, answer: httpx.Response) -> str:
         """Follow a redirect to the authorization server; where it sends the browser back to."""
+        assert self.world is not None
         transport = httpx.ASGITransport(self.world.records.app)
         async with httpx.AsyncClient(transport=transport) as elsewhere:
             back = await elsewhere.get(answer.headers["location"])

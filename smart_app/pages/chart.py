@@ -16,6 +16,8 @@ VITALS_SHOWN = "60"
 
 async def home(visit: Visit) -> Response:
     """S4: latest vital signs, running analyses, earlier reports; each loads by itself."""
+    if visit.session.patient is None:
+        return visit.see("patients")
     who, search = visit.patient, visit.fhir.search
     code = f"{TASK_CODES}|{ASSESSMENT['code']}"
     shown, vitals, tasks, reports = await asyncio.gather(

@@ -3,7 +3,7 @@
 import pytest
 
 from smart_app.pages.intake import SUBMISSION
-from tests.app_browser import Browser, World, hidden_fields
+from tests.app_browser import World, hidden_fields
 from tests.app_records import OTHER_PATIENT, PATIENT, chunk, png
 
 
@@ -17,7 +17,7 @@ def world():
 
 @pytest.fixture
 async def browser(world):
-    return Browser(world)
+    return world.browser()
 
 
 async def test_a_form_without_its_token_is_refused(browser):

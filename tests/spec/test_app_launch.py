@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.app_browser import Browser, World, query_of
+from tests.app_browser import World, query_of
 from tests.app_records import OTHER_PATIENT, PATIENT
 from tests.app_server import FHIR
 
@@ -17,7 +17,7 @@ def world():
 
 @pytest.fixture
 def browser(world):
-    return Browser(world)
+    return world.browser()
 
 
 async def test_an_ehr_launch_opens_the_chart_of_the_launched_patient(browser):
@@ -85,7 +85,7 @@ async def test_a_callback_without_the_binding_cookie_explains_blocked_cookies(br
 async def test_a_callback_in_another_browser_is_refused(world, browser):
     answer = await browser.get(f"/app/launch?iss={FHIR}&launch=xyz")
     callback = await browser.through_authorization(answer)
-    thief = Browser(world)
+    thief = world.browser()
     await thief.get(f"/app/launch?iss={FHIR}&launch=other")
     assert (await thief.get(callback)).status_code == 400
 
@@ -140,7 +140,7 @@ async def test_missing_scopes_are_named(world, browser):
 
 async def test_the_address_of_a_session_opens_nothing_in_another_browser(world, browser):
     chart = await browser.launch()
-    assert (await Browser(world).get(chart)).status_code == 401
+    assert (await world.browser().get(chart)).status_code == 401
 
 
 async def test_two_charts_side_by_side_keep_their_patients(world, browser):

@@ -5,7 +5,7 @@ import base64
 import pytest
 from joserfc import jws
 
-from tests.app_browser import Browser, World, hidden_fields
+from tests.app_browser import World, hidden_fields
 from tests.app_records import MEDIA, PATIENT, png, report, smear_result, symptom_result
 
 
@@ -27,7 +27,7 @@ def world():
 
 @pytest.fixture
 async def browser(world):
-    return Browser(world)
+    return world.browser()
 
 
 async def read_first(browser, answer="parasites-seen"):

@@ -1,0 +1,187 @@
+"""The doctor's way through the app on the real authorization and FHIR servers, without a record
+system: sign in, new patient, intake, image, analysis, review, signature, prescription, print."""
+
+import base64
+import hashlib
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from models.malaria.reading import SmearAnswer
+from smart_app.launch.exchange import ASSERTION_TYPE
+from smart_app.launch.keys import client_assertion
+from tests.app_browser import Browser, hidden_fields
+from tests.app_records import png
+from tests.app_world import EHR_ORIGIN, FHIR, ORIGIN, PASSWORD, AppWorld, app_world
+from tests.smear_predictions import ScriptedSmearModel, field_of
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[AppWorld]:
+    async with app_world(tmp_path) as opened:
+        yield opened
+
+
+async def sign_in_at(browser: Browser, url: str, until: str) -> str:
+    """Go through the authorization server's own pages; the address that it sends back to."""
+    while not url.startswith(until):
+        page = await browser.get(url.removeprefix(ORIGIN))
+        here = httpx.URL(ORIGIN).join(url)
+        if page.status_code == 200:
+            action = re.search(r'action="([^"]+)"', page.text)
+            assert action, page.text
+            who = {"user": "dr.amina", "username": "dr.amina", "password": PASSWORD}
+            fields = {**hidden_fields(page.text), **who}
+            page = await browser.post(str(here.join(action[1])), fields)
+        assert page.status_code in {302, 303}, page.text
+        url = str(here.join(page.headers["location"]))
+    return url
+
+
+async def signed_in(world: AppWorld) -> tuple[Browser, str]:
+    """A browser that signed in from Home, and the path of its session."""
+    browser = Browser(world.application)
+    answer = await browser.post("/app/sign-in", {"issuer": FHIR})
+    back = await sign_in_at(browser, answer.headers["location"], f"{ORIGIN}/app/callback")
+    done = await browser.get(back)
+    assert done.status_code == 303, done.text
+    return browser, done.headers["location"].removesuffix("patients")
+
+
+async def launched(world: AppWorld) -> tuple[Browser, str]:
+    """A browser that opened the app from the chart of p1 in a record system."""
+    browser = Browser(world.application)
+    callback = f"{EHR_ORIGIN}/ehr/callback"
+    verifier = "v" * 64
+    digest = hashlib.sha256(verifier.encode()).digest()
+    asked = {
+        "response_type": "code",
+        "client_id": "medsage-ehr",
+        "redirect_uri": callback,
+        "scope": "openid fhirUser user/Patient.rs",
+        "state": "s" * 32,
+        "aud": FHIR,
+        "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+        "code_challenge_method": "S256",
+    }
+    back = await sign_in_at(browser, f"{ORIGIN}/auth/authorize?{urlencode(asked)}", callback)
+    form = {
+        "grant_type": "authorization_code",
+        "code": httpx.URL(back).params["code"],
+        "redirect_uri": callback,
+        "code_verifier": verifier,
+        "client_id": "medsage-ehr",
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": client_assertion(
+            "medsage-ehr",
+            world.key.as_dict(private=True),
+            audience=f"{ORIGIN}/auth/token",
+            now=datetime.now(UTC),
+        ),
+    }
+    token = (await browser.post("/auth/token", form)).json()["access_token"]
+    handle = await browser.http.post(
+        "/auth/launch",
+        json={"client_id": "medsage-app", "patient": "p1"},
+        headers={"authorization": f"Bearer {token}"},
+    )
+    launch = handle.json()["launch"]
+    answer = await browser.get(f"/app/launch?iss={FHIR}&launch={launch}")
+    back = await sign_in_at(browser, answer.headers["location"], f"{ORIGIN}/app/callback")
+    done = await browser.get(back)
+    assert done.status_code == 303, done.text
+    return browser, done.headers["location"]
+
+
+async def new_chart(browser: Browser, home: str) -> str:
+    page = (await browser.get(f"{home}patients/new")).text
+    who = {"family": "Banda", "given": "Thoko", "age": "31", "sex": "female", "weight": "58"}
+    opened = await browser.post(f"{home}patients/new", {**hidden_fields(page), **who})
+    assert opened.status_code == 303, opened.text
+    return str(opened.headers["location"]).removesuffix("intake")
+
+
+async def test_a_doctor_goes_the_whole_way(world: AppWorld) -> None:
+    browser, home = await signed_in(world)
+    chart = await new_chart(browser, home)
+    await the_whole_way(world, browser, chart, "BANDA, Thoko")
+    out = await browser.submit(chart, f"{chart}sign-out")
+    assert out.status_code == 200
+    assert (await browser.get(home)).status_code == 401
+
+
+async def test_a_doctor_goes_the_whole_way_within_a_chart(world: AppWorld) -> None:
+    browser, chart = await launched(world)
+    assert (await browser.get(f"{chart}patients")).status_code == 404
+    await the_whole_way(world, browser, chart, "OKAFOR, Chidi")
+
+
+async def the_whole_way(world: AppWorld, browser: Browser, chart: str, name: str) -> None:
+    """From the intake to the printed report."""
+    vitals = {"temperature": "39.2", "weight": "58", "fever": "yes", "convulsions": "no"}
+    saved = await browser.submit(f"{chart}intake", f"{chart}intake", **vitals)
+    assert saved.status_code == 303, saved.text
+    fields = hidden_fields((await browser.get(f"{chart}images")).text)
+    files = [("image", ("a.png", png(60, 60), "image/png"))]
+    assert (await browser.post(f"{chart}images", fields, files=files)).status_code == 303
+    started = await browser.submit(f"{chart}check", f"{chart}start", confirm_slides="yes")
+    assert started.status_code == 303, started.text
+    task = started.headers["location"]
+    assert "Request received" in (await browser.get(task)).text
+
+    await world.worker(ScriptedSmearModel(field_of(600, 40, SmearAnswer.SUSPECTED))).run_once()
+
+    finished = await browser.get(task)
+    assert finished.status_code == 303, finished.text
+    report = finished.headers["location"]
+    first = await browser.get(report)
+    assert first.status_code == 200, first.text
+    assert "Parasites suspected" not in first.text
+    locked = await browser.submit(report, f"{report}/reading", reading="parasites-seen")
+    assert locked.status_code == 303, locked.text
+    review = (await browser.get(report)).text
+    assert "Parasites suspected" in review
+    image = re.search(r'src="([^"]+/media/[^"]+)"', review)
+    assert image
+    assert (await browser.get(image[1])).content == png(60, 60)
+    chosen = {"finding": "parasites-seen", "agreement": "accept", "acknowledged": "yes"}
+    kept = await browser.submit(report, f"{report}/conclusion", conclusion="Malaria.", **chosen)
+    assert kept.status_code == 303, kept.text
+    signed = await browser.submit(f"{report}/sign", f"{report}/sign", examined="yes")
+    assert signed.status_code == 303, signed.text
+    assert "examined and signed by Dr Amina Njoroge" in (await browser.get(report)).text
+    medicine = {
+        "medicine": "Artemether-lumefantrine", "form": "tablet 20 mg/120 mg", "dose": "4",
+        "dose_unit": "tablets", "frequency": "2", "days": "3", "route": "by mouth",
+    }  # fmt: skip
+    prescription = f"{report}/prescription"
+    prescribed = await browser.submit(prescription, prescription, **medicine)
+    assert prescribed.status_code == 303, prescribed.text
+    printed = await browser.submit(report, f"{report}/print", what="report")
+    assert printed.status_code == 303, printed.text
+    assert name in (await browser.get(printed.headers["location"])).text
+    await left_on_record(world, report.rpartition("/")[2])
+
+
+async def left_on_record(world: AppWorld, report_id: str) -> None:
+    """What the whole way must leave in the store."""
+    report = await world.as_worker.read(f"DiagnosticReport/{report_id}")
+    assert report["status"] == "final"
+    query = {"target": f"DiagnosticReport/{report_id}"}
+    provenances = [p async for p in world.as_worker.search("Provenance", query)]
+    assert sum("signature" in p for p in provenances) == 1
+    events = [e async for e in world.as_worker.search("AuditEvent", {})]
+    kinds = {e["subtype"][0]["code"] for e in events}
+    assert {"signature", "print"} <= kinds
+
+
+async def test_a_patient_search_finds_by_name(world: AppWorld) -> None:
+    browser, home = await signed_in(world)
+    found = (await browser.get(f"{home}patients?name=oka")).text
+    assert "OKAFOR, Chidi" in found
+    assert "MWANGI" not in found
