@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-from joserfc.jwk import ECKey
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,7 +13,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from deploy.simulated_ehr import pages, sign_in
-from deploy.simulated_ehr.oauth import Server
+from deploy.simulated_ehr.oauth import Server, private_key
 from deploy.simulated_ehr.rendering import SimulatedEhr, stylesheet
 from deploy.simulated_ehr.sessions import Sessions
 
@@ -44,7 +43,7 @@ def create_simulated_ehr(
         issuer=f"{server_origin}/auth",
         fhir_base=f"{server_origin}/fhir",
         client_id=client_id,
-        key=ECKey.import_key(dict(key)),
+        key=private_key(key),
         clock=clock,
         new_secret=secrets.token_urlsafe,
     )

@@ -23,6 +23,11 @@ _TIMEOUT_SECONDS = 10
 SCOPES = "openid fhirUser online_access user/Patient.rs user/Encounter.rs"
 
 
+def private_key(jwk: Mapping[str, Any]) -> ECKey:
+    """The EHR's key from its private JWK (EC P-384, with a kid)."""
+    return ECKey.import_key(dict(jwk))
+
+
 class Refused(Exception):
     """The server refused; the text is its reason."""
 

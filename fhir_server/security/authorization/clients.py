@@ -148,8 +148,8 @@ def _check_keys(jwks: Mapping[str, Any]) -> None:
         keys = KeySet.import_key_set(dict(jwks)).keys  # type: ignore[arg-type]
     except (JoseError, ValueError, TypeError, KeyError) as problem:
         raise BadRegistration(f"jwks: {problem}") from problem
-    if not keys:
-        raise BadRegistration("jwks: has no key")
+    if not all("kid" in key for key in jwks["keys"]):
+        raise BadRegistration("jwks: each key needs a kid")
     for key in keys:
         if key.is_private:
             raise BadRegistration("jwks: has a private key; send the public part only")
@@ -157,5 +157,3 @@ def _check_keys(jwks: Mapping[str, Any]) -> None:
         is_rsa = isinstance(key, RSAKey) and key.public_key.key_size >= 2048
         if not (is_ec or is_rsa):
             raise BadRegistration("jwks: keys are EC P-384 (ES384) or RSA of 2048 bits (RS384)")
-        if not key.kid:
-            raise BadRegistration("jwks: each key needs a kid")
