@@ -1,0 +1,107 @@
+"""What some suites need beyond Python's packages, whether it is here, and what is missing if not.
+
+A test asks for its suite with the marker of the same name; `tests/conftest.py` skips it with the
+reason from here, or fails it where `CI=true` promises that everything is installed. What did not
+run is listed by name at the end of the run, so that a green run is never mistaken for a whole one.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+MONGODB_URI = "MEDSAGE_TEST_MONGODB_URI"
+MONGODB_STAND_IN = "secantusd-rs"
+TOOL_FOLDERS = (ROOT / ".tools/bin", Path.home() / ".cache/medsage/tools/bin")
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """`missing` tells what is not here (None when the suite can run); `always_in_ci` makes that a
+    failure under `CI=true`."""
+
+    name: str
+    missing: Callable[[], str | None]
+    always_in_ci: bool = True
+
+
+def in_ci() -> bool:
+    """Whether this run must be whole."""
+    return os.environ.get("CI", "").lower() in {"1", "true"}
+
+
+@cache
+def program(*names: str) -> str | None:
+    """The first of these programs on the PATH or among the tools that `.ci/run` builds."""
+    for name in names:
+        for folder in (None, *map(str, TOOL_FOLDERS)):
+            found = shutil.which(name, path=folder)
+            if found is not None:
+                return found
+    return None
+
+
+@cache
+def chromium() -> str | None:
+    """Debian's chromium, or what plays its part."""
+    return program(*CHROMIUM_NAMES)
+
+
+def mongodb_uri() -> str | None:
+    """The replica set that the tests were told to use, if any; else they start the stand-in."""
+    return os.environ.get(MONGODB_URI) or None
+
+
+def reference(path: str) -> Path:
+    """Where this piece of the reference material lies when it is here."""
+    return SHARED / path
+
+
+def _module(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def _browser() -> str | None:
+    if not _module("playwright"):
+        return "the package playwright is not installed"
+    return None if chromium() else f"no {CHROMIUM_NAMES[0]} on the PATH"
+
+
+def _redis() -> str | None:
+    if not _module("redis"):
+        return "the package redis is not installed"
+    return None if program("redis-server") else "no redis-server on the PATH"
+
+
+def _mongodb() -> str | None:
+    if not _module("pymongo"):
+        return "the package pymongo is not installed"
+    if mongodb_uri() or program(MONGODB_STAND_IN):
+        return None
+    return f"neither {MONGODB_URI} nor the stand-in {MONGODB_STAND_IN}"
+
+
+def _shared() -> str | None:
+    return None if SHARED.is_dir() else "no reference material beside the checkout in ../shared"
+
+
+def _train() -> str | None:
+    return None if _module("tensorflow") else "the extra train (TensorFlow) is not installed"
+
+
+SUITES: Mapping[str, Suite] = {
+    each.name: each
+    for each in (
+        Suite("browser", _browser),
+        Suite("redis", _redis),
+        Suite("mongodb", _mongodb),
+        Suite("shared", _shared, always_in_ci=False),
+        Suite("train", _train),
+    )
+}
