@@ -23,6 +23,7 @@ from smart_app.parts import Parts
 from smart_app.problems import Problem, explain
 from smart_app.rendering import environment, static_files
 from smart_app.routes import OPEN, WITHIN, OpenPage, SessionPage
+from smart_app.sealing import SealedStore
 from smart_app.sessions import MemorySessionStore, Sessions, SessionStore
 from smart_app.visit import arrive
 
@@ -42,7 +43,7 @@ def create_app(
     parts = Parts(
         config=config,
         http=http,
-        sessions=Sessions(store or memory, config.session_seconds),
+        sessions=Sessions(SealedStore(store or memory, config.secret), config.session_seconds),
         clock=clock,
         new_id=new_id,
         templates=environment(config.root),

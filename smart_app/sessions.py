@@ -7,7 +7,10 @@ kinds of things in it: launch attempts, grants (tokens), sessions, and what a se
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 
 class SessionStore(Protocol):
@@ -53,6 +56,37 @@ class MemorySessionStore:
 
     async def delete(self, key: str) -> None:
         self._values.pop(key, None)
+
+
+class RedisSessionStore:
+    """The store that several app processes share; `redis` is a client that answers bytes."""
+
+    def __init__(self, redis: "Redis") -> None:
+        self._redis = redis
+
+    async def get(self, key: str) -> bytes | None:
+        return _stored(await self._redis.get(_PREFIX + key))
+
+    async def put(self, key: str, value: bytes, seconds: int) -> None:
+        await self._redis.set(_PREFIX + key, value, ex=seconds)
+
+    async def take(self, key: str) -> bytes | None:
+        return _stored(await self._redis.getdel(_PREFIX + key))
+
+    async def claim(self, key: str, seconds: int) -> bool:
+        return bool(await self._redis.set(_PREFIX + key, b"1", ex=seconds, nx=True))
+
+    async def delete(self, key: str) -> None:
+        await self._redis.delete(_PREFIX + key)
+
+
+_PREFIX = "medsage:app:"
+
+
+def _stored(value: object) -> bytes | None:
+    if value is None or isinstance(value, bytes):
+        return value
+    raise TypeError("the Redis client must not decode responses")
 
 
 @dataclass(frozen=True)
