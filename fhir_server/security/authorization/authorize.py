@@ -34,7 +34,7 @@ _LONGEST = 4096
 @dataclass(frozen=True)
 class Lifetimes:
     """How long things live, in seconds. `offline` is the life of a grant that outlives its
-    session; `memory` how long a used code or assertion is remembered beyond its own life."""
+    session, `request` that of a request that waits for sign-in or consent."""
 
     session: int = 7200
     access_token: int = 3600

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
-from fhir_server.audit.journal import AuditTrail, Outcome
+from fhir_server.audit.journal import AuditTrail
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.clients import KIND as CLIENT
 from fhir_server.security.authorization.clients import Client, client_from
@@ -87,10 +87,7 @@ def trail(
     )
 
 
-async def journal(
-    server: AuthorizationServer,
-    entry: bytes,
-) -> None:
+async def journal(server: AuthorizationServer, entry: bytes) -> None:
     """Write one audit record in a unit of its own: for refusals, which change nothing else."""
     await server.store.transaction(lambda tx: tx.journal(entry))
 
@@ -106,9 +103,8 @@ async def journal_refusal(
 ) -> None:
     """Write down that a request was refused, and why."""
     principal = None if client is None else client_principal(client)
-    outcome: Outcome = "refused"
     entry = trail(server, request, principal).entry(
-        interaction=interaction, outcome=outcome, status=status, detail=detail
+        interaction=interaction, outcome="refused", status=status, detail=detail
     )
     await journal(server, entry)
 
