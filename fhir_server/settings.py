@@ -16,8 +16,23 @@ class Settings(BaseSettings):
     profile: Literal["dev", "staging", "prod"] = Field(
         "dev", description="dev allows plain HTTP, demo users and --open-access; prod refuses them"
     )
+    role: Literal["all", "server", "worker", "app"] = Field(
+        "all",
+        description="which parts this process runs: server is FHIR, authorization and /api; worker "
+        "the analyses, audit sealing and Subscription delivery; app the clinician's app",
+    )
     base_url: str = Field(
         "http://localhost:5000", description="public origin of this server, without a final slash"
+    )
+    server_url: str | None = Field(
+        None,
+        description="inner address at which the worker and app roles reach the server role; "
+        "base_url when not set",
+    )
+    trusted_proxies: str = Field(
+        "127.0.0.1",
+        description="addresses or networks, comma-separated, whose X-Forwarded-For and -Proto "
+        "are believed",
     )
     data: Path = Field(Path("data"), description="folder of the embedded store and its keys")
     mongodb_uri: SecretStr | None = Field(
@@ -29,6 +44,12 @@ class Settings(BaseSettings):
     )
     secret_key: SecretStr | None = Field(
         None, description="32 bytes or more; seals cursors and cookies; made and kept in dev"
+    )
+    app_key: SecretStr | None = Field(
+        None, description="private JWK (P-384) of the app's client; made and kept in dev"
+    )
+    worker_key: SecretStr | None = Field(
+        None, description="private JWK (P-384) of the worker's client; made and kept in dev"
     )
     open_access: bool = Field(False, description="no tokens asked; development only")
     demo: bool = Field(True, description="demo users, clients, ward and EHR; development only")
