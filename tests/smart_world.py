@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import orjson
+from argon2 import PasswordHasher
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 from starlette.applications import Starlette
@@ -29,7 +30,7 @@ from fhir_server.security.authorization.app import (
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.server import AuthorizationServer
-from fhir_server.security.authorization.users import User, hash_password, register_user
+from fhir_server.security.authorization.users import PasswordHash, User, register_user
 from fhir_server.security.keys import CURRENT, KIND, open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
@@ -75,8 +76,9 @@ def rsa_key(name: str) -> RSAKey:
 
 
 @cache
-def _password_hash() -> Any:
-    return hash_password(PASSWORD)
+def _password_hash() -> PasswordHash:
+    """Cheap to check, so that a suite of hundreds of sign-ins stays quick."""
+    return PasswordHash(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD))
 
 
 def _public(*keys: ECKey | RSAKey) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from fhir_server.fhir.outcome import FhirError
+from fhir_server.security.authorization.users import User, hash_password, register_user
 from tests.smart_world import (
     PASSWORD,
     SmartWorld,
@@ -79,6 +80,9 @@ async def test_an_unknown_user_costs_as_much_hashing_as_a_known_one(
 ) -> None:
     from argon2 import PasswordHasher
 
+    known = User("dr.amina", "Dr amina", frozenset({"doctor"}))
+    hashed = hash_password(PASSWORD)  # as they are made outside of tests
+    await world.store.transaction(lambda tx: register_user(tx, known, hashed))
     seen: list[str] = []
     verify = PasswordHasher.verify
 
