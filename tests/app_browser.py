@@ -31,14 +31,15 @@ class Clock:
 class World:
     """The app and its record system, without a network."""
 
-    def __init__(self) -> None:
+    def __init__(self, origin: str = ORIGIN, ehr: str = EHR, max_upload_bytes: int = 200_000):
         key = ECKey.generate_key("P-384", {"kid": "app"})
         self.clock = Clock()
-        self.records = RecordSystem(key)
+        self.records = RecordSystem(key, origin)
         transport = httpx.ASGITransport(self.records.app)
-        http = httpx.AsyncClient(transport=transport, base_url=ORIGIN)
-        issuer = Issuer("Demo", FHIR, "medsage-app", key.as_dict(private=True), (EHR,))
-        config = AppConfig(ORIGIN, (issuer,), b"s" * 32, max_upload_bytes=200_000)
+        http = httpx.AsyncClient(transport=transport, base_url=origin)
+        private = key.as_dict(private=True)
+        issuer = Issuer("Demo", self.records.fhir, "medsage-app", private, (ehr,))
+        config = AppConfig(origin, (issuer,), b"s" * 32, max_upload_bytes=max_upload_bytes)
         app = create_app(config, http, clock=self.clock)
         self.app = Starlette(routes=[Mount("/app", app)])
 

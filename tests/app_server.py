@@ -22,7 +22,6 @@ from fhir_server.fhir import codec
 
 ORIGIN = "http://localhost:5000"
 FHIR = f"{ORIGIN}/fhir"
-AUTH = f"{ORIGIN}/auth"
 Resource = dict[str, Any]
 
 
@@ -30,7 +29,8 @@ class RecordSystem:
     """`token_extra` is merged into token responses, `claims_extra` into id_tokens; `forbidden`
     types answer 403; `refuse_token` is an OAuth error code to answer with."""
 
-    def __init__(self, client_key: ECKey, *, scope: str | None = None) -> None:
+    def __init__(self, client_key: ECKey, origin: str = ORIGIN) -> None:
+        self.fhir, self.auth = f"{origin}/fhir", f"{origin}/auth"
         self.key = ECKey.generate_key("P-256", {"kid": "issuer", "use": "sig"})
         self.client_key = client_key
         self.resources: dict[tuple[str, str], Resource] = {}
@@ -40,7 +40,7 @@ class RecordSystem:
         self.token_extra: Resource = {"patient": "p1", "encounter": "e1"}
         self.claims_extra: Resource = {}
         self.refuse_token: str | None = None
-        self.scope = scope
+        self.scope: str | None = None
         self.grants: list[str] = []
         self.app = Starlette(
             routes=[
@@ -74,10 +74,10 @@ class RecordSystem:
     async def configuration(self, request: Request) -> Response:
         return JSONResponse(
             {
-                "issuer": AUTH,
-                "authorization_endpoint": f"{AUTH}/authorize",
-                "token_endpoint": f"{AUTH}/token",
-                "jwks_uri": f"{AUTH}/jwks",
+                "issuer": self.auth,
+                "authorization_endpoint": f"{self.auth}/authorize",
+                "token_endpoint": f"{self.auth}/token",
+                "jwks_uri": f"{self.auth}/jwks",
                 "code_challenge_methods_supported": ["S256"],
             }
         )
@@ -106,7 +106,7 @@ class RecordSystem:
             return JSONResponse({"error": "invalid_grant"}, 400)
         now = int(datetime.now(UTC).timestamp())
         claims = {
-            "iss": AUTH,
+            "iss": self.auth,
             "aud": asked["client_id"],
             "sub": "u1",
             "nonce": asked["nonce"],
