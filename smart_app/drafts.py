@@ -75,6 +75,28 @@ class Drafts:
         """The bytes of an image of the draft."""
         return await self._store.get(f"image:{self._sid}:{image_id}")
 
+    async def conclusion(self, report_id: str) -> Mapping[str, str]:
+        """The clinician's unsigned edits of a report, {} when there are none."""
+        value = await self._store.get(f"conclusion:{self._sid}:{report_id}")
+        return {} if value is None else json.loads(value)
+
+    async def keep_conclusion(self, report_id: str, fields: Mapping[str, str]) -> None:
+        """Store the clinician's unsigned edits of a report."""
+        await self._put(f"conclusion:{self._sid}:{report_id}", dict(fields))
+
+    async def _put(self, key: str, value: object) -> None:
+        key = f"{key}:{self._sid}" if ":" not in key else key
+        await self._store.put(key, json.dumps(value).encode(), self._seconds)
+
+
+class Submissions:
+    """Sending a session's draft once, however often the button is pressed."""
+
+    def __init__(self, sessions: Sessions, sid: str) -> None:
+        self._store = sessions.store
+        self._seconds = sessions.seconds
+        self._sid = sid
+
     async def claim(self, draft: Draft) -> bool:
         """True to the first who wants to send this draft; others wait or are sent on."""
         return await self._store.claim(f"sending:{draft.id}", 60)
@@ -94,16 +116,3 @@ class Drafts:
         """The Task that a sent draft became."""
         value = await self._store.get(f"sent:{self._sid}:{draft_id}")
         return None if value is None else value.decode()
-
-    async def conclusion(self, report_id: str) -> Mapping[str, str]:
-        """The clinician's unsigned edits of a report, {} when there are none."""
-        value = await self._store.get(f"conclusion:{self._sid}:{report_id}")
-        return {} if value is None else json.loads(value)
-
-    async def keep_conclusion(self, report_id: str, fields: Mapping[str, str]) -> None:
-        """Store the clinician's unsigned edits of a report."""
-        await self._put(f"conclusion:{self._sid}:{report_id}", dict(fields))
-
-    async def _put(self, key: str, value: object) -> None:
-        key = f"{key}:{self._sid}" if ":" not in key else key
-        await self._store.put(key, json.dumps(value).encode(), self._seconds)

@@ -101,6 +101,25 @@ def medication_request(
 ) -> Resource:
     """The active MedicationRequest; it names the report it follows from."""
     fields = prescription.fields
+    request: Resource = {
+        "resourceType": "MedicationRequest",
+        "identifier": [{"system": PRESCRIPTION, "value": form_id}],
+        "status": "active",
+        "intent": "order",
+        "medicationCodeableConcept": {"text": f"{fields['medicine']}, {fields['form']}"},
+        "subject": report["subject"],
+        "authoredOn": signer.when,
+        "requester": {"reference": signer.reference, "display": signer.name},
+        "supportingInformation": [{"reference": f"DiagnosticReport/{report['id']}"}],
+        "dosageInstruction": [_dosage(prescription)],
+    }
+    if "encounter" in report:
+        request["encounter"] = report["encounter"]
+    return request
+
+
+def _dosage(prescription: Prescription) -> Resource:
+    fields = prescription.fields
     dosage: Resource = {
         "text": prescription.instruction,
         "timing": {
@@ -123,21 +142,7 @@ def medication_request(
     }
     if fields.get("instructions"):
         dosage["patientInstruction"] = fields["instructions"]
-    request: Resource = {
-        "resourceType": "MedicationRequest",
-        "identifier": [{"system": PRESCRIPTION, "value": form_id}],
-        "status": "active",
-        "intent": "order",
-        "medicationCodeableConcept": {"text": f"{fields['medicine']}, {fields['form']}"},
-        "subject": report["subject"],
-        "authoredOn": signer.when,
-        "requester": {"reference": signer.reference, "display": signer.name},
-        "supportingInformation": [{"reference": f"DiagnosticReport/{report['id']}"}],
-        "dosageInstruction": [dosage],
-    }
-    if "encounter" in report:
-        request["encounter"] = report["encounter"]
-    return request
+    return dosage
 
 
 def no_medicine(report: Resource, signer: Signer, form_id: str) -> Resource:

@@ -14,7 +14,7 @@ from fhir_server.fhir.assessment import (
     submission,
 )
 from smart_app.charts import load_banner
-from smart_app.drafts import Draft
+from smart_app.drafts import Draft, Submissions
 from smart_app.fhir_client import FhirFailure, Resource
 from smart_app.presenters.intake import IntakeView, intake_view
 from smart_app.problems import Problem
@@ -59,7 +59,8 @@ async def check(visit: Visit) -> Response:
 
 async def start(visit: Visit) -> Response:
     """Send the assessment as one transaction; a double click finds the first one's Task."""
-    known = await visit.drafts.task_of(visit.text("draft"))
+    submissions = Submissions(visit.parts.sessions, visit.session.sid)
+    known = await submissions.task_of(visit.text("draft"))
     if known is not None:
         return visit.see(f"tasks/{known}")
     draft = await visit.drafts.intake(visit.parts.new_id())
@@ -69,13 +70,13 @@ async def start(visit: Visit) -> Response:
     confirmed = not draft.images or visit.text("confirm_slides") == "yes"
     if view.problems or not (draft.images or view.says_something) or not confirmed:
         return await _check(visit, draft, 422)
-    if not await visit.drafts.claim(draft):
+    if not await submissions.claim(draft):
         return visit.see("check")
     try:
         task = await _send(visit, draft, view)
     finally:
-        await visit.drafts.release(draft)
-    await visit.drafts.sent(draft, task)
+        await submissions.release(draft)
+    await submissions.sent(draft, task)
     return visit.see(f"tasks/{task}")
 
 
