@@ -1,0 +1,1 @@
+"""The production store: MongoDB by a documented subset, one database for each tenant."""

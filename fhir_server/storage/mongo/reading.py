@@ -1,0 +1,148 @@
+"""Reads, alike for the store and for a transaction's session."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from pymongo.errors import ExecutionTimeout
+
+from fhir_server.fhir.outcome import too_costly
+from fhir_server.search.expression import Query
+from fhir_server.storage.mongo import records
+from fhir_server.storage.mongo.chains import SEARCH_MILLISECONDS, Reader, condition
+from fhir_server.storage.mongo.connect import Collection, Document
+from fhir_server.storage.mongo.order import Phase, fields, phases, place
+from fhir_server.storage.port import HistoryPage, Key, Page, Stored
+
+_IDS_AT_ONCE = 1000
+
+
+async def get(reader: Reader, key: Key, version: int | None) -> Stored | None:
+    """The current version, or the given one."""
+    if version is None:
+        place_of, id_ = reader.collections.resources, str(key)
+    else:
+        place_of, id_ = reader.collections.history, records.history_id(key, version)
+    document = await place_of.find_one({"_id": id_}, records.CURRENT, session=reader.session)
+    return None if document is None else await whole(reader, document)
+
+
+async def get_many(reader: Reader, keys: Sequence[Key]) -> dict[Key, Stored]:
+    """The current versions of those that exist."""
+    ids = [str(key) for key in dict.fromkeys(keys)]
+    found: dict[Key, Stored] = {}
+    for start in range(0, len(ids), _IDS_AT_ONCE):
+        wanted = {"_id": {"$in": ids[start : start + _IDS_AT_ONCE]}}
+        async for document in reader.collections.resources.find(
+            wanted, records.CURRENT, session=reader.session
+        ):
+            stored = await whole(reader, document)
+            found[stored.key] = stored
+    return found
+
+
+async def find(reader: Reader, query: Query) -> Page:
+    """One page of matches; FhirError too-costly when it takes longer than a search may."""
+    try:
+        where = await condition(reader, query.type, query.where)
+        documents = await _ordered(reader, query, where)
+    except ExecutionTimeout:
+        raise _too_slow() from None
+    page = documents[: query.limit]
+    more = place(query, page[-1]) if len(documents) > query.limit and page else None
+    return Page(tuple([await whole(reader, document) for document in page]), more)
+
+
+async def _ordered(reader: Reader, query: Query, where: Document) -> list[Document]:
+    """Matches in order, one more than the page has room for."""
+    wanted = query.limit + 1
+    projection = {**records.CURRENT, **dict.fromkeys(fields(query), 1)}
+    found: list[Document] = []
+    for phase in phases(query):
+        both = {"$and": [where, phase.where]} if phase.where else where
+        room = wanted - len(found)
+        if room > 0:
+            found.extend([each async for each in _part(reader, both, phase, room, projection)])
+    return found
+
+
+async def _part(
+    reader: Reader, where: Document, phase: Phase, room: int, projection: dict[str, Any]
+) -> AsyncIterator[Document]:
+    resources = reader.collections.resources
+    if phase.computed:
+        cursor = await resources.aggregate(
+            [
+                {"$match": where},
+                {"$set": phase.computed},
+                {"$sort": phase.order},
+                {"$limit": room},
+                {"$project": projection},
+            ],
+            session=reader.session,
+            maxTimeMS=SEARCH_MILLISECONDS,
+        )
+        async for document in cursor:
+            yield document
+        return
+    async for document in resources.find(
+        where,
+        projection,
+        session=reader.session,
+        sort=list(phase.order.items()),
+        limit=room,
+        max_time_ms=SEARCH_MILLISECONDS,
+    ):
+        yield document
+
+
+async def count(reader: Reader, query: Query) -> int:
+    """The exact number of matches."""
+    try:
+        where = await condition(reader, query.type, query.where)
+        return await reader.collections.resources.count_documents(
+            where, session=reader.session, maxTimeMS=SEARCH_MILLISECONDS
+        )
+    except ExecutionTimeout:
+        raise _too_slow() from None
+
+
+async def history(reader: Reader, key: Key, limit: int, before: str | None) -> HistoryPage:
+    """Versions newest first."""
+    upper = records.history_id(key, int(before)) if before else f"{key}0"
+    cursor = reader.collections.history.find(
+        {"_id": {"$gt": f"{key}/", "$lt": upper}},
+        records.CURRENT,
+        sort=[("_id", -1)],
+        limit=limit + 1,
+    )
+    documents = [document async for document in cursor]
+    versions = tuple([await whole(reader, document) for document in documents[:limit]])
+    return HistoryPage(versions, str(versions[-1].version) if len(documents) > limit else None)
+
+
+async def whole(reader: Reader, document: Document) -> Stored:
+    """The version that a document holds, its body put together when it lies in pieces."""
+    count = document.get("pieces")
+    if not count:
+        return records.stored(document)
+    type_, id_, *_ = document["_id"].split("/")
+    start = records.history_id(Key(type_, id_), document["version"])
+    return records.stored(document, await _body(reader.collections.bodies, reader, start, count))
+
+
+async def _body(bodies: Collection, reader: Reader, start: str, count: int) -> bytes:
+    cursor = bodies.find(
+        {"_id": {"$gt": f"{start}/", "$lt": f"{start}0"}},
+        sort=[("_id", 1)],
+        session=reader.session,
+    )
+    pieces = [bytes(document["body"]) async for document in cursor]
+    if len(pieces) != count:
+        raise LookupError(f"{start} has {len(pieces)} of {count} pieces of its body")
+    return b"".join(pieces)
+
+
+def _too_slow() -> Exception:
+    return too_costly(
+        f"the search takes longer than {SEARCH_MILLISECONDS // 1000} seconds; add criteria"
+    )

@@ -1,0 +1,141 @@
+"""Values of the port ↔ MongoDB documents.
+
+| collection | `_id` | content |
+|---|---|---|
+| resources | `Type/id` | current version; with `type`, `terms`, `tuples`, `sort` unless deleted |
+| history | `Type/id/0000000001` | every version; `written` is when, for the feed's catch-up |
+| bodies | `Type/id/0000000001/00` | pieces of a body too long to stand in its documents |
+| records | `kind␟id` | value as JSON text, revision, expires |
+| journal | ObjectId | one audit record that waits for the sealer |
+
+A term is `parameter␟value`. A deleted resource stays as a document without `type`, so that no
+search, which always names the type, can find it.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from fhir_server.search.terms import SEPARATOR
+from fhir_server.storage.mongo.connect import Document
+from fhir_server.storage.port import Draft, Key, Record, Stored, Terms
+
+LONGEST_INLINE_BODY = 4 * 1024 * 1024
+"""A document ends at 16 MB, and the event of a change stream carries a whole one."""
+
+PIECE = 8 * 1024 * 1024
+
+CURRENT = {"_id": 1, "version": 1, "updated": 1, "method": 1, "body": 1, "pieces": 1}
+"""The fields of a document that make a Stored."""
+
+
+def term(param: str, value: str) -> str:
+    """The string that stands in `terms`."""
+    return f"{param}{SEPARATOR}{value}"
+
+
+def history_id(key: Key, version: int) -> str:
+    """Padded, so that the order of ids is the order of versions."""
+    return f"{key}/{version:010d}"
+
+
+def sort_field(param: str, *, is_descending: bool) -> str:
+    """Where the sort value of a parameter key stands."""
+    _, _, code = param.partition(".")
+    if not code.replace("-", "").replace("_", "").isalnum():
+        raise ValueError(f"not a sortable parameter: {param}")
+    return f"sort.{code}.{'high' if is_descending else 'low'}"
+
+
+def current(draft: Draft) -> Document:
+    """The document of `resources`."""
+    document = _version(draft.stored)
+    document["_id"] = str(draft.stored.key)
+    if not draft.stored.is_deleted:
+        document |= {"type": draft.stored.key.type, **_found_by(draft.terms)}
+    return document
+
+
+def past(stored: Stored, written: datetime) -> Document:
+    """The document of `history`."""
+    return {
+        "_id": history_id(stored.key, stored.version),
+        **_version(stored),
+        "written": written,
+    }
+
+
+def pieces(stored: Stored) -> list[Document]:
+    """The documents of `bodies`; none when the body stands in its own documents."""
+    start = history_id(stored.key, stored.version)
+    return [
+        {"_id": f"{start}/{number:02d}", "body": stored.body[number * PIECE : (number + 1) * PIECE]}
+        for number in range(_count(stored.body))
+    ]
+
+
+def _count(body: bytes) -> int:
+    return 0 if len(body) <= LONGEST_INLINE_BODY else -(-len(body) // PIECE)
+
+
+def _version(stored: Stored) -> Document:
+    count = _count(stored.body)
+    body: Document = {"pieces": count} if count else {"body": stored.body}
+    return {
+        "version": stored.version,
+        "updated": stored.updated,
+        "method": stored.method,
+        **body,
+    }
+
+
+def _found_by(terms: Terms) -> Document:
+    return {
+        "terms": list(dict.fromkeys(term(*each) for each in terms.terms)),
+        "tuples": [
+            {"param": each.param, "terms": [term(*member) for member in each.terms]}
+            for each in terms.tuples
+        ],
+        "sort": {
+            param.partition(".")[2]: {"low": low, "high": high}
+            for param, (low, high) in terms.sort.items()
+        },
+    }
+
+
+def stored(document: Mapping[str, Any], body: bytes | None = None) -> Stored:
+    """The version that a document of `resources` or `history` holds; `body` when its pieces
+    were read."""
+    type_, id_, *_ = document["_id"].split("/")
+    return Stored(
+        Key(type_, id_),
+        document["version"],
+        document["updated"],
+        document["body"] if body is None else body,
+        document["method"],
+    )
+
+
+def record_id(kind: str, id: str) -> str:
+    return f"{kind}{SEPARATOR}{id}"
+
+
+def record_document(record: Record, revision: int) -> Document:
+    """The document of `records`. The value is JSON text, as exact as the other store's."""
+    return {
+        "_id": record_id(record.kind, record.id),
+        "value": json.dumps(record.value),
+        "revision": revision,
+        "expires": record.expires,
+    }
+
+
+def live_record(document: Mapping[str, Any] | None, now: datetime) -> Record | None:
+    """The record of a document, None when there is none or it has expired."""
+    if document is None or (document["expires"] is not None and document["expires"] <= now):
+        return None
+    kind, _, id_ = document["_id"].partition(SEPARATOR)
+    return Record(
+        kind, id_, json.loads(document["value"]), document["revision"], document["expires"]
+    )

@@ -1,0 +1,110 @@
+"""MongoStore: the production implementation of the storage port."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+from fhir_server.search.expression import Query
+from fhir_server.storage.mongo import indexes, reading
+from fhir_server.storage.mongo.chains import Reader
+from fhir_server.storage.mongo.connect import Collections, collections, connect
+from fhir_server.storage.mongo.feed import Feed
+from fhir_server.storage.mongo.records import live_record, record_id
+from fhir_server.storage.mongo.reservations import reservation
+from fhir_server.storage.mongo.units import run
+from fhir_server.storage.port import (
+    Change,
+    HistoryPage,
+    JournalEntry,
+    Key,
+    Page,
+    Record,
+    Stored,
+    T,
+    Unit,
+)
+
+_CHECK_SECONDS = 5.0
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class MongoStore:
+    """Implements `ResourceStore` on one database. Open with `open`, close with `close`."""
+
+    def __init__(self, collections: Collections, clock: Callable[[], datetime]) -> None:
+        self._collections = collections
+        self._reader = Reader(collections)
+        self._clock = clock
+
+    @classmethod
+    async def open(
+        cls, uri: str, database: str, clock: Callable[[], datetime] = _now
+    ) -> "MongoStore":
+        """Connect to the replica set of `uri` and create what `database` lacks; `clock` decides
+        which records have expired. Raises pymongo's error when no server answers."""
+        client = connect(uri)
+        opened = collections(client, database)
+        try:
+            await indexes.create(opened)
+        except BaseException:
+            await client.close()
+            raise
+        return cls(opened, clock)
+
+    async def get(self, key: Key, version: int | None = None) -> Stored | None:
+        return await reading.get(self._reader, key, version)
+
+    async def get_many(self, keys: Sequence[Key]) -> dict[Key, Stored]:
+        return await reading.get_many(self._reader, keys)
+
+    async def find(self, query: Query) -> Page:
+        return await reading.find(self._reader, query)
+
+    async def count(self, query: Query) -> int:
+        return await reading.count(self._reader, query)
+
+    async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage:
+        return await reading.history(self._reader, key, limit, before)
+
+    async def transaction(self, unit: Unit[T]) -> T:
+        return await run(self._collections, self._clock, unit)
+
+    async def changes(self, after: str | None) -> AsyncIterator[Change]:
+        async with aclosing(Feed(self._collections, after).changes()) as feed:
+            async for change in feed:
+                yield change
+
+    async def journal(self, limit: int) -> Sequence[JournalEntry]:
+        cursor = self._collections.journal.find({}, sort=[("_id", 1)], limit=limit)
+        return [JournalEntry(str(each["_id"]), bytes(each["entry"])) async for each in cursor]
+
+    async def record(self, kind: str, id: str) -> Record | None:
+        document = await self._collections.records.find_one({"_id": record_id(kind, id)})
+        return live_record(document, self._clock())
+
+    async def records(
+        self, kind: str, prefix: str = "", after: str = "", limit: int = 1000
+    ) -> Sequence[Record]:
+        now = self._clock()
+        start = record_id(kind, prefix)
+        bounds = {"$gte": start, "$lt": f"{start}\U0010ffff", "$gt": record_id(kind, after)}
+        cursor = self._collections.records.find(
+            {"_id": bounds, "$or": [{"expires": None}, {"expires": {"$gt": now}}]},
+            sort=[("_id", 1)],
+            limit=limit,
+        )
+        found = [live_record(document, now) async for document in cursor]
+        return [record for record in found if record is not None]
+
+    async def check(self) -> None:
+        """Writes by a majority, within five seconds."""
+        async with asyncio.timeout(_CHECK_SECONDS):
+            write = reservation("check", self._clock())
+            await self._collections.reservations.bulk_write([write])
+
+    async def close(self) -> None:
+        await self._collections.client.close()

@@ -1,0 +1,135 @@
+"""Runs a unit in a transaction, again after a conflict, a bounded number of times.
+
+Conflicts are known by MongoDB's error labels and by code as well: wire-compatible engines
+exist that answer the codes without the labels.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime
+
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    DocumentTooLarge,
+    InvalidOperation,
+    OperationFailure,
+    PyMongoError,
+)
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+
+from fhir_server.fhir.outcome import too_large
+from fhir_server.storage.mongo.connect import MAJORITY, Collections, Session
+from fhir_server.storage.mongo.transaction import MongoTransaction, Overtaken
+from fhir_server.storage.port import T, Unit, VersionConflict
+
+ATTEMPTS = 40
+PATIENCE_SECONDS = 20.0
+COMMIT_ATTEMPTS = 5
+COMMIT_MILLISECONDS = 20_000
+
+_FIRST_PAUSE_SECONDS = 0.004
+_LONGEST_PAUSE_SECONDS = 0.25
+
+CONFLICT_CODES = frozenset(
+    {
+        24,  # LockTimeout
+        112,  # WriteConflict
+        225,  # TransactionTooOld
+        246,  # SnapshotUnavailable
+        251,  # NoSuchTransaction
+        16777220,  # a write conflict of engines that sit on another database
+    }
+)
+_NO_SUCH_TRANSACTION = 251
+_TRANSIENT = "TransientTransactionError"
+_UNKNOWN = "UnknownTransactionCommitResult"
+
+
+class CommitUnknown(Exception):
+    """The commit may or may not have happened: the connection or the majority was lost in the
+    middle of it. The caller has to look, or to send the same request again."""
+
+
+async def run(collections: Collections, clock: Callable[[], datetime], unit: Unit[T]) -> T:
+    """The unit's result, after a durable commit by a majority."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + PATIENCE_SECONDS
+    attempt = 0
+    while True:
+        try:
+            return await _attempt(collections, clock, unit)
+        except DocumentTooLarge:
+            raise too_large("the resource is too large for the store") from None
+        except (PyMongoError, Overtaken) as failure:
+            if not is_conflict(failure):
+                raise
+            attempt += 1
+            if attempt >= ATTEMPTS or loop.time() > end:
+                if isinstance(failure, ConnectionFailure):
+                    raise
+                raise VersionConflict("too many others write the same; try again") from failure
+        longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
+        await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - spreads the retries
+
+
+def is_conflict(failure: Exception) -> bool:
+    """True when the transaction did nothing and another run of it may succeed."""
+    if isinstance(failure, Overtaken):
+        return True
+    if not isinstance(failure, PyMongoError):
+        return False
+    return failure.has_error_label(_TRANSIENT) or not CONFLICT_CODES.isdisjoint(_codes(failure))
+
+
+def _codes(failure: PyMongoError) -> set[int]:
+    codes: set[int] = set()
+    if isinstance(failure, BulkWriteError):
+        errors = failure.details.get("writeErrors", ())
+        codes |= {each["code"] for each in errors if "code" in each}
+    if isinstance(failure, OperationFailure) and failure.code is not None:
+        codes.add(failure.code)
+    return codes
+
+
+async def _attempt(collections: Collections, clock: Callable[[], datetime], unit: Unit[T]) -> T:
+    async with collections.client.start_session() as session:
+        await session.start_transaction(
+            read_concern=ReadConcern("snapshot"),
+            write_concern=MAJORITY,
+            read_preference=ReadPreference.PRIMARY,
+            max_commit_time_ms=COMMIT_MILLISECONDS,
+        )
+        transaction = MongoTransaction(collections, session, clock)
+        try:
+            result = await unit(transaction)
+            await transaction.send()
+        except BaseException:
+            with suppress(PyMongoError, InvalidOperation):
+                await session.abort_transaction()
+            raise
+        await _commit(session)
+        return result
+
+
+async def _commit(session: Session) -> None:
+    """Commit; an unknown outcome is asked again, which is harmless."""
+    for left in reversed(range(COMMIT_ATTEMPTS)):
+        try:
+            await session.commit_transaction()
+        except PyMongoError as failure:
+            was_unknown = left < COMMIT_ATTEMPTS - 1
+            if failure.has_error_label(_UNKNOWN):
+                if not left:
+                    raise CommitUnknown("the outcome of the commit is not known") from failure
+            elif was_unknown and not failure.has_error_label(_TRANSIENT):
+                # Without the label, "no such transaction" may mean one that was committed.
+                raise CommitUnknown("the outcome of the commit is not known") from failure
+            else:
+                raise
+            await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
+        else:
+            return
