@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from fhir_server.search.expression import TermTuple
 from fhir_server.search.kinds import KINDS
 from fhir_server.search.kinds.asked import Encoder, Extraction
 from fhir_server.search.kinds.reference import target_type
@@ -16,14 +17,29 @@ from fhir_server.search.kinds.token import code_in
 from fhir_server.search.paths import First, IsSet, Resolves, Where, WithExtension
 from fhir_server.search.registry import Parameter, Registry
 from fhir_server.search.routes import Filter, Route, extension_values, routes
+from fhir_server.search.terms import has_key
+
+
+class Suffixed(dict[str, str]):
+    """Suffix → the parameter key with it, made once."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__()
+        self._key = key
+
+    def __missing__(self, suffix: str) -> str:
+        made = self[suffix] = self._key + suffix
+        return made
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Whose terms a value gives. `keeps_bounds`: values with two bounds are kept as tuples."""
+    """Whose terms a value gives. `present` is the term that says there is one;
+    `keeps_bounds`: values with two bounds are kept as tuples."""
 
     key: str
-    code: str
+    present: TermTuple
+    keys: Suffixed = field(compare=False)
     keeps_bounds: bool = False
 
 
@@ -51,10 +67,12 @@ class Node:
 @dataclass(frozen=True, slots=True)
 class Composite:
     """A composite at its element: per component, what is looked for in the element and what
-    in the whole resource."""
+    in the whole resource. Without any of the `needed` properties the last component, and so
+    the composite, has no value."""
 
     output: Output
     components: tuple[tuple[Node, Node], ...]
+    needed: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +139,12 @@ def _shape(found: list[Route]) -> Shape:
     )
 
 
-def _output(parameter: Parameter, is_repeating: bool) -> Output:
+def _output(parameter: Parameter, is_repeating: bool = False) -> Output:
     keeps_bounds = parameter.kind in ("number", "quantity") or (
         parameter.kind == "date" and is_repeating
     )
-    return Output(parameter.key, parameter.code, keeps_bounds)
+    present = (has_key(parameter.type), parameter.code)
+    return Output(parameter.key, present, Suffixed(parameter.key), keeps_bounds)
 
 
 def _encoder(parameter: Parameter, route: Route) -> Encoder:
@@ -147,13 +166,14 @@ def _add_composite(root: Node, parameter: Parameter) -> Shape:
         components = []
         for component in parameter.components:
             here, from_root = Node(), Node()
-            output = Output(component.parameter.key, component.parameter.code)
+            output = _output(component.parameter)
             for route in encodable(component.parameter, component.expression, element.datatype):
                 start = from_root if route.is_from_root else here
                 _add_leaf(start, component.parameter, route, output)
             components.append((here, from_root))
         steps = tuple(step for step in element.steps if not isinstance(step, IsSet))
-        composite = Composite(Output(parameter.key, parameter.code), tuple(components))
+        needed = frozenset(components[-1][0].children)
+        composite = Composite(_output(parameter), tuple(components), needed)
         root.at(steps).composites.append(composite)
     return Shape(is_repeating=True)
 
@@ -169,12 +189,7 @@ def passes(step: Filter, value: Any, extraction: Extraction) -> bool:
             return any(each.get("url") == url for each in value.get("extension", ()))
         case First():
             # The one official use is Bundle.entry[0].
-            entries = extension_free_list(extraction.resource.get("entry"))
-            return bool(entries) and entries[0] is value
+            entries = extraction.resource.get("entry")
+            return isinstance(entries, list) and entries[0] is value
         case _:
             raise TypeError(f"not a filter: {step!r}")
-
-
-def extension_free_list(value: Any) -> list[Any]:
-    """The value when it is a list, else an empty one."""
-    return value if isinstance(value, list) else []

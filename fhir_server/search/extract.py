@@ -1,6 +1,6 @@
 """A resource → the terms that searches find it by."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fhir_server.search import terms
@@ -33,17 +33,19 @@ class Extractor:
         for properties, output in plan.booleans:
             is_set = any(resource.get(name, False) is not False for name in properties)
             sink.terms.append((output.key, terms.joined("true" if is_set else "false", "")))
-            sink.present.add(output.code)
+            sink.terms.append(output.present)
+        found = dict.fromkeys(sink.terms)
         own = terms.has_key(type_)
-        sink.terms.extend((own, code) for code in sink.present - _ALWAYS_PRESENT)
+        for code in _ALWAYS_PRESENT:
+            found.pop((own, code), None)
         return Terms(
-            terms=tuple(dict.fromkeys(sink.terms)),
-            tuples=tuple(dict.fromkeys(sink.tuples)),
-            sort=_sort_keys(plan, sink.terms),
+            terms=tuple(found),
+            tuples=tuple(dict.fromkeys(sink.tuples)) if sink.tuples else (),
+            sort=_sort_keys(plan, found),
         )
 
 
-def _sort_keys(plan: CompiledType, found: list[TermTuple]) -> dict[str, tuple[str, str]]:
+def _sort_keys(plan: CompiledType, found: Iterable[TermTuple]) -> dict[str, tuple[str, str]]:
     lowest: dict[str, str] = {}
     highest: dict[str, str] = {}
     sorts = plan.sorts
@@ -67,13 +69,12 @@ def _sort_keys(plan: CompiledType, found: list[TermTuple]) -> dict[str, tuple[st
 class _Sink:
     """Collects what one walk finds."""
 
-    __slots__ = ("encoded", "extraction", "present", "terms", "tuples")
+    __slots__ = ("encoded", "extraction", "terms", "tuples")
 
     def __init__(self, extraction: Extraction) -> None:
         self.extraction = extraction
         self.terms: list[TermTuple] = []
         self.tuples: list[TupleOfTerms] = []
-        self.present: set[str] = set()
         self.encoded: dict[tuple[int, Encoder], Entry] = {}
 
     def encode(self, encoder: Encoder, value: Any) -> Entry:
@@ -99,19 +100,22 @@ class _Sink:
             elif inner is not None:
                 self.visit(child, inner)
         for composite in node.composites:
-            self.together(composite, value)
+            if not value.keys().isdisjoint(composite.needed):
+                self.together(composite, value)
 
     def visit(self, node: Node, value: Any) -> None:
         """Look at one value: its own terms, then inside."""
         for encoder, outputs in node.leaves.items():
-            entry = self.encode(encoder, value)
+            # What is no object is cheap to encode and no part of a composite worth keeping.
+            is_object = isinstance(value, dict)
+            entry = self.encode(encoder, value) if is_object else encoder(value, self.extraction)
             for output in outputs:
-                key = output.key
-                self.present.add(output.code)
-                self.terms.extend([(key + suffix, term) for suffix, term in entry])
-                if output.keeps_bounds and any(suffix[-1:] == "<" for suffix, _ in entry):
-                    pairs = tuple((key + suffix, term) for suffix, term in entry)
-                    self.tuples.append(TupleOfTerms(key, pairs))
+                keys = output.keys
+                found = [(keys[suffix], term) for suffix, term in entry]
+                found.append(output.present)
+                self.terms.extend(found)
+                if output.keeps_bounds and entry and entry[0][0] == "<":
+                    self.tuples.append(TupleOfTerms(output.key, tuple(found[:-1])))
         if (node.children or node.composites) and isinstance(value, dict):
             self.descend(node, value)
         for step, inner in node.filtered.items():
@@ -129,7 +133,7 @@ class _Sink:
                 self.gather(from_root, self.extraction.resource, found)
             if len(found) == count:
                 return
-        self.present.add(composite.output.code)
+        self.terms.append(composite.output.present)
         self.tuples.append(TupleOfTerms(composite.output.key, tuple(dict.fromkeys(found))))
 
     def gather(self, node: Node, value: Mapping[str, Any], found: list[TermTuple]) -> None:
@@ -141,11 +145,12 @@ class _Sink:
             for each in inner if isinstance(inner, list) else (inner,):
                 for encoder, outputs in child.leaves.items():
                     entry = self.encode(encoder, each)
-                    found.extend(
-                        (output.key + suffix, term)
-                        for output in outputs
-                        for suffix, term in entry
-                        if suffix in _IN_COMPOSITES
-                    )
+                    for output in outputs:
+                        keys = output.keys
+                        found += [
+                            (keys[suffix], term)
+                            for suffix, term in entry
+                            if suffix in _IN_COMPOSITES
+                        ]
                 if child.children and isinstance(each, dict):
                     self.gather(child, each, found)

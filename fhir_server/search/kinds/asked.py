@@ -20,7 +20,7 @@ class Extraction:
 
 
 Entry = Sequence[tuple[str, str]]
-"""What one value gives: (key suffix, term)."""
+"""What one value gives: (key suffix, term). A value with two bounds gives its lower one first."""
 
 Encoder = Callable[[Any, Extraction], Entry]
 """A value of one datatype → its terms."""

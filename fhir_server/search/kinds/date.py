@@ -1,5 +1,6 @@
 """Date parameters (R4 Search, "date"): every date is a range, in the query and in the resource."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fhir_server.fhir.dates import TimeRange, microseconds, time_range
@@ -10,14 +11,26 @@ from fhir_server.search.kinds.ordered import both, split_prefix
 from fhir_server.search.kinds.text import unescape
 from fhir_server.search.terms import above, instant
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
 
 def moment(value: Any, _: Extraction) -> Entry:
     """A date, dateTime or instant: from where its precision begins to where it ends."""
     try:
-        low, high = time_range(value)
+        low, high = _instant_range(value) if len(value) > 19 else time_range(value)
     except ValueError:  # no calendar has it, so no search can ask for it
         return []
     return [("<", instant(low)), (">", instant(high))]
+
+
+def _instant_range(text: str) -> tuple[int, int]:
+    """What `time_range` gives for a time with seconds and zone, several times faster."""
+    fraction = len(text) - (21 if text[-1] == "Z" else 26)
+    if fraction > 6 or text[17:19] == "60":
+        return time_range(text)
+    low = (datetime.fromisoformat(text) - _EPOCH) // _MICROSECOND
+    return low, low + 10 ** (6 - max(fraction, 0))
 
 
 def period(value: Any, extraction: Extraction) -> Entry:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from fhir_server.search import terms
@@ -15,7 +16,7 @@ from fhir_server.search.kinds.ordered import (
     split_prefix,
 )
 from fhir_server.search.kinds.text import split, unescape
-from fhir_server.search.ucum import UCUM, canonical_unit
+from fhir_server.search.ucum import UCUM, CanonicalUnit, canonical_unit
 
 CURRENCIES = "urn:iso:std:iso:4217"
 
@@ -78,7 +79,23 @@ def _samples(text: str) -> Iterator[Decimal]:
 
 def _entry(bounds: tuple[Bound, ...], unit: Any) -> Entry:
     """The terms of the bounds in each form that a query may ask for."""
-    system, code, text = unit.get("system"), unit.get("code"), unit.get("unit")
+    forms, canonical = _forms(unit.get("system"), unit.get("code"), unit.get("unit"))
+    entry = []
+    for suffix, amount, is_marked in bounds:
+        term = _term(suffix, amount, is_marked)
+        entry += [(form + suffix, prefix + term) for form, prefix in forms]
+        if canonical is not None:
+            converted = None if amount is None else canonical.convert(Decimal(amount))
+            term = _term(suffix, converted, is_marked)
+            entry.append(("~" + suffix, terms.joined(canonical.unit, term)))
+    return entry
+
+
+@lru_cache(maxsize=4096)
+def _forms(
+    system: str | None, code: str | None, text: str | None
+) -> tuple[tuple[tuple[str, str], ...], CanonicalUnit | None]:
+    """(form, prefix of its terms) for a unit, and its canonical unit if there is one."""
     forms = [("", "")]
     if code is not None:
         forms.append((":unit", terms.joined(code, "")))
@@ -86,18 +103,8 @@ def _entry(bounds: tuple[Bound, ...], unit: Any) -> Entry:
             forms.append(("|", terms.joined(system, code, "")))
     if text is not None and text != code:
         forms.append((":unit", terms.joined(text, "")))
-    entry = [
-        (form + suffix, prefix + _term(suffix, amount, is_marked))
-        for suffix, amount, is_marked in bounds
-        for form, prefix in forms
-    ]
-    canonical = canonical_unit(code) if system == UCUM and code is not None else None
-    if canonical is not None:
-        prefix = terms.joined(canonical.unit, "")
-        for suffix, amount, is_marked in bounds:
-            converted = None if amount is None else canonical.convert(Decimal(amount))
-            entry.append(("~" + suffix, prefix + _term(suffix, converted, is_marked)))
-    return entry
+    is_ucum = system == UCUM and code is not None
+    return tuple(forms), canonical_unit(code or "") if is_ucum else None
 
 
 def _term(suffix: str, amount: Decimal | int | None, is_marked: bool) -> str:
