@@ -6,15 +6,17 @@ not made together do not start.
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from models.card import ModelCard, read_card
 from models.malaria.preprocess import VERSION
-from models.malaria.reading import ModelVersion, Thresholds
+from models.malaria.reading import ImageKind, ModelVersion, Thresholds
 
 WEIGHTS = Path(__file__).parent / "weights"
 LITERT, KERAS, CALIBRATION = (
@@ -31,11 +33,13 @@ class WeightsMismatch(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class CellLimits:
-    """Smallest and largest values seen in nearly all training cells (50x50 grey)."""
+    """What nearly all cells of one kind of image keep to; others are refused (50x50 grey)."""
 
     foreground: tuple[float, float]
     mean: tuple[float, float]
     spread: tuple[float, float]
+    distance: float
+    """Largest Mahalanobis distance from the training cells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +47,18 @@ class Calibration:
     """Temperature, thresholds, limits and hashes of one set of weights."""
 
     temperature: float
-    thresholds: Thresholds
+    low: float
+    high: float
+    reject: float
+    cells: int
     floor_cell: float
     """Upper limit of false positives per cell in single-cell images like the training ones."""
     floor_field: float
     """The same in fields of another hospital, segmented as in serving."""
     sensitivity: float
     """Share of infected cells that are answered parasite-likely, on validation patients."""
-    limits: CellLimits
+    limits: Mapping[ImageKind, CellLimits]
+    """By the kind of image: cameras and stains of fields differ more."""
     means: npt.NDArray[np.float64]
     """(2, 96): the mean GAP vector of uninfected and of parasitized training cells."""
     precision: npt.NDArray[np.float64]
@@ -58,7 +66,13 @@ class Calibration:
     activation: npt.NDArray[np.float64]
     """(96,): the dense layer's weights for the parasite logit."""
     version: ModelVersion
-    metrics: dict[str, float]
+    metrics: Mapping[str, float]
+
+    def thresholds(self, kinds: Collection[ImageKind]) -> Thresholds:
+        """The thresholds for images of these kinds; the widest distance where they differ."""
+        applied = [limits.distance for kind, limits in self.limits.items() if kind in kinds]
+        distance = max(applied or [self.limits[ImageKind.CELL].distance])
+        return Thresholds(self.low, self.high, distance, self.reject, self.cells)
 
 
 def read_calibration(folder: Path = WEIGHTS) -> Calibration:
@@ -74,10 +88,10 @@ def read_calibration(folder: Path = WEIGHTS) -> Calibration:
         actual = hashlib.sha256(_read(folder / name)).hexdigest()
         if actual != expected.get(name):
             raise WeightsMismatch(f"{name} has SHA-256 {actual}, {CALIBRATION} names another")
-    if found["preprocessing"] != VERSION:
+    prepared = found.get("preprocessing")
+    if prepared != VERSION:
         raise WeightsMismatch(
-            f"the weights were trained on preprocessing {found['preprocessing']!r}, "
-            f"this code prepares {VERSION!r}"
+            f"the weights were trained on preprocessing {prepared!r}, this code is {VERSION!r}"
         )
     return _calibration(found, hashlib.sha256(raw).hexdigest())
 
@@ -93,7 +107,12 @@ def _calibration(found: dict[str, object], own_sha256: str) -> Calibration:
     match found:
         case {
             "temperature": float(temperature),
-            "thresholds": dict(thresholds),
+            "thresholds": {
+                "low": float(low),
+                "high": float(high),
+                "reject": float(reject),
+                "cells": int(cells),
+            },
             "floor": {"cell": float(floor_cell), "field": float(floor_field)},
             "sensitivity": float(sensitivity),
             "limits": dict(limits),
@@ -106,11 +125,14 @@ def _calibration(found: dict[str, object], own_sha256: str) -> Calibration:
         }:
             return Calibration(
                 temperature=temperature,
-                thresholds=Thresholds(**thresholds),
+                low=low,
+                high=high,
+                reject=reject,
+                cells=cells,
                 floor_cell=floor_cell,
                 floor_field=floor_field,
                 sensitivity=sensitivity,
-                limits=CellLimits(**{name: tuple(pair) for name, pair in limits.items()}),
+                limits={ImageKind(kind): _limits(ends) for kind, ends in limits.items()},
                 means=np.asarray(means, dtype=np.float64),
                 precision=np.asarray(precision, dtype=np.float64),
                 activation=np.asarray(activation, dtype=np.float64),
@@ -128,19 +150,25 @@ def _calibration(found: dict[str, object], own_sha256: str) -> Calibration:
             raise WeightsMismatch(f"{CALIBRATION} lacks a part or holds one of the wrong kind")
 
 
+def _limits(ends: dict[str, Any]) -> CellLimits:
+    low_high = {name: (ends[name][0], ends[name][1]) for name in ("foreground", "mean", "spread")}
+    return CellLimits(**low_high, distance=ends["distance"])
+
+
 def malaria_card(folder: Path = WEIGHTS) -> ModelCard:
     """The model card with the metrics, thresholds and hashes of the weights in the folder."""
     calibration = read_calibration(folder)
-    version, limits = calibration.version, calibration.thresholds
+    version = calibration.version
     return read_card(
         CARD,
         identity=(version.id, version.version),
         metrics=calibration.metrics,
         thresholds={
-            "parasite likely from": limits.high,
-            "not seen below": limits.low,
-            "largest distance": limits.distance,
-            "largest probability of not a red cell": limits.reject,
+            "parasite likely from": calibration.high,
+            "not seen below": calibration.low,
+            "largest distance, cell images": calibration.limits[ImageKind.CELL].distance,
+            "largest distance, fields": calibration.limits[ImageKind.FIELD].distance,
+            "largest probability of not a red cell": calibration.reject,
             "temperature": calibration.temperature,
             "false-positive floor, cell images": calibration.floor_cell,
             "false-positive floor, fields": calibration.floor_field,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from models.malaria.calibration import LITERT, WEIGHTS, Calibration, CellLimits, read_calibration
 from models.malaria.preprocess import Floats, Pixels, network_input, views
-from models.malaria.reading import CellAnswer, Refusal, Thresholds
+from models.malaria.reading import CellAnswer, ImageKind, Refusal
 
 VIEWS = 8
 WIDTH = 96
@@ -100,23 +100,24 @@ class Classifier:
         calibration = read_calibration(folder)
         return cls(Network(folder / LITERT), calibration)
 
-    def judge(self, cells: Pixels) -> list[Judgement]:
-        """Each grey cell (n, 50, 50) to its answer or refusal."""
-        return self.read(cells)[1]
+    def read(self, cells: Pixels, kind: ImageKind) -> tuple[Vector, list[Judgement]]:
+        """The calibrated probability of every grey cell (n, 50, 50), and what is made of it.
 
-    def read(self, cells: Pixels) -> tuple[Vector, list[Judgement]]:
-        """The calibrated probability of every grey cell, and what is made of it."""
+        `kind` says whether they came as single cells or were cut out of fields.
+        """
         outputs, known = self.network.run(cells), self.calibration
+        limits = known.limits[kind]
         probabilities = sigmoid(outputs.parasite / known.temperature)
         strangers = sigmoid(outputs.stranger)
         distances = mahalanobis(outputs.gap, known.means, known.precision)
         return probabilities, [
             _judge(
-                refusal=_shape(cell, known.limits)
-                or _kind(float(stranger), float(distance), known.thresholds),
+                refusal=_shape(cell, limits)
+                or _stranger(float(stranger), known.reject)
+                or _distance(float(distance), limits.distance),
                 probability=float(probability),
                 distance=float(distance),
-                thresholds=known.thresholds,
+                thresholds=(known.low, known.high),
             )
             for cell, probability, stranger, distance in zip(
                 cells, probabilities, strangers, distances, strict=True
@@ -130,13 +131,13 @@ class Classifier:
 
 
 def _judge(
-    *, refusal: Refusal | None, probability: float, distance: float, thresholds: Thresholds
+    *, refusal: Refusal | None, probability: float, distance: float, thresholds: tuple[float, float]
 ) -> Judgement:
     if refusal is not None:
         return Judgement(CellAnswer.REFUSED, None, distance, refusal)
-    if probability >= thresholds.high:
+    if probability >= thresholds[1]:
         return Judgement(CellAnswer.PARASITE_LIKELY, probability, distance)
-    if probability < thresholds.low:
+    if probability < thresholds[0]:
         return Judgement(CellAnswer.NOT_SEEN, probability, distance)
     return Judgement(CellAnswer.INDETERMINATE, probability, distance)
 
@@ -158,21 +159,25 @@ def _shape(cell: Pixels, limits: CellLimits) -> Refusal | None:
     )
 
 
-def _kind(stranger: float, distance: float, thresholds: Thresholds) -> Refusal | None:
-    if stranger > thresholds.reject:
-        return Refusal(
-            "not-a-red-cell",
-            "It looks like something else than a red cell: a white cell, a platelet, stain "
-            "or several cells together.",
-            "Look at it under the microscope; it was not counted.",
-        )
-    if distance > thresholds.distance:
-        return Refusal(
-            "unlike-training",
-            "It differs too much from the cells that the model learnt from.",
-            "Look at it under the microscope; it was not counted.",
-        )
-    return None
+def _stranger(probability: float, limit: float) -> Refusal | None:
+    if probability <= limit:
+        return None
+    return Refusal(
+        "not-a-red-cell",
+        "It looks like something else than a red cell: a white cell, a platelet, stain "
+        "or several cells together.",
+        "Look at it under the microscope; it was not counted.",
+    )
+
+
+def _distance(distance: float, limit: float) -> Refusal | None:
+    if distance <= limit:
+        return None
+    return Refusal(
+        "unlike-training",
+        "It differs too much from the cells that the model learnt from.",
+        "Look at it under the microscope; it was not counted.",
+    )
 
 
 def cell_signs(cell: Pixels) -> tuple[float, float, float]:

@@ -23,7 +23,7 @@ SOLID = 0.93
 """Share of its convex hull that a single round cell fills."""
 BORDER = 2
 
-BACKGROUND = 220.0
+BACKGROUND = 205.0
 """The light that the empty slide is brought to."""
 ROUND = 0.6
 """Smallest 4π·area/perimeter² of a single cell."""

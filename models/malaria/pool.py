@@ -72,7 +72,9 @@ def wilson(hits: int, total: int, z: float = Z95) -> tuple[float, float]:
     middle = share + z * z / (2 * total)
     half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
     scale = 1 + z * z / total
-    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+    low = 0.0 if hits == 0 else (middle - half) / scale
+    high = 1.0 if hits == total else (middle + half) / scale
+    return low, high
 
 
 def detection_limit(cells: int, floor: float, sensitivity: float) -> float | None:

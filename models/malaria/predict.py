@@ -96,13 +96,13 @@ class MalariaModel:
             floor_cell=known.floor_cell,
             floor_field=known.floor_field,
             sensitivity=known.sensitivity,
-            cells=known.thresholds.cells,
+            cells=known.cells,
         )
         return SmearPrediction(
             images=images,
             pool=pool(images, rules),
             model=known.version,
-            thresholds=known.thresholds,
+            thresholds=known.thresholds({image.kind for image in images}),
             views=VIEWS,
         )
 
@@ -144,7 +144,7 @@ class MalariaModel:
     def _read_cells(self, smear: Smear, scale: float) -> tuple[CellReading, ...]:
         whole = [cell for cell in smear.cells if not cell.is_cut_off]
         pixels = [cell_pixels(cell.crop) for cell in whole]
-        judged = iter(self.classifier.judge(np.stack(pixels)) if pixels else ())
+        judged = iter(self.classifier.read(np.stack(pixels), smear.kind)[1] if pixels else ())
         cut_off = Judgement(CellAnswer.REFUSED, None, None, CUT_OFF)
         return tuple(
             _reading(cell, cut_off if cell.is_cut_off else next(judged), scale)

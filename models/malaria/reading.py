@@ -135,7 +135,7 @@ class Thresholds:
     low: float
     high: float
     distance: float
-    """Largest Mahalanobis distance that is still read."""
+    """Largest Mahalanobis distance that is still read, for the kinds of image at hand."""
     reject: float
     """Largest probability of "not a red cell" that is still read."""
     cells: int

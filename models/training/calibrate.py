@@ -21,13 +21,15 @@ SPECIFICITY_OF_HIGH = 0.99
 STRANGERS_PASS = 0.992
 DISTANCES_PASS = 0.99
 SIGNS_PASS = 0.9985
+FIELD_DISTANCES_PASS = 0.97
+FIELD_SIGNS_PASS = 0.995
 CELLS_FOR_AN_ANSWER = 500
 CHUNK = 512
 
 Progress = Callable[[str, int, int], None]
 
 
-def run(network: Network, cells: Pixels, step: str, progress: Progress) -> Outputs:
+def run(network: Network, cells: Pixels, *, step: str, progress: Progress) -> Outputs:
     """All outputs for many cells, told in chunks."""
     parts = []
     for start in range(0, len(cells), CHUNK):
@@ -40,10 +42,10 @@ def run(network: Network, cells: Pixels, step: str, progress: Progress) -> Outpu
     )
 
 
-def calibrate(network: Network, train: Cells, val: Cells, progress: Progress) -> dict[str, Any]:
-    """The parts of calibration.json that come from cells; the field floor is added after."""
-    learnt = run(network, train.x, "training cells", progress)
-    held = run(network, val.x, "validation cells", progress)
+def calibrate(network: Network, *, train: Cells, val: Cells, progress: Progress) -> dict[str, Any]:
+    """The parts of calibration.json that come from single cells; see `add_fields`."""
+    learnt = run(network, train.x, step="training cells", progress=progress)
+    held = run(network, val.x, step="validation cells", progress=progress)
     scale = temperature(val.y, held.parasite)
     probability = sigmoid(held.parasite / scale)
     means, precision = _spread(learnt.gap, train)
@@ -56,13 +58,17 @@ def calibrate(network: Network, train: Cells, val: Cells, progress: Progress) ->
         "thresholds": {
             "low": low,
             "high": high,
-            "distance": float(np.quantile(distances, DISTANCES_PASS)),
             "reject": float(np.quantile(sigmoid(held.stranger), STRANGERS_PASS)),
             "cells": CELLS_FOR_AN_ANSWER,
         },
         "floor": {"cell": upper_share(clean >= high)},
         "sensitivity": float((infected >= high).mean()),
-        "limits": _limits(train.x),
+        "limits": {
+            "cell": {
+                **_signs(train.x, SIGNS_PASS),
+                "distance": float(np.quantile(distances, DISTANCES_PASS)),
+            }
+        },
         "distance": {"means": means.tolist(), "precision": precision.tolist()},
     }
 
@@ -81,9 +87,34 @@ def _spread(gap: Vector, cells: Cells) -> tuple[Vector, Vector]:
     return means, np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
 
 
-def _limits(cells: Pixels) -> dict[str, list[float]]:
+def add_fields(
+    found: dict[str, Any], network: Network, *, cells: Pixels, progress: Progress
+) -> None:
+    """Complete the calibration with limits for cells cut out of fields, and with their floor.
+
+    `cells` come from fields presumed free of malaria that are not used to report figures.
+    """
+    outputs = run(network, cells, step="fields without parasites", progress=progress)
+    distances = mahalanobis(
+        outputs.gap,
+        np.asarray(found["distance"]["means"]),
+        np.asarray(found["distance"]["precision"]),
+    )
+    is_red = sigmoid(outputs.stranger) <= found["thresholds"]["reject"]
+    seen, alone = _signs(cells[is_red], FIELD_SIGNS_PASS), found["limits"]["cell"]
+    limits = {
+        name: [min(ends[0], alone[name][0]), max(ends[1], alone[name][1])]
+        for name, ends in seen.items()
+    }
+    limit = float(np.quantile(distances[is_red], FIELD_DISTANCES_PASS))
+    found["limits"]["field"] = {**limits, "distance": limit}
+    positive = sigmoid(outputs.parasite / found["temperature"]) >= found["thresholds"]["high"]
+    found["floor"]["field"] = upper_share(positive[is_red & (distances <= limit)])
+
+
+def _signs(cells: Pixels, passing: float) -> dict[str, list[float]]:
     signs = np.array([cell_signs(cell) for cell in cells])
-    ends = np.quantile(signs, [1 - SIGNS_PASS, SIGNS_PASS], axis=0)
+    ends = np.quantile(signs, [1 - passing, passing], axis=0)
     return {
         name: [float(ends[0, column]), float(ends[1, column])]
         for column, name in enumerate(("foreground", "mean", "spread"))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from models.malaria.calibration import WEIGHTS
 from models.malaria.classify import Classifier
-from models.malaria.reading import CellAnswer
+from models.malaria.reading import CellAnswer, ImageKind
 from models.training.cells import Cells, file_sha256, read_splits
 from models.training.metrics import Vector, auc, calibration_error, patient_bootstrap, share
 
@@ -39,10 +39,14 @@ def evaluate(
         raise UnknownSplit(f"no split {split!r} in {cells.name}; there are {', '.join(splits)}")
     chosen = splits[split]
     classifier = Classifier.load(weights)
-    probability, refused = _read_all(classifier, chosen, progress)
+    probability, answers = _read_all(classifier, chosen, progress)
     return {
         **measures(chosen, probability),
-        "refused": float(refused.mean()),
+        "refused": float((answers == CellAnswer.REFUSED).mean()),
+        "answers": {
+            "parasitized": _shares(answers[chosen.y == 1]),
+            "uninfected": _shares(answers[chosen.y == 0]),
+        },
         "worst_patients": worst_patients(chosen, probability),
         "split": split,
         "cells_sha256": file_sha256(cells),
@@ -54,15 +58,19 @@ def evaluate(
 
 def _read_all(
     classifier: Classifier, cells: Cells, progress: Callable[[int, int], None]
-) -> tuple[Vector, npt.NDArray[np.bool_]]:
-    probabilities, refused = [], []
+) -> tuple[Vector, npt.NDArray[np.str_]]:
+    probabilities, answers = [], []
     for start in range(0, len(cells), CHUNK):
         part = cells.x[start : start + CHUNK]
-        probability, judged = classifier.read(part)
+        probability, judged = classifier.read(part, ImageKind.CELL)
         probabilities.append(probability)
-        refused += [one.answer is CellAnswer.REFUSED for one in judged]
+        answers += [one.answer.value for one in judged]
         progress(min(start + CHUNK, len(cells)), len(cells))
-    return np.concatenate(probabilities), np.array(refused)
+    return np.concatenate(probabilities), np.array(answers)
+
+
+def _shares(answers: npt.NDArray[np.str_]) -> dict[str, float | None]:
+    return {answer.value: share(answers == answer.value) for answer in CellAnswer}
 
 
 def measures(cells: Cells, probability: Vector) -> dict[str, Any]:

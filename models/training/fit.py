@@ -19,7 +19,7 @@ class Recipe:
     """Everything that a run depends on besides its data."""
 
     seed: int = 20240611
-    epochs: int = 20
+    epochs: int = 22
     cells_per_batch: int = 96
     foreign_per_batch: int = 6
     """Red cells of another hospital, not parasitized."""
@@ -27,7 +27,7 @@ class Recipe:
     peak_rate: float = 2e-3
     decay: float = 0.01
     smoothing: float = 0.02
-    reject_weight: float = 0.5
+    reject_weight: float = 0.3
 
 
 @dataclass(frozen=True, slots=True)

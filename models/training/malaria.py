@@ -10,29 +10,54 @@ import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from models.malaria.calibration import CALIBRATION, KERAS, LITERT, WEIGHTS
-from models.malaria.classify import Classifier, Network, sigmoid
+from models.malaria.calibration import (
+    CALIBRATION,
+    KERAS,
+    LITERT,
+    WEIGHTS,
+    malaria_card,
+    read_calibration,
+)
+from models.malaria.classify import Classifier, Network
 from models.malaria.preprocess import VERSION, Pixels
-from models.training.calibrate import calibrate, run, upper_share
+from models.malaria.reading import ImageKind
+from models.training.calibrate import add_fields, calibrate
 from models.training.cells import Cells, file_sha256, read_splits
+from models.training.composed import Row, composed_films
 from models.training.evaluate import evaluate
-from models.training.external import read_chula, whole_cells
+from models.training.external import (
+    LabelledField,
+    count_errors,
+    labelled,
+    read_chula,
+    whole_cells,
+)
 from models.training.outliers import masked_junk, masked_strangers, read_bccd, red_cells, strangers
+from models.training.page import write_page
+from models.training.refusals import Fields, answers_for, read_radiographs, refusal_table
+
+if TYPE_CHECKING:
+    from models.training.fit import Material
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 CELLS, BCCD, CHULA = "nih50_dev.npz", "bccd.tar", "chula_rbc12_fields.tar"
+RADIOGRAPHS = "pneumoniamnist_union.npz"
+METRICS = "metrics.json"
+HOW = Path(__file__).parent / "malaria_method.md"
+FIGURES = ("auc", "sensitivity", "specificity", "ece", "accuracy", "refused", "cells", "patients")
 MODEL_ID = "malaria-cell"
 JUNK = 3000
 MASKED_AGAIN = 3
 """White cells cut out by their own masks are few and the hardest; they count this often."""
 FLOOR_FIELDS = (0, 6)
-"""Chula fields whose number leaves this remainder, by this divisor, set the field floor; the
-others report it."""
+"""Chula fields whose number leaves this remainder, by this divisor, set limits for fields; the
+others report them."""
+REPORTED_FIELDS = (3, 6)
 
 Progress = Callable[[str, int, int], None]
 
@@ -81,15 +106,15 @@ def train(
     sources = Sources.find(data)
     splits = read_splits(sources.cells)
     recipe = Recipe() if epochs is None else Recipe(epochs=epochs)
-    material = gather(splits["train"], sources.bccd, recipe.seed, progress)
+    material = gather(splits["train"], sources.bccd, seed=recipe.seed, progress=progress)
     model = fit(material, recipe, lambda done, total, loss: progress("learning", done, total))
     weights.mkdir(parents=True, exist_ok=True)
     model.save(weights / KERAS)
     finish(sources, version=version, weights=weights, recipe=asdict(recipe), progress=progress)
-    return measure(sources, weights, progress)
+    return measure(sources, weights, progress=progress)
 
 
-def gather(train_cells: Cells, bccd: Path, seed: int, progress: Progress) -> Any:
+def gather(train_cells: Cells, bccd: Path, *, seed: int, progress: Progress) -> "Material":
     """Training cells, foreign red cells and outliers, made from training sides alone."""
     from models.training.fit import Material
 
@@ -122,8 +147,8 @@ def finish(
     export_litert(model, weights / LITERT)
     splits = read_splits(sources.cells)
     network = Network(weights / LITERT)
-    found = calibrate(network, splits["train"], splits["val"], progress)
-    found["floor"]["field"] = _field_floor(network, found, sources.chula, progress)
+    found = calibrate(network, train=splits["train"], val=splits["val"], progress=progress)
+    add_fields(found, network, cells=_field_cells(sources), progress=progress)
     dense = np.asarray(model.get_layer("logits").get_weights()[0], dtype=np.float64)
     hashes = sources.sha256()
     found |= {
@@ -143,34 +168,68 @@ def finish(
     write_json(weights / CALIBRATION, found)
 
 
-def _field_floor(network: Network, found: dict[str, Any], chula: Path, progress: Progress) -> float:
-    """Upper limit of the share of cells called positive in fields without parasites."""
+def _field_cells(sources: Sources) -> Pixels:
+    """Cells of the fields that set limits: a part of Chula, and BCCD's validation fields."""
     remainder, step = FLOOR_FIELDS
-    called: list[bool] = []
-    for field in read_chula(chula, remainder=remainder, step=step):
-        _, pixels = whole_cells(field.rgb)
-        outputs = run(network, pixels, "fields without parasites", progress)
-        read = sigmoid(outputs.stranger) <= found["thresholds"]["reject"]
-        positive = sigmoid(outputs.parasite / found["temperature"]) >= found["thresholds"]["high"]
-        called += list(positive[read])
-    return upper_share(np.array(called))
+    chula = [
+        whole_cells(field.rgb)[1]
+        for field in read_chula(sources.chula, remainder=remainder, step=step)
+    ]
+    bccd = [cell for field in read_bccd(sources.bccd, "val") for cell in red_cells(field)]
+    return np.concatenate([*chula, np.stack(bccd)])
 
 
-def measure(sources: Sources, weights: Path, progress: Progress) -> dict[str, Any]:
-    """Measure the finished model on the test patients, and keep the figures beside it."""
+def measure(sources: Sources, weights: Path, *, progress: Progress) -> dict[str, Any]:
+    """Measure the finished model on test sides, and keep the figures and the page beside it."""
     tested = evaluate(
         sources.cells,
         "test",
         weights=weights,
         progress=lambda done, total: progress("test patients", done, total),
     )
-    kept = ("auc", "sensitivity", "specificity", "ece", "accuracy", "refused", "cells", "patients")
     path = weights / CALIBRATION
     calibration = json.loads(path.read_text(encoding="utf-8"))
-    calibration["metrics"] = {name: float(tested[name]) for name in kept}
+    calibration["metrics"] = {name: float(tested[name]) for name in FIGURES}
     write_json(path, calibration)
-    Classifier.load(weights)
-    return tested
+    remainder, step = REPORTED_FIELDS
+    chula = list(read_chula(sources.chula, remainder=remainder, step=step))
+    bccd = list(read_bccd(sources.bccd, "test"))
+    classifier = Classifier.load(weights)
+    test = read_splits(sources.cells)["test"]
+    measured = {
+        "test": tested,
+        "composed": _composed(classifier, test, chula),
+        "refusals": refusal_table(
+            classifier,
+            test=test,
+            fields=Fields(bccd, chula),
+            radiographs=read_radiographs(sources.cells.parent / RADIOGRAPHS),
+            progress=progress,
+        ),
+        "segmentation": {
+            "Chula": count_errors(iter(chula)),
+            "BCCD": count_errors(labelled(field) for field in bccd),
+        },
+    }
+    write_json(weights / METRICS, measured)
+    return measured
+
+
+def _composed(classifier: Classifier, test: Cells, chula: list[LabelledField]) -> list[Row]:
+    clean = [answers_for(classifier, whole_cells(field.rgb)[1], ImageKind.FIELD) for field in chula]
+    infected = answers_for(classifier, test.x[test.y == 1][::2], ImageKind.CELL)
+    return composed_films(clean, infected, classifier.calibration)
+
+
+def model_page(weights: Path = WEIGHTS) -> str:
+    """docs/models/malaria.md for the weights and figures of a folder."""
+    measured = json.loads((weights / METRICS).read_text(encoding="utf-8"))
+    return write_page(
+        malaria_card(weights),
+        read_calibration(weights),
+        measured=measured,
+        how=HOW.read_text(encoding="utf-8"),
+    )
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -1,0 +1,109 @@
+"""`medsage models train` and `medsage models evaluate`: what they print and how they end.
+
+Exit codes: 0 done, 2 the data or the name are not right, 3 the weights do not fit together,
+4 a needed extra is not installed.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from models.malaria.calibration import WEIGHTS, WeightsMismatch
+from models.training.cells import LeakError
+from models.training.evaluate import UnknownSplit, evaluate
+
+DONE, WRONG_DATA, WRONG_WEIGHTS, NOT_INSTALLED = 0, 2, 3, 4
+SHOWN = ("auc", "sensitivity", "specificity", "ece", "accuracy", "refused", "cells", "patients")
+
+Report = Callable[[str, int, int], None]
+
+
+def train_malaria(
+    data: Path,
+    *,
+    version: str = "1.0.0",
+    weights: Path = WEIGHTS,
+    page: Path | None = None,
+    epochs: int | None = None,
+) -> int:
+    """Train from a folder of data, show progress and the result; the exit code comes back."""
+    from models.training.malaria import DataMissing, model_page, train
+
+    errors = Console(stderr=True)
+    try:
+        with _bars(errors) as report:
+            measured = train(data, version=version, weights=weights, epochs=epochs, progress=report)
+    except ModuleNotFoundError as missing:
+        errors.print(f"{missing.name} is not installed; install medsage with the train extra")
+        return NOT_INSTALLED
+    except (DataMissing, LeakError, ValueError) as problem:
+        errors.print(str(problem), markup=False)
+        return WRONG_DATA
+    if page is not None:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(model_page(weights), encoding="utf-8")
+    _show(measured["test"])
+    return DONE
+
+
+def evaluate_malaria(
+    cells: Path, split: str, *, as_json: bool = False, weights: Path = WEIGHTS
+) -> int:
+    """Evaluate on a split of an npz, print a table or JSON; the exit code comes back."""
+    errors = Console(stderr=True)
+    try:
+        with _bars(errors) as report:
+            found = evaluate(
+                cells,
+                split,
+                weights=weights,
+                progress=lambda done, total: report(f"cells of {split}", done, total),
+            )
+    except WeightsMismatch as problem:
+        errors.print(str(problem), markup=False)
+        return WRONG_WEIGHTS
+    except (OSError, LeakError, UnknownSplit, ValueError) as problem:
+        errors.print(str(problem), markup=False)
+        return WRONG_DATA
+    if as_json:
+        print(json.dumps(found, sort_keys=True))
+    else:
+        _show(found)
+    return DONE
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Report]:
+    """A bar for each step, made when the step is first told of."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        bars: dict[str, Any] = {}
+
+        def report(step: str, done: int, total: int) -> None:
+            if step not in bars:
+                bars[step] = progress.add_task(step, total=total)
+            progress.update(bars[step], completed=done)
+
+        yield report
+
+
+def _show(found: dict[str, Any]) -> None:
+    console = Console()
+    table = Table("", str(found["split"]), title=f"{found['model']} {found['model_version']}")
+    for name in SHOWN:
+        value = found[name]
+        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    console.print(table)
+    worst = Table("patient", "cells", "accuracy", "sensitivity", "false positives", title="Worst")
+    for one in found["worst_patients"]:
+        shares = (one["accuracy"], one["sensitivity"], one["false_positives"])
+        worst.add_row(
+            one["patient"], str(one["cells"]), *("" if s is None else f"{s:.3f}" for s in shares)
+        )
+    console.print(worst)

@@ -1,0 +1,151 @@
+"""What the finished model refuses: red cells that it should read, and pictures that it should not.
+
+Everything here comes from test sides: BCCD's test fields, Chula fields that set no limit, NIH
+test patients, and radiographs, which learning never saw at all.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from models.malaria.classify import Classifier
+from models.malaria.decode import ImageRefused
+from models.malaria.gate import inspect
+from models.malaria.preprocess import SIDE, Pixels
+from models.malaria.reading import CellAnswer, ImageKind
+from models.training.cells import Cells
+from models.training.external import LabelledField, whole_cells
+from models.training.outliers import Field, masked_junk, masked_strangers, red_cells, strangers
+
+SHOULD_PASS, HARD, EASY = "should be read", "hard: in a cell's mask", "easy"
+SAMPLE = 600
+CHUNK = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Fields of two other hospitals, from test sides."""
+
+    bccd: list[Field]
+    chula: list[LabelledField]
+
+
+Row = dict[str, Any]
+Progress = Callable[[str, int, int], None]
+
+
+def refusal_table(
+    classifier: Classifier,
+    *,
+    test: Cells,
+    fields: Fields,
+    radiographs: Pixels | None,
+    progress: Progress,
+) -> list[Row]:
+    """One row for each kind of picture: how many, the share refused, the share called positive."""
+    chance = np.random.default_rng(7)
+    rows = []
+    sets = list(_sets(test, fields, radiographs, chance))
+    for number, (name, expectation, kind, cells) in enumerate(sets, start=1):
+        answers = answers_for(classifier, cells, kind)
+        rows.append(_row(name, expectation, answers))
+        progress("refusals", number, len(sets))
+    rows += _whole_pictures(fields, radiographs)
+    return rows
+
+
+def _sets(
+    test: Cells,
+    fields: Fields,
+    radiographs: Pixels | None,
+    chance: np.random.Generator,
+) -> Iterator[tuple[str, str, ImageKind, Pixels]]:
+    cell, field = ImageKind.CELL, ImageKind.FIELD
+    yield "NIH cells of test patients", SHOULD_PASS, cell, test.x
+    chula_cells = np.concatenate([whole_cells(one.rgb)[1] for one in fields.chula])
+    yield "Chula red cells, cut out of fields", SHOULD_PASS, field, chula_cells
+    yield "BCCD red cells, cut out of fields", SHOULD_PASS, field, _each(red_cells, fields.bccd)
+    yield "BCCD white cells and platelets, ellipse", HARD, cell, _each(strangers, fields.bccd)
+    own_mask = _each(masked_strangers, fields.bccd)
+    yield "BCCD white cells and platelets, own mask, in fields", HARD, field, own_mask
+    junk = masked_junk(test.x, [one.rgb for one in fields.bccd], SAMPLE, chance)
+    yield "field pieces, noise, letters, stripes, inverted cells", HARD, cell, junk
+    if radiographs is not None:
+        yield "radiographs", HARD, cell, _in_masks(radiographs[:SAMPLE], test.x, chance)
+    blurred = [np.asarray(cv2.GaussianBlur(one, (0, 0), 5)) for one in test.x[::8]]
+    yield "NIH test cells, heavily blurred", EASY, cell, np.stack(blurred)
+
+
+def _each(cut: Callable[[Field], list[Pixels]], fields: list[Field]) -> Pixels:
+    return np.stack([cell for field in fields for cell in cut(field)])
+
+
+def _in_masks(pictures: Pixels, cells: Pixels, chance: np.random.Generator) -> Pixels:
+    masks = cells[chance.integers(len(cells), size=len(pictures))] > 0
+    large = [cv2.resize(one, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for one in pictures]
+    return np.where(masks, np.maximum(np.stack(large), 1), 0).astype(np.uint8)
+
+
+def answers_for(classifier: Classifier, cells: Pixels, kind: ImageKind) -> list[CellAnswer]:
+    """The answer for each cell, in order."""
+    answers = []
+    for start in range(0, len(cells), CHUNK):
+        answers += [one.answer for one in classifier.read(cells[start : start + CHUNK], kind)[1]]
+    return answers
+
+
+def _row(name: str, expectation: str, answers: list[CellAnswer]) -> Row:
+    count = len(answers)
+    return {
+        "picture": name,
+        "kind": expectation,
+        "count": count,
+        "refused": answers.count(CellAnswer.REFUSED) / count,
+        "parasite_likely": answers.count(CellAnswer.PARASITE_LIKELY) / count,
+        "indeterminate": answers.count(CellAnswer.INDETERMINATE) / count,
+    }
+
+
+def _whole_pictures(fields: Fields, radiographs: Pixels | None) -> Iterator[Row]:
+    """Pictures as they are sent, judged by the gate alone."""
+    yield _gate_row("whole Chula fields", SHOULD_PASS, [one.rgb for one in fields.chula])
+    yield _gate_row("whole BCCD fields", SHOULD_PASS, [one.rgb for one in fields.bccd])
+    if radiographs is None:
+        return
+    enlarged = [
+        cv2.cvtColor(cv2.resize(one, (512, 512), interpolation=cv2.INTER_CUBIC), cv2.COLOR_GRAY2RGB)
+        for one in radiographs[:100]
+    ]
+    yield _gate_row("whole radiographs", EASY, [np.asarray(one, np.uint8) for one in enlarged])
+
+
+def _gate_row(name: str, expectation: str, pictures: list[Pixels]) -> Row:
+    refused = sum(not _passes(one) for one in pictures)
+    return {
+        "picture": name,
+        "kind": expectation,
+        "count": len(pictures),
+        "refused": refused / len(pictures),
+        "parasite_likely": None,
+        "indeterminate": None,
+    }
+
+
+def _passes(rgb: Pixels) -> bool:
+    try:
+        inspect(rgb)
+    except ImageRefused:
+        return False
+    return True
+
+
+def read_radiographs(path: Path) -> Pixels | None:
+    """Test radiographs of a PneumoniaMNIST npz beside the other data; None when it is absent."""
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as arrays:
+        return np.asarray(arrays["test_images"], dtype=np.uint8)

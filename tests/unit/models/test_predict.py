@@ -1,0 +1,226 @@
+"""Images of a Task in, one prediction out, with the released weights."""
+
+import asyncio
+import hashlib
+import json
+import shutil
+import threading
+from io import BytesIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.malaria.calibration import CALIBRATION, KERAS, LITERT, WEIGHTS
+from models.malaria.predict import (
+    CellAnswer,
+    ImageKind,
+    MalariaModel,
+    SmearAnswer,
+    SmearImage,
+    WeightsMismatch,
+    check_image,
+)
+
+PARASITIZED = ["cell-parasitized.png", *(f"parasitized-{n}.png" for n in range(1, 6))]
+UNINFECTED = ["cell-uninfected.png", *(f"uninfected-{n}.png" for n in range(1, 6))]
+
+
+@pytest.mark.parametrize("name", PARASITIZED)
+def test_a_parasite_is_likely_in_each_parasitized_sample(model, picture, name):
+    prediction = model.read([SmearImage(picture(name), "image/png")])
+    assert prediction.images[0].kind is ImageKind.CELL
+    assert prediction.cell_alone.answer is CellAnswer.PARASITE_LIKELY
+    assert prediction.cell_alone.probability >= prediction.thresholds.high
+    assert prediction.pool.answer is SmearAnswer.SUSPECTED
+
+
+@pytest.mark.parametrize("name", UNINFECTED)
+def test_no_parasite_is_seen_in_each_uninfected_sample(model, picture, name):
+    prediction = model.read([SmearImage(picture(name), "image/png")])
+    assert prediction.cell_alone.answer is CellAnswer.NOT_SEEN
+    assert prediction.cell_alone.probability < prediction.thresholds.low
+    assert prediction.pool.answer is SmearAnswer.INSUFFICIENT
+
+
+@pytest.mark.parametrize("name", ["field-1.jpg", "field-2.jpg"])
+def test_a_field_without_parasites_is_never_suspected(model, picture, name):
+    prediction = model.read([SmearImage(picture(name), "image/jpeg")])
+    (image,) = prediction.images
+    assert image.kind is ImageKind.FIELD
+    assert prediction.pool.cells >= 40
+    assert prediction.pool.cells + prediction.pool.cells_refused == len(image.cells)
+    assert prediction.pool.answer is SmearAnswer.INSUFFICIENT
+    assert prediction.cell_alone is None
+
+
+def test_images_of_one_task_are_counted_together_and_refused_ones_named(model, picture):
+    names = ["field-1.jpg", "field-2.jpg", "not-a-smear.png", "cell-parasitized.png"]
+    prediction = model.read([SmearImage(picture(name), name=name) for name in names])
+    alone = [model.read([SmearImage(picture(name))]).pool.cells for name in names]
+    assert prediction.pool.cells == sum(alone)
+    assert prediction.pool.images_refused == 1
+    refused = prediction.images[2]
+    assert refused.kind is ImageKind.REFUSED
+    assert refused.name == "not-a-smear.png"
+    assert refused.refusal.check == "not-a-smear"
+
+
+def test_white_cells_are_never_counted_as_parasitized(model, picture):
+    prediction = model.read([SmearImage(picture("field-with-white-cells.jpg"))])
+    assert prediction.pool.positive == 0
+
+
+def test_a_file_that_is_no_image_is_refused_without_an_exception(model):
+    prediction = model.read([SmearImage(b"hello", "image/png")])
+    assert prediction.is_refused
+    assert prediction.images[0].refusal.check == "type"
+    assert prediction.images[0].sha256 == hashlib.sha256(b"hello").hexdigest()
+
+
+def test_a_cell_shaped_picture_of_something_else_is_refused(model, rgb, as_image):
+    mask = rgb("cell-uninfected.png").max(axis=2) > 8
+    page = np.full((50, 50), 230, np.uint8)
+    for line, text in enumerate(("MALARIA", "REPORT", "WARD 3")):
+        cv2.putText(page, text, (1, 16 + 14 * line), cv2.FONT_HERSHEY_PLAIN, 0.8, 20)
+    prediction = model.read([as_image(np.repeat((page * mask)[..., None], 3, axis=2))])
+    assert prediction.is_refused
+    assert prediction.images[0].refusal.check in ("not-a-red-cell", "unlike-training", "cell-shape")
+
+
+def test_the_same_bytes_give_the_same_bits(model, picture):
+    images = [SmearImage(picture(name)) for name in ("field-1.jpg", "cell-parasitized.png")]
+    assert model.read(images) == model.read(images)
+    assert MalariaModel.load().read(images) == model.read(images)
+
+
+def test_a_cell_is_read_alike_whatever_came_with_it(model, picture):
+    cell, field = SmearImage(picture("cell-parasitized.png")), SmearImage(picture("field-1.jpg"))
+    assert model.read([field, cell]).images[1] == model.read([cell]).images[0]
+
+
+@pytest.mark.parametrize("name", [*PARASITIZED, *UNINFECTED])
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_turning_or_mirroring_a_cell_hardly_moves_its_probability(
+    model, rgb, as_image, name, turns
+):
+    straight = model.read([as_image(rgb(name))]).cell_alone.probability
+    turned = np.ascontiguousarray(np.rot90(rgb(name)[:, ::-1], turns))
+    assert model.read([as_image(turned)]).cell_alone.probability == pytest.approx(
+        straight, abs=1e-4
+    )
+
+
+@pytest.mark.parametrize("name", [*PARASITIZED, *UNINFECTED])
+@pytest.mark.parametrize("light", [0.92, 1.08])
+def test_a_little_more_or_less_light_does_not_turn_an_answer_round(
+    model, rgb, as_image, name, light
+):
+    straight = model.read([as_image(rgb(name))]).cell_alone
+    lit = np.clip(rgb(name) * light, 0, 255).astype(np.uint8)
+    changed = model.read([as_image(lit)]).cell_alone
+    opposite = {CellAnswer.PARASITE_LIKELY, CellAnswer.NOT_SEEN}
+    assert changed is None or {straight.answer, changed.answer} != opposite
+
+
+async def test_prediction_runs_off_the_event_loop(model, picture):
+    beats = 0
+
+    async def beat() -> None:
+        nonlocal beats
+        while True:
+            beats += 1
+            await asyncio.sleep(0.001)
+
+    heart = asyncio.create_task(beat())
+    prediction = await model.predict([SmearImage(picture("field-1.jpg"))])
+    heart.cancel()
+    assert prediction.pool.cells > 0
+    assert beats > 10
+
+
+def test_threads_may_share_one_model(model, picture):
+    image = [SmearImage(picture("cell-parasitized.png"))]
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(model.read(image))) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4
+    assert len({one.images[0].cells[0].probability for one in found}) == 1
+
+
+def test_boxes_lie_in_the_image_as_it_was_sent(model, rgb, as_image):
+    large = cv2.resize(rgb("field-2.jpg"), (2400, 1800), interpolation=cv2.INTER_CUBIC)
+    (image,) = model.read([as_image(np.asarray(large), "JPEG", quality=90)]).images
+    assert (image.width, image.height) == (2400, 1800)
+    assert max(cell.box.x + cell.box.width for cell in image.cells) > 2300
+    assert all(cell.box.x + cell.box.width <= 2402 for cell in image.cells)
+
+
+def test_the_overlay_is_the_image_with_frames(model, picture):
+    image = SmearImage(picture("field-1.jpg"))
+    framed = Image.open(BytesIO(model.overlay(image, model.read([image]).images[0])))
+    assert framed.size == (640, 480)
+    assert framed.format == "PNG"
+
+
+def test_check_image_refuses_what_prediction_would_refuse(picture):
+    assert check_image(SmearImage(picture("field-1.jpg"))) is None
+    assert check_image(SmearImage(picture("cell-parasitized.png"), "image/png")) is None
+    assert check_image(SmearImage(picture("not-a-smear.png"))).check == "not-a-smear"
+    assert check_image(SmearImage(picture("field-1.jpg"), "image/png")).check == "content-type"
+
+
+def copy_of_weights(folder: Path) -> Path:
+    shutil.copytree(WEIGHTS, folder / "weights")
+    return folder / "weights"
+
+
+@pytest.mark.parametrize("name", [LITERT, KERAS])
+def test_weights_that_differ_in_one_bit_do_not_start(tmp_path, name):
+    weights = copy_of_weights(tmp_path)
+    content = bytearray((weights / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (weights / name).write_bytes(content)
+    with pytest.raises(WeightsMismatch, match=name):
+        MalariaModel.load(weights)
+
+
+@pytest.mark.parametrize("name", [LITERT, KERAS, CALIBRATION])
+def test_a_missing_file_does_not_start(tmp_path, name):
+    weights = copy_of_weights(tmp_path)
+    (weights / name).unlink()
+    with pytest.raises(WeightsMismatch, match=name):
+        MalariaModel.load(weights)
+
+
+@pytest.mark.parametrize("part", ["temperature", "limits", "floor", "preprocessing"])
+def test_a_calibration_that_lacks_a_part_does_not_start(tmp_path, part):
+    weights = copy_of_weights(tmp_path)
+    calibration = json.loads((weights / CALIBRATION).read_text())
+    del calibration[part]
+    (weights / CALIBRATION).write_text(json.dumps(calibration))
+    with pytest.raises(WeightsMismatch):
+        MalariaModel.load(weights)
+
+
+def test_weights_for_another_preprocessing_do_not_start(tmp_path):
+    weights = copy_of_weights(tmp_path)
+    calibration = json.loads((weights / CALIBRATION).read_text())
+    calibration["preprocessing"] = "another-1"
+    (weights / CALIBRATION).write_text(json.dumps(calibration))
+    with pytest.raises(WeightsMismatch, match="another-1"):
+        MalariaModel.load(weights)
+
+
+def test_the_activation_map_shows_where_the_model_looked(model, rgb):
+    cell = np.ascontiguousarray(rgb("cell-parasitized.png")[..., 0])
+    seen = model.classifier.activation(cell)
+    assert seen.shape == (6, 6)
+    turned = model.classifier.activation(np.ascontiguousarray(np.rot90(cell)))
+    assert seen.max() > seen.min()
+    assert not np.allclose(seen, turned)
