@@ -5,7 +5,6 @@
 `http` reaches the FHIR and authorization servers, over the network or in process.
 """
 
-import logging
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,21 +12,20 @@ from datetime import UTC, datetime
 import httpx
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from smart_app.fhir_client import FhirFailure
-from smart_app.headers import STATIC_HEADERS, page_headers
+from smart_app.auditing import AppAudit
+from smart_app.headers import STATIC_HEADERS
 from smart_app.issuers import AppConfig
 from smart_app.parts import Parts
-from smart_app.problems import Problem, explain
+from smart_app.problems import Problem
+from smart_app.refusals import refuse
 from smart_app.rendering import environment, static_files
 from smart_app.routes import OPEN, WITHIN, OpenPage, SessionPage
 from smart_app.sealing import SealedStore
 from smart_app.sessions import MemorySessionStore, Sessions, SessionStore
 from smart_app.visit import arrive
-
-log = logging.getLogger("medsage.app")
 
 
 def create_app(
@@ -48,6 +46,7 @@ def create_app(
         new_id=new_id,
         templates=environment(config.root),
         configurations={},
+        audit=AppAudit(http, clock),
     )
     routes = [Route(path, _open_page(parts, page), methods=[m]) for m, path, page in OPEN]
     routes += [
@@ -68,7 +67,7 @@ def _open_page(parts: Parts, page: OpenPage) -> Callable[[Request], object]:
         try:
             return await page(parts, request)
         except Exception as error:  # the one place where failures become pages
-            return _failed(parts, request, error)
+            return refuse(parts, request, error)
 
     return endpoint
 
@@ -78,7 +77,7 @@ def _session_page(parts: Parts, page: SessionPage) -> Callable[[Request], object
         try:
             return await page(await arrive(parts, request))
         except Exception as error:  # the one place where failures become pages
-            return _failed(parts, request, error)
+            return refuse(parts, request, error)
 
     return endpoint
 
@@ -89,40 +88,3 @@ async def _static(request: Request) -> Response:
         return Response(status_code=404)
     content, media_type, _version = found
     return Response(content, media_type=media_type, headers=dict(STATIC_HEADERS))
-
-
-def _failed(parts: Parts, request: Request, error: Exception) -> Response:
-    reference = parts.new_id()
-    problem = _as_problem(error)
-    told = explain(problem.cause)
-    if problem.cause == "failed":
-        log.error("page failed", exc_info=error, extra={"reference": reference})
-    else:
-        log.info("page refused: %s", problem.cause, extra={"reference": reference})
-    if request.headers.get("accept") == "application/json":
-        return JSONResponse({"error": problem.cause, "title": told.title}, told.status)
-    sid = request.path_params.get("sid")
-    body = parts.templates.get_template("problem.html").render(
-        told=told,
-        cause=problem.cause,
-        details=problem.details,
-        reference=reference,
-        when=parts.clock().isoformat(timespec="seconds"),
-        back=f"{parts.root}/s/{sid}/" if sid and told.status not in {401, 502} else "",
-    )
-    # Any registered record system may show the failure of a launch in its frame: it has no PHI.
-    ancestors = {origin for issuer in parts.config.issuers for origin in issuer.frame_ancestors}
-    return HTMLResponse(body, told.status, headers=page_headers(sorted(ancestors), ()))
-
-
-def _as_problem(error: Exception) -> Problem:
-    if isinstance(error, Problem):
-        return error
-    if not isinstance(error, FhirFailure):
-        return Problem("failed")
-    causes = {0: "ehr-unreachable", 401: "reconnect", 403: "not-permitted", 404: "not-found"}
-    causes |= {409: "conflict", 410: "not-found", 412: "conflict", 413: "too-large"}
-    causes |= {400: "rejected", 422: "rejected"}
-    cause = causes.get(error.status, "ehr-unreachable")
-    told = error.problems if cause == "rejected" else ()
-    return Problem(cause, tuple(f"{text} ({where})" if where else text for text, where in told))

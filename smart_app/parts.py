@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 from jinja2 import Environment
 
+from smart_app.auditing import AppAudit
 from smart_app.discovery import SmartConfiguration, discover
 from smart_app.issuers import AppConfig, Issuer
 from smart_app.sessions import Sessions
@@ -26,6 +27,7 @@ class Parts:
     new_id: Callable[[], str]
     templates: Environment
     configurations: dict[str, tuple[float, SmartConfiguration]]
+    audit: AppAudit
 
     @property
     def root(self) -> str:

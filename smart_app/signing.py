@@ -4,26 +4,16 @@ The report becomes `final` only if it is still the version that the clinician sa
 """
 
 import base64
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fhir_server.fhir.assessment import CANONICAL
 from smart_app.fhir_client import Resource
 
-EVENTS = f"{CANONICAL}/CodeSystem/audit-event"
-LIFECYCLE = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
 PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 COMPLETION = "http://terminology.hl7.org/CodeSystem/v3-DocumentCompletion"
-OBJECT_ROLES = "http://terminology.hl7.org/CodeSystem/object-role"
 SIGNATURE_TYPE = {
     "system": "urn:iso-astm:E1762-95:2013",
     "code": "1.2.840.10065.1.12.1.5",
     "display": "Verification Signature",
-}
-# Client-made events: local code → (lifecycle code, AuditEvent.action)
-ACTIONS: Mapping[str, tuple[str, str]] = {
-    "signature": ("attest", "U"),
-    "print": ("report", "R"),
 }
 
 
@@ -86,31 +76,6 @@ def signature_provenance(target: Resource, signer: Signer, jws: str) -> Resource
     }
 
 
-def audit_event(event: str, subject: Resource, patient: str, signer: Signer) -> Resource:
-    """The AuditEvent of a signature or a print of `subject`, about the Patient with this id."""
-    lifecycle, action = ACTIONS[event]
-    reference = f"{subject['resourceType']}/{subject['id']}"
-    return {
-        "resourceType": "AuditEvent",
-        "type": {"system": LIFECYCLE, "code": lifecycle},
-        "subtype": [{"system": EVENTS, "code": event}],
-        "action": action,
-        "recorded": signer.when,
-        "outcome": "0",
-        "agent": [
-            {
-                "who": {"reference": signer.reference, "display": signer.name},
-                "requestor": True,
-            }
-        ],
-        "source": {"observer": {"display": "MedSAGE app"}},
-        "entity": [
-            {"what": {"reference": f"Patient/{patient}"}, "role": _role("1", "Patient")},
-            {"what": {"reference": reference}, "role": _role("3", "Report")},
-        ],
-    }
-
-
 def signed_transaction(
     report: Resource, finding: Resource, evidence: tuple[Resource, ...], *, finding_url: str
 ) -> Resource:
@@ -138,7 +103,3 @@ def created(resource: Resource) -> Resource:
     """A transaction entry that creates the resource."""
     kind = resource["resourceType"]
     return {"resource": resource, "request": {"method": "POST", "url": kind}}
-
-
-def _role(code: str, display: str) -> Resource:
-    return {"system": OBJECT_ROLES, "code": code, "display": display}

@@ -94,9 +94,12 @@ class RecordSystem:
     async def token(self, request: Request) -> Response:
         form = dict(await request.form())
         jwt.decode(str(form["client_assertion"]), self.client_key, algorithms=["ES384"])
-        self.grants.append(str(form["grant_type"]))
+        if form["grant_type"] != "client_credentials":
+            self.grants.append(str(form["grant_type"]))
         if self.refuse_token:
             return JSONResponse({"error": self.refuse_token}, 400)
+        if form["grant_type"] == "client_credentials":
+            return JSONResponse(self._tokens(str(form["scope"])))
         if form["grant_type"] == "refresh_token":
             return JSONResponse({**self._tokens(""), "scope": self.scope or ""})
         asked = self.codes.pop(str(form["code"]), None)

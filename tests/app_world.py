@@ -43,7 +43,7 @@ from models.symptoms.red_flags import SafeAnalyst
 from models.worker import Worker
 from smart_app.app import create_app
 from smart_app.issuers import AppConfig, Issuer
-from smart_app.launch.scopes import chart_scope, standalone_scope
+from smart_app.launch.scopes import registered_scope
 from tests.fhir_world import registry, validator
 
 ORIGIN = "http://localhost:5000"
@@ -173,12 +173,12 @@ def _new_id() -> str:
 
 
 async def _fill(store: SqliteStore, key: ECKey) -> None:
-    scopes = " ".join(dict.fromkeys(f"{chart_scope()} {standalone_scope()}".split()))
     clients = (
         Client(
             "medsage-app",
             "MedSAGE app",
-            scopes,
+            registered_scope(),
+            frozenset({"authorization_code", "refresh_token", "client_credentials"}),
             redirect_uris=(f"{ORIGIN}/app/callback",),
             launch_uri=f"{ORIGIN}/app/launch",
             frame_origins=(EHR_ORIGIN,),

@@ -52,6 +52,10 @@ class TokenEndpoint:
         form = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token}
         return grant_from(await self._ask(form, now), grant.id, grant.fhir_base, now=now, old=grant)
 
+    async def by_own_credentials(self, scope: str, now: datetime) -> Any:
+        """The token response for what the app does in its own name."""
+        return await self._ask({"grant_type": "client_credentials", "scope": scope}, now)
+
     async def end(self, grant: Grant, now: datetime, *, session_too: bool) -> None:
         """Tell the issuer that the grant ended, and with `session_too` that the user signed out
         there as well. Whether it listens changes nothing here."""

@@ -28,6 +28,9 @@ BESIDE: Mapping[str, str] = {
 }
 STANDALONE_EXTRA: Mapping[str, str] = {"Patient": "crs"}
 
+# What the app does in its own name: it leaves an AuditEvent for each request that it refuses.
+AUDIT_SCOPE = "system/AuditEvent.c"
+
 # What a clinician can't do when a scope was not granted: (type, actions) → name in texts
 NEEDED = (("Patient", "r"), ("Observation", "rs"), ("DiagnosticReport", "rs"))
 
@@ -44,6 +47,12 @@ def standalone_scope() -> str:
     types = {**CHART, **BESIDE, **STANDALONE_EXTRA}
     wanted = [f"user/{type_}.{acts}" for type_, acts in types.items()]
     return " ".join((*IDENTITY, "online_access", *wanted))
+
+
+def registered_scope() -> str:
+    """All scopes that the app must be registered with at an authorization server."""
+    wanted = f"{chart_scope()} {standalone_scope()} {AUDIT_SCOPE}".split()
+    return " ".join(dict.fromkeys(wanted))
 
 
 def allows(granted: str, type_: str, actions: str) -> bool:

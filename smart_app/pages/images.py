@@ -3,6 +3,7 @@
 import base64
 import hashlib
 
+from starlette.background import BackgroundTask
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
@@ -12,6 +13,7 @@ from smart_app.headers import IMAGE_HEADERS
 from smart_app.images import NotAnImage, read_image
 from smart_app.presenters.uploads import Refused, refused
 from smart_app.problems import Problem
+from smart_app.refusals import audit_refusal
 from smart_app.visit import Visit
 
 SHOWN_TYPES = frozenset({"image/png", "image/jpeg"})
@@ -29,7 +31,12 @@ async def upload(visit: Visit) -> Response:
     if not files and visit.text("next") != "check":
         problems.append(refused("", "nothing"))
     if problems:
-        return await _page(visit, tuple(problems))
+        response = await _page(visit, tuple(problems))
+        reasons = ", ".join(sorted({problem.reason for problem in problems}))
+        cause = f"image refused: {reasons}"
+        if files:
+            response.background = BackgroundTask(audit_refusal, visit.parts, visit.request, cause)
+        return response
     return visit.see("check" if visit.text("next") == "check" else "images")
 
 

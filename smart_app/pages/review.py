@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from starlette.responses import Response
 
+from smart_app.auditing import audit_event
 from smart_app.charts import LoadedReport, load_banner, load_report
 from smart_app.fhir_client import Resource
 from smart_app.launch.keys import signature_over
@@ -21,7 +22,6 @@ from smart_app.reading import (
 )
 from smart_app.signing import (
     Signer,
-    audit_event,
     final_report,
     signature_provenance,
     signed_transaction,

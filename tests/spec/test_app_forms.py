@@ -50,6 +50,10 @@ async def test_the_form_of_one_chart_is_refused_in_another(world, browser):
     answer = await browser.post(f"{second}intake", {**fields, "csrf": own["csrf"], "fever": "yes"})
     assert answer.status_code == 409
     assert "another patient" in answer.text
+    (event,) = world.records.all("AuditEvent")
+    assert event["outcomeDesc"] == "other-patient"
+    assert event["agent"][0]["who"]["reference"] == "Practitioner/dr-amina"
+    assert event["entity"][0]["what"]["reference"] == "Patient/p2"
     assert "checked" not in (await browser.get(f"{second}intake")).text.split("fever")[1][:200]
 
 
@@ -142,13 +146,15 @@ async def test_slides_must_be_confirmed_to_be_the_patients(world, browser):
         (b"\0" * 200_001, "larger than"),
     ],
 )
-async def test_what_is_no_still_image_is_refused_with_the_reason(browser, content, words):
+async def test_what_is_no_still_image_is_refused_with_the_reason(world, browser, content, words):
     chart = await browser.launch()
     fields = hidden_fields((await browser.get(f"{chart}images")).text)
     files = [("image", ("a.png", content, "image/png"))]
     answer = await browser.post(f"{chart}images", fields, files=files)
     assert answer.status_code == 422
     assert words in answer.text
+    (event,) = world.records.all("AuditEvent")
+    assert event["outcomeDesc"].startswith("image refused: ")
 
 
 async def test_one_refused_section_leaves_the_rest_of_the_page(world, browser):

@@ -51,11 +51,14 @@ async def test_the_cookie_of_a_launch_is_bound_to_host_and_partition(browser):
         assert word in cookie.split("; ")
 
 
-async def test_an_unknown_issuer_is_refused(browser):
+async def test_an_unknown_issuer_is_refused(world, browser):
     answer = await browser.get("/app/launch?iss=https://evil.example/fhir&launch=xyz")
     assert answer.status_code == 400
     assert "not registered" in answer.text
     assert 'role="alert"' in answer.text
+    (event,) = world.records.all("AuditEvent")
+    assert event["outcome"] == "4"
+    assert event["outcomeDesc"] == "unknown-issuer"
 
 
 async def test_a_callback_with_an_unknown_state_is_refused(browser):

@@ -180,6 +180,13 @@ async def left_on_record(world: AppWorld, report_id: str) -> None:
     assert {"signature", "print"} <= kinds
 
 
+async def test_a_refused_request_leaves_an_audit_event(world: AppWorld) -> None:
+    browser = Browser(world.application)
+    assert (await browser.get("/app/callback?code=a&state=b")).status_code == 400
+    found = {e["subtype"][0]["code"]: e async for e in world.as_worker.search("AuditEvent", {})}
+    assert found["app-refusal"]["outcomeDesc"] == "expired-launch"
+
+
 async def test_a_patient_search_finds_by_name(world: AppWorld) -> None:
     browser, home = await signed_in(world)
     found = (await browser.get(f"{home}patients?name=oka")).text
