@@ -21,7 +21,9 @@ class SmearModel(Protocol):
     @property
     def card(self) -> ModelCard: ...
 
-    async def predict(self, images: Sequence[SmearImage], /) -> SmearPrediction: ...
+    async def predict(self, images: Sequence[SmearImage], /) -> SmearPrediction:
+        """What all images of one submission show together."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,9 @@ class FhirUnreachable(FhirFailure):
 class TokenSource(Protocol):
     """Where the bearer token comes from; None when the server has open access."""
 
-    async def token(self) -> str | None: ...
+    async def token(self) -> str | None:
+        """A token that is good for the next request."""
+        ...
 
     async def refused(self, token: str) -> None:
         """The server did not accept `token`: the next one must be new."""

@@ -14,18 +14,27 @@ if TYPE_CHECKING:
 
 
 class SessionStore(Protocol):
-    """Expiring bytes. `take` reads and removes in one step, so that of two takers one gets it;
-    `claim` says True to the first caller only, until the time is over or the key is deleted."""
+    """Expiring bytes under a key."""
 
-    async def get(self, key: str) -> bytes | None: ...
+    async def get(self, key: str) -> bytes | None:
+        """The value, None when it never was, is over or was taken."""
+        ...
 
-    async def put(self, key: str, value: bytes, seconds: int) -> None: ...
+    async def put(self, key: str, value: bytes, seconds: int) -> None:
+        """Keep the value so long, in place of an earlier one."""
+        ...
 
-    async def take(self, key: str) -> bytes | None: ...
+    async def take(self, key: str) -> bytes | None:
+        """The value, and remove it in the same step: of two takers one gets it."""
+        ...
 
-    async def claim(self, key: str, seconds: int) -> bool: ...
+    async def claim(self, key: str, seconds: int) -> bool:
+        """True for the first caller only, until the time is over or the key is deleted."""
+        ...
 
-    async def delete(self, key: str) -> None: ...
+    async def delete(self, key: str) -> None:
+        """Forget the value, if there is one."""
+        ...
 
 
 class MemorySessionStore:

@@ -55,10 +55,12 @@ def error(status: int, code: str, text: str, *expression: str) -> FhirError:
 
 
 def not_found(what: object) -> FhirError:
+    """404: never was, or is not the caller's to see."""
     return error(404, "not-found", f"{what} is not known here")
 
 
 def gone(what: object) -> FhirError:
+    """410: was here and is deleted."""
     return error(410, "deleted", f"{what} was deleted")
 
 
@@ -83,6 +85,7 @@ def unsupported(text: str) -> FhirError:
 
 
 def business_rule(text: str, *expression: str) -> FhirError:
+    """422: valid FHIR, and against a profile or a rule of this server."""
     return error(422, "business-rule", text, *expression)
 
 
@@ -104,14 +107,17 @@ def login_required(text: str) -> FhirError:
 
 
 def forbidden(text: str) -> FhirError:
+    """403: the caller is known and may not do this."""
     return error(403, "forbidden", text)
 
 
 def too_costly(text: str) -> FhirError:
+    """400: a search that would look at more than the server is willing to."""
     return error(400, "too-costly", text)
 
 
 def too_large(text: str) -> FhirError:
+    """413: a body beyond the limit."""
     return error(413, "too-long", text)
 
 

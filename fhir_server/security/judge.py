@@ -16,9 +16,11 @@ Extract = Callable[[dict[str, Any]], Terms]
 class Reader(Protocol):
     """The unguarded reads that a judgement needs; a store and a transaction have them."""
 
-    async def get(self, key: Key, version: int | None = None) -> Stored | None: ...
+    async def get(self, key: Key, version: int | None = None) -> Stored | None:
+        """As `ResourceStore.get`."""
 
-    async def find(self, query: Query) -> Page: ...
+    async def find(self, query: Query) -> Page:
+        """As `ResourceStore.find`."""
 
 
 @dataclass(frozen=True)

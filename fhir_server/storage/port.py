@@ -105,11 +105,14 @@ class Transaction(Protocol):
     """What a unit may do; sees its own writes. Nothing of it is visible outside before the
     commit."""
 
-    async def get(self, key: Key, version: int | None = None) -> Stored | None: ...
+    async def get(self, key: Key, version: int | None = None) -> Stored | None:
+        """As the store's, with what this unit has written."""
 
-    async def find(self, query: Query) -> Page: ...
+    async def find(self, query: Query) -> Page:
+        """As the store's, with what this unit has written."""
 
-    async def count(self, query: Query) -> int: ...
+    async def count(self, query: Query) -> int:
+        """As the store's, with what this unit has written."""
 
     async def put(self, draft: Draft, expected: int) -> None:
         """Write `draft` as the current version and into history. `expected` is the version
@@ -119,13 +122,15 @@ class Transaction(Protocol):
     async def reserve(self, name: str) -> None:
         """Make every other transaction that reserves the same name conflict with this one."""
 
-    async def record(self, kind: str, id: str) -> Record | None: ...
+    async def record(self, kind: str, id: str) -> Record | None:
+        """As the store's, with what this unit has written."""
 
     async def put_record(self, record: Record, expected: int | None = None) -> None:
         """Insert or replace. `expected` is the revision it replaces (0: must not exist, an
         expired one counts as absent); None overwrites. Stored revision = old + 1."""
 
-    async def delete_record(self, kind: str, id: str) -> None: ...
+    async def delete_record(self, kind: str, id: str) -> None:
+        """Remove the record; nothing happens when there is none."""
 
     async def journal(self, entry: bytes) -> None:
         """Append one audit record to the journal."""
@@ -147,11 +152,16 @@ class ResourceStore(Protocol):
     async def get_many(self, keys: Sequence[Key]) -> dict[Key, Stored]:
         """The current versions of those that exist, deleted ones too."""
 
-    async def find(self, query: Query) -> Page: ...
+    async def find(self, query: Query) -> Page:
+        """One page of matches in the query's order, by id where that order leaves it open; only
+        current versions that are not deleted."""
 
-    async def count(self, query: Query) -> int: ...
+    async def count(self, query: Query) -> int:
+        """How many resources match, whatever the query's page."""
 
-    async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage: ...
+    async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage:
+        """Versions of one resource, newest first, deletions too; `before` is an earlier page's
+        `next`."""
 
     async def transaction(self, unit: Unit[T]) -> T:
         """Run `unit` and commit; conflicts are retried a bounded number of times, then
@@ -166,7 +176,8 @@ class ResourceStore(Protocol):
     async def journal(self, limit: int) -> Sequence[JournalEntry]:
         """Audit records that are not sealed yet, oldest first as far as the store knows."""
 
-    async def record(self, kind: str, id: str) -> Record | None: ...
+    async def record(self, kind: str, id: str) -> Record | None:
+        """The record, None when there is none or it has expired."""
 
     async def records(
         self, kind: str, prefix: str = "", after: str = "", limit: int = 1000
@@ -177,4 +188,5 @@ class ResourceStore(Protocol):
     async def check(self) -> None:
         """Raise unless the store can answer and write (readiness)."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Finish what is under way and let go of files and connections."""

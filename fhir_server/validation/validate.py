@@ -73,8 +73,7 @@ def _local_references(value: Any) -> Iterator[str]:
             yield from _local_references(each)
     elif isinstance(value, dict):
         for key, each in value.items():
-            if isinstance(each, str):
-                if key == "reference" and each.startswith("#"):
-                    yield each
-            else:
+            if not isinstance(each, str):
                 yield from _local_references(each)
+            elif key == "reference" and each.startswith("#"):
+                yield each

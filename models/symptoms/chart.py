@@ -72,11 +72,10 @@ def _symptoms(items: Iterable[Resource]) -> dict[str, Answer]:
 def _answer(
     items: Iterable[Resource], link_id: str, choice: Literal["valueString", "valueDate"]
 ) -> str | None:
-    for item in items:
-        if item.get("linkId") == link_id:
-            for answer in item.get("answer", ()):
-                if isinstance(answer.get(choice), str):
-                    return str(answer[choice])
+    asked = (item for item in items if item.get("linkId") == link_id)
+    for answer in (answer for item in asked for answer in item.get("answer", ())):
+        if isinstance(answer.get(choice), str):
+            return str(answer[choice])
     return None
 
 

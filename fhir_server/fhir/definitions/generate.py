@@ -192,6 +192,7 @@ def write(path: Path, key: str, entries: Mapping[str, Any]) -> None:
 
 
 def main(archive: str) -> None:
+    """Write both tables from the official package in `archive`."""
     definitions = read_package(Path(archive))
     heads = [each for each in definitions if each["resourceType"] == "StructureDefinition"]
     types = structures(heads)

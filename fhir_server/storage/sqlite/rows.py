@@ -32,11 +32,13 @@ def moment(value: int) -> datetime:
 
 
 def stored(row: tuple[str, str, int, int, bytes, str]) -> Stored:
+    """The version that a row of history holds."""
     type_, id_, version, updated, body, method = row
     return Stored(Key(type_, id_), version, moment(updated), body, method)
 
 
 def get(connection: sqlite3.Connection, key: Key, version: int | None) -> Stored | None:
+    """The current version (None) or the given one, deleted ones too."""
     if version is None:
         row = connection.execute(
             f"SELECT {_STORED} FROM resource r JOIN history h ON h.seq = r.seq"
@@ -67,6 +69,7 @@ def _compiler(connection: sqlite3.Connection) -> Compiler:
 
 
 def find(connection: sqlite3.Connection, query: Query) -> Page:
+    """One page of matches, and the keys after which the next begins."""
     matches = _compiler(connection).matches(query)
     arguments = list(matches.arguments)
     text = matches.text
@@ -87,6 +90,7 @@ def find(connection: sqlite3.Connection, query: Query) -> Page:
 
 
 def count(connection: sqlite3.Connection, query: Query) -> int:
+    """The number of matches on all pages."""
     matches = _compiler(connection).matches(query, can_walk=False)
     (total,) = connection.execute(
         f"SELECT count(*) {matches.text}",
@@ -98,6 +102,7 @@ def count(connection: sqlite3.Connection, query: Query) -> int:
 def history(
     connection: sqlite3.Connection, key: Key, limit: int, before: str | None
 ) -> HistoryPage:
+    """Versions of one resource below the version `before`, newest first."""
     rows = connection.execute(
         f"SELECT {_STORED} FROM history h WHERE h.type = ? AND h.id = ? AND h.version < ?"
         " ORDER BY h.version DESC LIMIT ?",
@@ -108,6 +113,7 @@ def history(
 
 
 def changes(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, Stored]]:
+    """Versions committed after the sequence number, each with its own."""
     rows = connection.execute(
         f"SELECT h.seq, {_STORED} FROM history h WHERE h.seq > ? ORDER BY h.seq LIMIT ?",
         (after, limit),
@@ -116,6 +122,7 @@ def changes(connection: sqlite3.Connection, after: int, limit: int) -> list[tupl
 
 
 def journal(connection: sqlite3.Connection, limit: int) -> list[JournalEntry]:
+    """The oldest entries that wait to be sealed."""
     rows = connection.execute("SELECT seq, entry FROM journal ORDER BY seq LIMIT ?", (limit,))
     return [JournalEntry(str(seq), entry) for seq, entry in rows]
 
@@ -138,6 +145,7 @@ def records(
 
 
 def record(connection: sqlite3.Connection, kind: str, id_: str, now: int) -> Record | None:
+    """The record unless it expired by `now` (milliseconds)."""
     row = connection.execute(
         "SELECT value, revision, expires FROM record WHERE kind = ? AND id = ?"
         " AND (expires IS NULL OR expires > ?)",
