@@ -47,6 +47,8 @@ class Calibration:
     """Temperature, thresholds, limits and hashes of one set of weights."""
 
     temperature: float
+    offset: float
+    """Probability = sigmoid((logit + offset) / temperature)."""
     low: float
     high: float
     reject: float
@@ -107,6 +109,7 @@ def _calibration(found: dict[str, object], own_sha256: str) -> Calibration:
     match found:
         case {
             "temperature": float(temperature),
+            "offset": float(offset),
             "thresholds": {
                 "low": float(low),
                 "high": float(high),
@@ -125,6 +128,7 @@ def _calibration(found: dict[str, object], own_sha256: str) -> Calibration:
         }:
             return Calibration(
                 temperature=temperature,
+                offset=offset,
                 low=low,
                 high=high,
                 reject=reject,
@@ -170,6 +174,7 @@ def malaria_card(folder: Path = WEIGHTS) -> ModelCard:
             "largest distance, fields": calibration.limits[ImageKind.FIELD].distance,
             "largest probability of not a red cell": calibration.reject,
             "temperature": calibration.temperature,
+            "offset of the logit": calibration.offset,
             "false-positive floor, cell images": calibration.floor_cell,
             "false-positive floor, fields": calibration.floor_field,
         },

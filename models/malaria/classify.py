@@ -107,7 +107,7 @@ class Classifier:
         """
         outputs, known = self.network.run(cells), self.calibration
         limits = known.limits[kind]
-        probabilities = sigmoid(outputs.parasite / known.temperature)
+        probabilities = sigmoid((outputs.parasite + known.offset) / known.temperature)
         strangers = sigmoid(outputs.stranger)
         distances = mahalanobis(outputs.gap, known.means, known.precision)
         return probabilities, [

@@ -12,7 +12,7 @@ from models.malaria.classify import Network, Outputs, cell_signs, mahalanobis, s
 from models.malaria.pool import wilson
 from models.malaria.preprocess import Pixels
 from models.training.cells import Cells
-from models.training.metrics import Vector, temperature
+from models.training.metrics import Vector, scaling
 
 SENSITIVITY_OF_LOW = 0.98
 """Below the lower threshold lie at most 2 of 100 parasitized validation cells."""
@@ -46,15 +46,16 @@ def calibrate(network: Network, *, train: Cells, val: Cells, progress: Progress)
     """The parts of calibration.json that come from single cells; see `add_fields`."""
     learnt = run(network, train.x, step="training cells", progress=progress)
     held = run(network, val.x, step="validation cells", progress=progress)
-    scale = temperature(val.y, held.parasite)
-    probability = sigmoid(held.parasite / scale)
+    temperature, offset = scaling(val.y, held.parasite)
+    probability = sigmoid((held.parasite + offset) / temperature)
     means, precision = _spread(learnt.gap, train)
     distances = mahalanobis(held.gap, means, precision)
     infected, clean = probability[val.y == 1], probability[val.y == 0]
     high = float(np.quantile(clean, SPECIFICITY_OF_HIGH))
     low = min(float(np.quantile(infected, 1 - SENSITIVITY_OF_LOW)), high)
     return {
-        "temperature": scale,
+        "temperature": temperature,
+        "offset": offset,
         "thresholds": {
             "low": low,
             "high": high,
@@ -108,7 +109,8 @@ def add_fields(
     }
     limit = float(np.quantile(distances[is_red], FIELD_DISTANCES_PASS))
     found["limits"]["field"] = {**limits, "distance": limit}
-    positive = sigmoid(outputs.parasite / found["temperature"]) >= found["thresholds"]["high"]
+    logits = (outputs.parasite + found["offset"]) / found["temperature"]
+    positive = sigmoid(logits) >= found["thresholds"]["high"]
     found["floor"]["field"] = upper_share(positive[is_red & (distances <= limit)])
 
 

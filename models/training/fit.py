@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import keras
@@ -50,6 +51,13 @@ class Batch:
 
 Progress = Callable[[int, int, float], None]
 """Called with steps done, steps in all, and the running loss."""
+
+
+def fix_threads() -> None:
+    """Two threads in an operation, one operation at a time: the sums are added in one order."""
+    with suppress(RuntimeError):  # TensorFlow has started already, with the threads it has
+        tf.config.threading.set_intra_op_parallelism_threads(2)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def fit(material: Material, recipe: Recipe, progress: Progress) -> keras.Model:

@@ -101,8 +101,9 @@ def train(
 
     Raises DataMissing, LeakError or ValueError before any work when the data are not right.
     """
-    from models.training.fit import Recipe, fit
+    from models.training.fit import Recipe, fit, fix_threads
 
+    fix_threads()
     sources = Sources.find(data)
     splits = read_splits(sources.cells)
     recipe = Recipe() if epochs is None else Recipe(epochs=epochs)

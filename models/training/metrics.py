@@ -1,7 +1,5 @@
 """Measures of a binary classifier on cells that belong to patients."""
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
@@ -46,17 +44,23 @@ def log_loss(truth: Truth, logits: Vector) -> float:
     return float(np.logaddexp(0.0, -signed).mean())
 
 
-def temperature(truth: Truth, logits: Vector) -> float:
-    """The divisor of the logits with the least log loss (Guo 2017), by golden section."""
-    low, high = math.log(0.2), math.log(5.0)
-    ratio = (math.sqrt(5.0) - 1.0) / 2.0
-    for _ in range(60):
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if log_loss(truth, logits / math.exp(left)) < log_loss(truth, logits / math.exp(right)):
-            high = right
-        else:
-            low = left
-    return math.exp((low + high) / 2.0)
+def scaling(truth: Truth, logits: Vector) -> tuple[float, float]:
+    """Temperature and offset with the least log loss of (logits + offset) / temperature.
+
+    Newton's method on the two (Platt 1999, temperature as in Guo 2017); the loss is convex.
+    """
+    slope, shift = 1.0, 0.0
+    for _ in range(100):
+        chance = 0.5 * (1.0 + np.tanh(0.5 * (slope * logits + shift)))
+        wrong, weight = chance - truth, chance * (1.0 - chance)
+        gradient = np.array([(wrong * logits).mean(), wrong.mean()])
+        mixed = (weight * logits).mean()
+        curvature = np.array([[(weight * logits**2).mean(), mixed], [mixed, weight.mean()]])
+        step = np.linalg.solve(curvature, gradient)
+        slope, shift = slope - float(step[0]), shift - float(step[1])
+        if float(np.abs(step).max()) < 1e-10:
+            break
+    return 1.0 / slope, shift / slope
 
 
 def patient_bootstrap(

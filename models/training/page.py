@@ -133,8 +133,8 @@ def _composed(rows: list[dict[str, float]]) -> str:
         for row in rows
     ]
     return (
-        "## Composed films\nCells drawn at random: clean ones from twelve neighbouring Chula fields, "
-        "infected ones from test patients, 400 films a row. The share of films that got each "
+        "## Composed films\nCells drawn at random: clean ones from twelve neighbouring Chula "
+        "fields, infected ones from test patients, 400 films a row. The share of films with each "
         "answer (refused cells are drawn too, so fewer cells are read than the first column "
         "says).\n\n" + head + "\n".join(lines)
     )

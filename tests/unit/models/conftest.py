@@ -4,11 +4,8 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("cv2", reason="the vision extra is not installed")
-
 import numpy as np
+import pytest
 from PIL import Image
 
 from models.malaria.predict import MalariaModel, SmearImage

@@ -108,6 +108,15 @@ def test_several_pictures_in_one_file_are_refused(kind):
     assert refusal(stream.getvalue()).check == "animated"
 
 
+def test_the_photograph_of_a_telephone_is_read_without_the_maps_that_follow_it():
+    stream = BytesIO()
+    photograph, depth = Image.fromarray(RED), Image.fromarray(RED[::2, ::2])
+    photograph.save(stream, "MPO", save_all=True, append_images=[depth])
+    picture = decode(SmearImage(stream.getvalue(), "image/jpeg"))
+    assert picture.content_type == "image/jpeg"
+    assert picture.rgb.shape == (60, 80, 3)
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF"])
 def test_a_file_that_breaks_off_is_refused_as_corrupt(kind):
     noise = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)

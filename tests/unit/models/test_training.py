@@ -11,12 +11,13 @@ from models.training.augment import augment
 from models.training.cells import Cells, LeakError, check_no_patient_crosses, read_splits
 from models.training.commands import DONE, WRONG_DATA, evaluate_malaria, train_malaria
 from models.training.evaluate import UnknownSplit, evaluate
+from models.training.malaria import model_page
 from models.training.metrics import (
     auc,
     calibration_error,
     log_loss,
     patient_bootstrap,
-    temperature,
+    scaling,
 )
 from models.training.outliers import masked_junk
 
@@ -115,14 +116,16 @@ def test_a_perfectly_calibrated_answer_has_no_error_and_an_overbold_one_has():
     assert calibration_error(truth, np.full(10, 0.99)) == pytest.approx(0.09)
 
 
-def test_the_temperature_is_the_one_with_the_least_loss():
+def test_temperature_and_offset_are_those_with_the_least_loss():
     chance = np.random.default_rng(1)
     logits = chance.normal(0, 3, 20000)
-    truth = (chance.random(20000) < 1 / (1 + np.exp(-logits / 1.7))).astype(np.uint8)
-    found = temperature(truth, logits)
-    assert found == pytest.approx(1.7, abs=0.08)
-    losses = [log_loss(truth, logits / t) for t in (found, found * 0.9, found * 1.1)]
-    assert losses[0] == min(losses)
+    truth = (chance.random(20000) < 1 / (1 + np.exp(-(logits + 0.5) / 1.7))).astype(np.uint8)
+    temperature, offset = scaling(truth, logits)
+    assert temperature == pytest.approx(1.7, abs=0.08)
+    assert offset == pytest.approx(0.5, abs=0.08)
+    least = log_loss(truth, (logits + offset) / temperature)
+    for other, shift in ((0.9, 0.0), (1.1, 0.0), (1.0, 0.1), (1.0, -0.1)):
+        assert least < log_loss(truth, (logits + offset + shift) / (temperature * other))
 
 
 def test_intervals_widen_when_patients_differ():
@@ -151,6 +154,11 @@ def test_junk_has_the_outline_of_a_cell_and_something_else_inside(rgb):
     outlines = {(mask > 0).tobytes() for mask in masks}
     assert all((one > 0).tobytes() in outlines for one in junk)
     assert len({one.tobytes() for one in junk}) >= 10
+
+
+def test_the_page_of_the_model_is_written_from_the_shipped_figures():
+    page = Path(__file__).parents[3] / "docs" / "models" / "malaria.md"
+    assert page.read_text(encoding="utf-8") == model_page()
 
 
 def test_shipped_files_are_small_and_their_figures_meet_the_release_gate():
