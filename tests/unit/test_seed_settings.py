@@ -1,11 +1,13 @@
 """Names of settings: older ones are translated, misspelt ones stop the start."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from fhir_server.load_settings import UnusableSettings, load
 from fhir_server.seed_settings import SEED_NAMES, known_names, translated, unknown_names
+from fhir_server.settings import Settings
 
 SEED = {
     "MONGODB_URI": "mongodb://user:pass@db.example/?replicaSet=rs0",
@@ -110,3 +112,21 @@ def test_an_empty_value_counts_as_not_set() -> None:
     assert settings.redis_url is None
     assert settings.secret_key is None
     assert lines == []
+
+
+def test_the_example_file_documents_every_setting_with_its_default() -> None:
+    text = (Path(__file__).parents[2] / ".env.example").read_text("utf-8")
+    written = dict(re.findall(r"^(MEDSAGE_\w+)=(.*)$", text, re.MULTILINE))
+    assert set(written) == known_names()
+    for name, field in Settings.model_fields.items():
+        value = written[f"MEDSAGE_{name.upper()}"]
+        default = "" if field.default is None else str(field.default)
+        assert value == (default.lower() if isinstance(field.default, bool) else default), name
+    for old, (new, _) in SEED_NAMES.items():
+        assert re.search(rf"^# {old} +is {new}\b", text, re.MULTILINE), old
+
+
+def test_the_example_file_can_be_used_as_it_is() -> None:
+    settings, lines = load({}, Path(__file__).parents[2] / ".env.example")
+    assert lines == []
+    assert settings == Settings(_env_file=None)  # type: ignore[call-arg]

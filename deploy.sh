@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Runs MedSAGE in containers. Needs Docker with the Compose plugin.
+set -euo pipefail
+
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
+cd "$root"
+docker=${DOCKER:-docker}
+secrets=deploy/secrets
+
+usage() {
+    cat <<'END'
+usage: ./deploy.sh COMMAND
+
+  dev               everything in one container on the embedded store: http://localhost:5000
+  secrets           make the secret files that are missing in deploy/secrets
+  prod              secrets, build, and start the production shape; needs MEDSAGE_BASE_URL
+  status            what runs, and whether it is healthy
+  logs [SERVICE]    the last lines of all services or of one, and what comes
+  monitor           where the dashboard is, and whether all targets are up
+  cleanup [--all]   stop and remove the containers; --all removes the data too, after a question
+
+Variables: MEDSAGE_BASE_URL (https://medsage.example.org), MEDSAGE_HTTP_PORT (80),
+MEDSAGE_HTTPS_PORT (443), MEDSAGE_VERSION, MEDSAGE_LOG_LEVEL, MEDSAGE_WORKER_CONCURRENCY,
+MEDSAGE_GEMINI_MODEL; they may stand in a file .env here.
+END
+}
+
+fail() {
+    printf 'deploy: %s\n' "$*" >&2
+    exit 1
+}
+
+need_docker() {
+    "$docker" compose version >/dev/null 2>&1 ||
+        fail "$docker with the Compose plugin is needed (https://docs.docker.com/compose/install)"
+}
+
+# Compose wants the address in every command, also in those that only look.
+prod() { MEDSAGE_BASE_URL=$(base_url) "$docker" compose -f docker-compose.yml "$@"; }
+dev() { "$docker" compose -f deploy/docker/compose.dev.yml "$@"; }
+
+base_url() {
+    if [ -n "${MEDSAGE_BASE_URL-}" ]; then
+        printf '%s' "$MEDSAGE_BASE_URL"
+    elif [ -f .env ]; then
+        sed -n 's/^MEDSAGE_BASE_URL=//p' .env | tail -n 1 | tr -d "\"'"
+    fi
+}
+
+# The shape that runs: production when any of its containers is there, else development.
+running() {
+    if [ -n "$(MEDSAGE_BASE_URL=${MEDSAGE_BASE_URL:-https://localhost} \
+        "$docker" compose -f docker-compose.yml ps -q 2>/dev/null)" ]; then
+        MEDSAGE_BASE_URL=$(base_url)
+        MEDSAGE_BASE_URL=${MEDSAGE_BASE_URL:-https://localhost} \
+            "$docker" compose -f docker-compose.yml "$@"
+    else
+        dev "$@"
+    fi
+}
+
+make_secrets() {
+    mkdir -p "$secrets"
+    chmod 0700 "$secrets"
+    if [ -x .venv/bin/python ]; then
+        .venv/bin/python -m deploy.secret_files "$secrets"
+    else
+        dev build --quiet
+        "$docker" run --rm --user "$(id -u):$(id -g)" -v "$root/$secrets:/secrets" \
+            --entrypoint python "medsage-dev:${MEDSAGE_VERSION:-0.1.0}" \
+            -m deploy.secret_files /secrets
+    fi
+}
+
+start_prod() {
+    local url
+    url=$(base_url)
+    case $url in
+    https://*) ;;
+    '') fail "set MEDSAGE_BASE_URL to the public address, as https://medsage.example.org" ;;
+    *) fail "MEDSAGE_BASE_URL must begin with https:// and is $url" ;;
+    esac
+    make_secrets
+    if [ ! -f "$secrets/tls.crt" ] || [ ! -f "$secrets/tls.key" ]; then
+        fail "put the certificate chain and its key into $secrets/tls.crt and tls.key, or, to try \
+it out: deploy/nginx/self_signed.sh $secrets HOST"
+    fi
+    prod build
+    prod up --detach --wait
+    printf 'MedSAGE answers at %s\n' "$url"
+}
+
+monitor() {
+    local url
+    url=$(base_url)
+    printf 'Dashboard: %s/grafana/ (user admin, password in %s/grafana_password)\n\nTargets:\n' \
+        "${url:-https://localhost}" "$secrets"
+    running exec -T prometheus \
+        promtool query instant http://127.0.0.1:9090 'up{job=~"server|worker|app"}'
+}
+
+cleanup() {
+    local answer
+    case ${1-} in
+    '') running down --remove-orphans ;;
+    --all)
+        printf 'This removes all patient data of this installation. Type REMOVE to go on: ' >&2
+        read -r answer || answer=
+        [ "$answer" = REMOVE ] || fail "nothing was removed"
+        running down --remove-orphans --volumes
+        ;;
+    *) fail "cleanup knows --all only" ;;
+    esac
+}
+
+command=${1-help}
+if [ $# -gt 0 ]; then shift; fi
+case $command in
+help | -h | --help)
+    usage
+    exit 0
+    ;;
+secrets)
+    make_secrets
+    exit 0
+    ;;
+dev | prod | status | logs | monitor | cleanup) need_docker ;;
+*)
+    usage >&2
+    fail "unknown command: $command"
+    ;;
+esac
+case $command in
+dev)
+    dev up --build --detach --wait
+    echo "MedSAGE answers at http://localhost:5000"
+    ;;
+prod) start_prod ;;
+status) running ps ;;
+logs) running logs --tail 200 --follow "$@" ;;
+monitor) monitor ;;
+cleanup) cleanup "$@" ;;
+esac

@@ -1,0 +1,93 @@
+"""The secret files of the production shape: `python -m deploy.secret_files FOLDER` makes those
+that are missing and leaves the others alone. The certificate is not made here."""
+
+import base64
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from joserfc.jwk import ECKey
+
+MEMBERS = "mongo-1:27017,mongo-2:27017,mongo-3:27017"
+_KEYFILE_BYTES = 756  # what MongoDB's manual takes; in base64 the most that it accepts
+
+
+def _password(_: Path) -> str:
+    # Letters and digits only: these words also stand in URLs.
+    return secrets.token_hex(32)
+
+
+def _key(_: Path) -> str:
+    key = ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384"}, private=True)
+    key.ensure_kid()
+    return json.dumps(key.as_dict(private=True))
+
+
+def _keyfile(_: Path) -> str:
+    return base64.b64encode(secrets.token_bytes(_KEYFILE_BYTES)).decode()
+
+
+def _mongodb_uri(folder: Path) -> str:
+    password = (folder / "mongo_medsage_password").read_text().strip()
+    return f"mongodb://medsage:{password}@{MEMBERS}/?replicaSet=medsage&authSource=medsage"
+
+
+def _redis_url(folder: Path) -> str:
+    return f"redis://:{(folder / 'redis_password').read_text().strip()}@redis:6379/0"
+
+
+def _nothing(_: Path) -> str:
+    return ""
+
+
+FILES: Mapping[str, Callable[[Path], str]] = {
+    "mongo_keyfile": _keyfile,
+    "mongo_root_password": _password,
+    "mongo_medsage_password": _password,
+    "redis_password": _password,
+    "grafana_password": _password,
+    "medsage_secret_key": _password,
+    "medsage_app_key": _key,
+    "medsage_worker_key": _key,
+    # Made after the passwords that they contain.
+    "medsage_mongodb_uri": _mongodb_uri,
+    "medsage_redis_url": _redis_url,
+    # Empty means not set: without a key the rule engine analyses alone.
+    "medsage_gemini_api_key": _nothing,
+}
+"""Every secret file but the certificate, in the order in which they are made."""
+
+
+def make_missing(folder: Path) -> list[str]:
+    """Write the files that are not there; their names. The folder is open to its owner alone;
+    the files in it are readable, because each container reads them as a user of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    made = []
+    for name, content in FILES.items():
+        if (folder / name).exists():
+            continue
+        text = content(folder)
+        handle = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o444)
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+        (folder / name).chmod(0o444)
+        made.append(name)
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    """Make what is missing in the folder named, and say what that was."""
+    if len(arguments) != 1:
+        print("usage: python -m deploy.secret_files FOLDER", file=sys.stderr)
+        return 2
+    for name in make_missing(Path(arguments[0])):
+        print(f"made {name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

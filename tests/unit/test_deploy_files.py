@@ -1,0 +1,288 @@
+"""The container files, read without a container engine: schema, hardening, and that they name
+only what exists."""
+
+import json
+import re
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from fhir_server.seed_settings import known_names
+
+ROOT = Path(__file__).resolve().parents[2]
+COMPOSE_FILES = ("docker-compose.yml", "deploy/docker/compose.dev.yml")
+NOT_SECRET = ("MEDSAGE_SECRETS_DIR", "GF_SECURITY_COOKIE_SECURE")
+ROLES = ("server", "worker", "app")
+PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.-]+)?")
+
+
+@cache
+def read(path: str) -> Any:
+    text = (ROOT / path).read_text("utf-8")
+    return json.loads(text) if path.endswith(".json") else yaml.safe_load(text)
+
+
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = read("docker-compose.yml")["services"]
+    return found
+
+
+def hosts_files(service: dict[str, Any]) -> list[str]:
+    """The files of this repository that a service is given."""
+    return [volume.split(":")[0] for volume in service.get("volumes", ()) if volume[0] == "."]
+
+
+@pytest.mark.parametrize("path", COMPOSE_FILES)
+def test_compose_files_follow_the_schema_of_the_specification(path: str) -> None:
+    schema = read("tests/samples/compose/compose-spec.json")
+    problems = jsonschema.Draft202012Validator(schema).iter_errors(read(path))
+    assert [f"{problem.json_path}: {problem.message}" for problem in problems] == []
+
+
+def test_the_schema_refuses_a_misspelt_member() -> None:
+    schema = read("tests/samples/compose/compose-spec.json")
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(schema).validate(
+            {"services": {"a": {"image": "a", "helthcheck": {}}}}
+        )
+
+
+def test_all_parts_of_the_production_shape_are_there() -> None:
+    assert set(services()) == {
+        "nginx", "server", "worker", "app", "mongo-1", "mongo-2", "mongo-3", "mongo-init",
+        "redis", "prometheus", "grafana",
+    }  # fmt: skip
+
+
+def test_only_nginx_is_published() -> None:
+    assert [name for name, service in services().items() if "ports" in service] == ["nginx"]
+    assert all("network_mode" not in service for service in services().values())
+
+
+@pytest.mark.parametrize("path", COMPOSE_FILES)
+def test_every_container_is_hardened(path: str) -> None:
+    for name, service in read(path)["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert service["user"].split(":")[0] not in ("", "0", "root"), name
+        assert not service.get("privileged"), name
+        assert all("docker.sock" not in volume for volume in service.get("volumes", ())), name
+
+
+def test_every_service_that_stays_has_a_health_check() -> None:
+    for name, service in services().items():
+        if service["restart"] != "no":
+            assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL"), name
+
+
+def test_images_are_pinned_to_a_full_version() -> None:
+    for name, service in services().items():
+        image = service["image"]
+        assert PINNED.fullmatch(re.sub(r"\$\{\w+:-([^}]+)\}", r"\1", image)), f"{name}: {image}"
+
+
+def test_networks_volumes_and_secrets_exist_and_are_used() -> None:
+    whole = read("docker-compose.yml")
+    for kind in ("networks", "secrets"):
+        used = {each for service in services().values() for each in service.get(kind, ())}
+        assert used == set(whole[kind]), kind
+    mounted = {
+        volume.split(":")[0]
+        for service in services().values()
+        for volume in service.get("volumes", ())
+        if volume[0] not in "./"
+    }
+    assert mounted == set(whole["volumes"])
+
+
+def test_mounted_files_exist_and_are_read_only() -> None:
+    for name, service in services().items():
+        for volume in service.get("volumes", ()):
+            if volume[0] == ".":
+                assert (ROOT / volume.split(":")[0]).exists(), f"{name}: {volume}"
+                assert volume.endswith(":ro"), f"{name}: {volume}"
+
+
+def test_networks_keep_the_parts_apart() -> None:
+    nets = {name: set(service["networks"]) for name, service in services().items()}
+    assert "data" not in nets["nginx"] | nets["app"] | nets["prometheus"] | nets["grafana"]
+    assert [name for name, joined in nets.items() if "edge" in joined] == ["nginx"]
+    assert [name for name, joined in nets.items() if "outside" in joined] == ["worker"]
+    networks = read("docker-compose.yml")["networks"]
+    assert {name for name, network in networks.items() if not network.get("internal")} == {
+        "edge",
+        "outside",
+    }
+
+
+def test_services_start_after_what_they_need_and_in_no_circle() -> None:
+    order: list[str] = []
+    waiting = {name: set(service.get("depends_on", ())) for name, service in services().items()}
+    while waiting:
+        ready = [name for name, needs in waiting.items() if needs <= set(order)]
+        assert ready, f"a circle: {waiting}"
+        order += ready
+        for name in ready:
+            del waiting[name]
+    for before, after in (("mongo-init", "server"), ("server", "worker"), ("app", "nginx")):
+        assert order.index(before) < order.index(after)
+    for service in services().values():
+        for needed, how in service.get("depends_on", {}).items():
+            is_job = services()[needed]["restart"] == "no"
+            expected = "service_completed_successfully" if is_job else "service_healthy"
+            assert how["condition"] == expected
+
+
+@pytest.mark.parametrize("path", COMPOSE_FILES)
+def test_every_setting_named_is_a_setting(path: str) -> None:
+    for service in read(path)["services"].values():
+        named = {name for name in service.get("environment", {}) if name.startswith("MEDSAGE_")}
+        named |= {
+            name.upper() for name in service.get("secrets", ()) if name.startswith("medsage_")
+        }
+        assert named <= known_names()
+
+
+def test_no_secret_stands_in_an_environment() -> None:
+    secret = re.compile("PASSWORD|SECRET|TOKEN|KEY|URI|REDIS_URL")
+    for name, service in services().items():
+        for variable, value in service.get("environment", {}).items():
+            if secret.search(variable) and variable not in NOT_SECRET:
+                assert str(value).startswith("/run/secrets/"), f"{name}: {variable}"
+
+
+def test_the_three_roles_run_one_entry_point() -> None:
+    for role in ROLES:
+        service = services()[role]
+        assert service["command"][:3] == ["serve", "--role", role]
+        assert (ROOT / service["build"]["dockerfile"]).is_file()
+        assert service["environment"]["MEDSAGE_PROFILE"] == "prod"
+        extras = read_extras()
+        assert set(service["build"]["args"]["EXTRAS"].split(",")) <= extras
+
+
+def read_extras() -> set[str]:
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return set(project["optional-dependencies"])
+
+
+def test_nginx_alone_is_trusted_to_say_whom_it_speaks_for() -> None:
+    address = services()["nginx"]["networks"]["inside"]["ipv4_address"]
+    for role in ROLES:
+        assert services()[role]["environment"]["MEDSAGE_TRUSTED_PROXIES"] == address
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "deploy/docker").glob("*.Dockerfile")))
+def test_dockerfiles_pin_their_bases_and_do_not_run_as_root(path: Path) -> None:
+    lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    bases = [line.split()[1] for line in lines if line.startswith("FROM ")]
+    assert len(bases) >= 2, "one stage builds, another runs"
+    assert all(PINNED.fullmatch(base) for base in bases)
+    users = [line.split()[1] for line in lines if line.startswith("USER ")]
+    assert users
+    assert users[-1].split(":")[0] not in ("0", "root")
+    assert any(line.startswith("HEALTHCHECK ") for line in lines)
+    assert not any(line.startswith("ADD ") for line in lines)
+    for line in lines:
+        if line.startswith(("ENV ", "ARG ")):
+            assert not re.search("PASSWORD|SECRET|TOKEN|_KEY", line)
+
+
+def test_what_goes_to_the_builder_is_listed_and_exists() -> None:
+    lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
+    assert "*" in lines
+    assert "deploy/secrets" in lines
+    for line in lines:
+        if line.startswith("!"):
+            assert (ROOT / line[1:]).exists(), line
+
+
+def test_prometheus_scrapes_every_role_where_its_metrics_are() -> None:
+    jobs = {
+        job["job_name"]: job for job in read("deploy/prometheus/prometheus.yml")["scrape_configs"]
+    }
+    for role in ROLES:
+        assert jobs[role]["metrics_path"] == "/api/metrics"
+        assert jobs[role]["dns_sd_configs"][0]["names"] == [role]
+        assert "watch" in services()[role]["networks"]
+
+
+def test_alerts_and_dashboards_ask_only_for_series_that_exist() -> None:
+    known = exposed_series() | {"up", "ALERTS"}
+    for expression in [*alert_expressions(), *dashboard_expressions()]:
+        named = set(re.findall(r"\b(?:medsage_\w+|process_\w+|up|ALERTS)\b", expression))
+        assert named, expression
+        assert named <= known, expression
+
+
+def exposed_series() -> set[str]:
+    from prometheus_client import CollectorRegistry
+
+    from fhir_server.rest.metrics import FhirMetrics
+
+    registry = CollectorRegistry()
+    FhirMetrics(registry).observe("read", "Patient", 200, 0.1)
+    return {sample.name for family in registry.collect() for sample in family.samples}
+
+
+def alert_expressions() -> list[str]:
+    groups = read("deploy/prometheus/alerts.yml")["groups"]
+    return [rule["expr"] for group in groups for rule in group["rules"]]
+
+
+def dashboard_expressions() -> list[str]:
+    found = []
+    for path in (ROOT / "deploy/grafana/dashboards").glob("*.json"):
+        board = json.loads(path.read_text("utf-8"))
+        found += [target["expr"] for panel in board["panels"] for target in panel["targets"]]
+    assert found
+    return found
+
+
+def test_dashboards_use_the_provisioned_source_and_do_not_overlap() -> None:
+    provisioned = read("deploy/grafana/provisioning/datasources/prometheus.yml")
+    sources = {source["uid"] for source in provisioned["datasources"]}
+    for path in (ROOT / "deploy/grafana/dashboards").glob("*.json"):
+        panels = json.loads(path.read_text("utf-8"))["panels"]
+        assert len({panel["id"] for panel in panels}) == len(panels)
+        taken: set[tuple[int, int]] = set()
+        for panel in panels:
+            assert panel["datasource"]["uid"] in sources
+            place = panel["gridPos"]
+            cells = {
+                (x, y)
+                for x in range(place["x"], place["x"] + place["w"])
+                for y in range(place["y"], place["y"] + place["h"])
+            }
+            assert not cells & taken, panel["title"]
+            assert place["x"] + place["w"] <= 24
+            taken |= cells
+
+
+def test_grafana_finds_its_dashboards_where_compose_puts_them() -> None:
+    provider = read("deploy/grafana/provisioning/dashboards/files.yml")["providers"][0]
+    targets = [volume.split(":")[1] for volume in services()["grafana"]["volumes"]]
+    assert provider["options"]["path"] in targets
+
+
+def test_the_shell_scripts_can_be_parsed() -> None:
+    for path in ("deploy.sh", "deploy/nginx/self_signed.sh", "deploy/mongo/start.sh"):
+        subprocess.run(["bash", "-n", str(ROOT / path)], check=True)
+    subprocess.run(["sh", "-n", str(ROOT / "deploy/redis/start.sh")], check=True)
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_promtool_accepts_the_configuration_and_the_alerts_fire_as_written() -> None:
+    folder = ROOT / "deploy/prometheus"
+    for command in (["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]):
+        done = subprocess.run(["promtool", *command], cwd=folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
