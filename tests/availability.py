@@ -16,8 +16,6 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 MONGODB_URI = "MEDSAGE_TEST_MONGODB_URI"
-MONGODB_STAND_IN = "secantusd-rs"
-TOOL_FOLDERS = (ROOT / ".tools/bin", Path.home() / ".cache/medsage/tools/bin")
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -38,13 +36,8 @@ def in_ci() -> bool:
 
 @cache
 def program(*names: str) -> str | None:
-    """The first of these programs on the PATH or among the tools that `.ci/run` builds."""
-    for name in names:
-        for folder in (None, *map(str, TOOL_FOLDERS)):
-            found = shutil.which(name, path=folder)
-            if found is not None:
-                return found
-    return None
+    """The first of these programs on the PATH."""
+    return next(filter(None, map(shutil.which, names)), None)
 
 
 @cache
@@ -82,9 +75,15 @@ def _redis() -> str | None:
 def _mongodb() -> str | None:
     if not _module("pymongo"):
         return "the package pymongo is not installed"
-    if mongodb_uri() or program(MONGODB_STAND_IN):
+    if mongodb_uri():
         return None
-    return f"neither {MONGODB_URI} nor the stand-in {MONGODB_STAND_IN}"
+    from deploy.dev_mongodb import NoServer, find
+
+    try:
+        find(os.environ)
+    except NoServer as missing:
+        return f"{MONGODB_URI} is not set, and {missing}"
+    return None
 
 
 def _shared() -> str | None:

@@ -5,6 +5,10 @@ from collections import Counter
 import pytest
 
 from tests.availability import SUITES, chromium, in_ci
+from tests.redis_server import redis_client, redis_port
+from tests.stores import mongodb_server
+
+__all__ = ["mongodb_server", "redis_client", "redis_port"]
 
 NOT_RUN = pytest.StashKey[Counter[str]]()
 

@@ -1,12 +1,7 @@
 """Every SessionStore of the app behaves alike: in memory, in Redis, and sealed."""
 
 import asyncio
-import os
-import shutil
-import socket
-import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -16,46 +11,15 @@ from smart_app.sessions import MemorySessionStore, RedisSessionStore, SessionSto
 SECRET = b"0123456789abcdef0123456789abcdef"
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """A redis-server of our own, in memory only."""
-    program = shutil.which("redis-server")
-    if program is None:
-        if os.environ.get("CI"):
-            pytest.fail("redis-server is not installed")
-        pytest.skip("redis-server is not installed")
-    port, folder = _free_port(), tmp_path_factory.mktemp("redis")
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)]
-    with subprocess.Popen([program, *options], stdout=subprocess.DEVNULL) as server:
-        for _ in range(100):
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield port
-        server.terminate()
-
-
 @pytest.fixture(params=["memory", "sealed", pytest.param("redis", marks=pytest.mark.redis)])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[SessionStore]:
+def store(request: pytest.FixtureRequest) -> SessionStore:
     memory = MemorySessionStore(time.monotonic)
     if request.param == "memory":
-        yield memory
-    elif request.param == "sealed":
-        yield SealedStore(memory, SECRET)
-    else:
-        from redis.asyncio import Redis
-
-        client = Redis(port=request.getfixturevalue("redis_port"))
-        await client.flushall()
-        yield SealedStore(RedisSessionStore(client), SECRET)
-        await client.aclose()
+        return memory
+    if request.param == "sealed":
+        return SealedStore(memory, SECRET)
+    redis = RedisSessionStore(request.getfixturevalue("redis_client"))
+    return SealedStore(redis, SECRET)
 
 
 async def test_what_was_put_can_be_read_until_it_is_deleted(store: SessionStore) -> None:

@@ -1,0 +1,1 @@
+"""What several processes of one installation count together, in Redis."""
