@@ -1,1 +1,1 @@
-"""How the parts are put together and run."""
+"""Composition, commands and the files of an installation."""

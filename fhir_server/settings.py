@@ -29,6 +29,11 @@ class Settings(BaseSettings):
         description="inner address at which the worker and app roles reach the server role; "
         "base_url when not set",
     )
+    worker_url: str | None = Field(
+        None,
+        description="inner address at which the server role notifies the worker role; base_url "
+        "when not set",
+    )
     trusted_proxies: str = Field(
         "127.0.0.1",
         description="addresses or networks, comma-separated, whose X-Forwarded-For and -Proto "

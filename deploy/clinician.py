@@ -1,0 +1,44 @@
+"""The clinician's app of a process, with its sessions in Redis or in memory."""
+
+from contextlib import AsyncExitStack
+
+from starlette.types import ASGIApp
+
+from deploy import registrations
+from deploy.process import Process
+from fhir_server.app import new_id, utc_now
+from smart_app.app import create_app
+from smart_app.issuers import AppConfig, Issuer
+from smart_app.sessions import RedisSessionStore, SessionStore
+
+
+async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
+    """The app for launches from our own server; `stack` closes what it opens."""
+    settings = process.settings
+    issuer = Issuer(
+        name="MedSAGE",
+        fhir_base=f"{settings.base_url}/fhir",
+        client_id=registrations.APP,
+        private_jwk=process.keys.app,
+        frame_ancestors=tuple(process.origins),
+    )
+    config = AppConfig(
+        base_url=settings.base_url,
+        issuers=(issuer,),
+        secret=process.keys.secret,
+        session_seconds=settings.session_seconds,
+        max_upload_bytes=settings.max_upload_bytes,
+    )
+    store = await _sessions(process, stack)
+    return create_app(config, process.http, store=store, clock=utc_now, new_id=new_id)
+
+
+async def _sessions(process: Process, stack: AsyncExitStack) -> SessionStore | None:
+    if process.settings.redis_url is None:
+        return None
+    from redis.asyncio import Redis
+
+    redis = Redis.from_url(process.settings.redis_url.get_secret_value())
+    stack.push_async_callback(redis.aclose)
+    process.checks["redis"] = redis.ping
+    return RedisSessionStore(redis)

@@ -1,0 +1,1 @@
+"""The demonstration: synthetic ward, known users, and the main job done from the terminal."""

@@ -1,0 +1,67 @@
+"""`/health` (the process lives), `/health/ready` (it can do its work) and `/api/metrics`."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+Check = Callable[[], Awaitable[object]]
+
+
+@dataclass
+class Readiness:
+    """Asks each part whether it works, at most once per interval and never twice at a time."""
+
+    checks: Mapping[str, Check]
+    interval_seconds: float
+    clock: Callable[[], float] = time.monotonic
+    _asked: float = field(default=float("-inf"), init=False)
+    _found: dict[str, str] = field(default_factory=dict, init=False)
+
+    async def problems(self) -> dict[str, str]:
+        """What does not work: the part's name and the kind of failure. Empty when all is well.
+        A failure is looked at again with the next question."""
+        if self.clock() - self._asked >= self.interval_seconds or self._found:
+            self._asked = self.clock()
+            self._found = {
+                name: problem
+                for name, check in self.checks.items()
+                if (problem := await _problem(check)) is not None
+            }
+        return self._found
+
+
+async def _problem(check: Check) -> str | None:
+    try:
+        await check()
+    except Exception as failure:  # whatever it is, the answer is "not ready"
+        return type(failure).__name__
+    return None
+
+
+def health_router(readiness: Readiness, metrics: CollectorRegistry, version: str) -> APIRouter:
+    """The three routes; none of them says anything about a patient."""
+    router = APIRouter()
+
+    @router.get("/health", summary="The process lives")
+    async def health() -> Response:
+        return JSONResponse({"status": "ok", "version": version})
+
+    @router.get("/health/ready", summary="The process can do its work")
+    async def ready() -> Response:
+        problems = await readiness.problems()
+        status = 503 if problems else 200
+        body = {
+            "status": "not ready" if problems else "ready",
+            "checks": {name: problems.get(name, "ok") for name in readiness.checks},
+        }
+        return JSONResponse(body, status, headers={"Retry-After": "5"} if problems else None)
+
+    @router.get("/api/metrics", summary="Metrics for Prometheus")
+    async def exposition() -> Response:
+        return PlainTextResponse(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
+
+    return router

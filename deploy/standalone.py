@@ -1,0 +1,213 @@
+"""One process of MedSAGE: the parts of its role, composed into one ASGI application.
+
+    async with composed(settings, origins) as front: …serve front…
+
+In the role `all` the app and the worker reach the server through the same HTTP code as anywhere,
+over a transport that calls the application in this process.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from importlib.metadata import version
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Request
+from fastapi.responses import RedirectResponse
+from prometheus_client import CollectorRegistry
+
+from deploy import analysis, registrations
+from deploy.clinician import clinician_app
+from deploy.demo.loading import load_ward
+from deploy.front import Front
+from deploy.health import Readiness, health_router
+from deploy.keys import keys_of
+from deploy.process import Process
+from deploy.rerouted import Rerouted
+from deploy.simulated_ehr.app import create_simulated_ehr
+from fhir_server.app import (
+    FhirServer,
+    Knowledge,
+    background,
+    create_server,
+    knowledge,
+    new_id,
+    open_store,
+    utc_now,
+)
+from fhir_server.rest.middleware import RequestIds
+from fhir_server.security.rate_limit import Counters, MemoryCounters
+from fhir_server.settings import Settings
+from fhir_server.storage.port import ResourceStore
+
+_STOP_SECONDS = 20.0
+
+
+class RefusedStart(ValueError):
+    """The settings must not be run in this profile; the text says which and why."""
+
+
+def check_profile(settings: Settings) -> None:
+    """RefusedStart for what production must never run with."""
+    if settings.profile == "dev":
+        return
+    refused = {
+        "MEDSAGE_OPEN_ACCESS": settings.open_access,
+        "MEDSAGE_DEMO": settings.demo,
+        "MEDSAGE_BASE_URL": not settings.base_url.startswith("https://"),
+    }
+    named = [name for name, is_refused in refused.items() if is_refused]
+    if named:
+        raise RefusedStart(
+            f"the profile {settings.profile} refuses {', '.join(named)}: no open access, no "
+            "demonstration, and an https base URL"
+        )
+
+
+@asynccontextmanager
+async def composed(
+    settings: Settings, origins: Sequence[str] | None = None
+) -> AsyncIterator[Callable[..., Awaitable[None]]]:
+    """The running application of a process. `origins` are the addresses that browsers open it
+    at, the base URL's among them; the EHR may frame the app from any of them."""
+    check_profile(settings)
+    front = Front()
+    async with AsyncExitStack() as stack:
+        process = await _process(settings, front, origins or [settings.base_url], stack)
+        if settings.role in ("all", "server", "worker"):
+            await _server_and_worker(process, stack)
+        if settings.role in ("all", "app"):
+            process.parts["app"] = await clinician_app(process, stack)
+        _finish(process)
+        async with _running(process):
+            if settings.demo and settings.role in ("all", "server"):
+                await load_ward(process.http, settings.base_url)
+            yield RequestIds(front, new_id)
+
+
+async def _process(
+    settings: Settings, front: Front, origins: Sequence[str], stack: AsyncExitStack
+) -> Process:
+    transport: httpx.AsyncBaseTransport
+    if settings.role in ("all", "server"):
+        transport = httpx.ASGITransport(app=RequestIds(front, new_id), raise_app_exceptions=False)
+        mounts = {settings.base_url: transport}
+        http = httpx.AsyncClient(mounts=mounts, timeout=30, trust_env=False)
+    else:
+        inner = settings.server_url or settings.base_url
+        transport = Rerouted(httpx.AsyncHTTPTransport(), settings.base_url, inner)
+        http = httpx.AsyncClient(transport=transport, timeout=30, trust_env=False)
+    await stack.enter_async_context(http)
+    return Process(
+        settings=settings,
+        keys=keys_of(settings),
+        origins=origins,
+        front=front,
+        http=http,
+        metrics=CollectorRegistry(),
+        others=FastAPI(title="MedSAGE", version=version("medsage")),
+        parts={},
+        checks={},
+        running=[],
+        stopping=[],
+    )
+
+
+async def _server_and_worker(process: Process, stack: AsyncExitStack) -> None:
+    """What needs the store: everything but the app."""
+    settings = process.settings
+    store = await open_store(settings)
+    stack.push_async_callback(store.close)
+    process.checks["store"] = store.check
+    known = await asyncio.to_thread(knowledge, f"{settings.base_url}/fhir")
+    server = await _server(process, store, known) if settings.role != "worker" else None
+    if settings.role != "server":
+        process.running += await background(store, known, process.http)
+    await analysis.add(process, server)
+
+
+async def _server(process: Process, store: ResourceStore, known: Knowledge) -> FhirServer:
+    settings, keys = process.settings, process.keys
+    await registrations.register(
+        store, registrations.own_clients(settings.base_url, keys, process.origins)
+    )
+    if settings.demo:
+        await registrations.register(store, registrations.demo_clients(keys, process.origins))
+        await registrations.register_demo_users(store)
+        process.parts["ehr"] = create_simulated_ehr(
+            process.http,
+            keys.ehr,
+            server_origin=settings.base_url,
+            origins=tuple(process.origins),
+            app_origin=settings.base_url,
+        )
+    server = await create_server(
+        settings,
+        store,
+        known,
+        counters=_counters(settings),
+        cursor_key=keys.secret[:32],
+        metrics=process.metrics,
+    )
+    process.parts |= {"fhir": server.fhir, "auth": server.authorization}
+    process.front.discovery = server.discovery
+    return server
+
+
+def _counters(settings: Settings) -> Counters:
+    if settings.redis_url is None:
+        return MemoryCounters(utc_now)
+    from redis.asyncio import Redis
+
+    from fhir_server.storage.redis.counters import RedisCounters
+
+    return RedisCounters(Redis.from_url(settings.redis_url.get_secret_value()))
+
+
+def _finish(process: Process) -> None:
+    """The routes that are left, and the front opened."""
+    settings = process.settings
+    readiness = Readiness(process.checks, settings.health_seconds)
+    process.others.include_router(health_router(readiness, process.metrics, version("medsage")))
+
+    @process.others.get("/", include_in_schema=False)
+    async def home(_: Request) -> RedirectResponse:
+        return RedirectResponse("/app/")
+
+    process.front.parts = process.parts
+    process.front.others = process.others
+
+
+@asynccontextmanager
+async def _running(process: Process) -> AsyncIterator[None]:
+    """The background work, begun; at the end asked to stop, then cancelled."""
+    tasks = [asyncio.ensure_future(run()) for run in process.running]
+    watch = asyncio.ensure_future(_watch(tasks)) if tasks else None
+    try:
+        yield
+    finally:
+        if watch is not None:
+            watch.cancel()
+        for stop in process.stopping:
+            stop()
+        await _drained(tasks)
+
+
+async def _watch(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    """Background work never ends by itself: if one does, the process must not go on without."""
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        if not task.cancelled() and task.exception() is not None:
+            raise RuntimeError("background work ended") from task.exception()
+
+
+async def _drained(tasks: Sequence[asyncio.Future[Any]]) -> None:
+    stoppable = [task for task in tasks if not task.done()]
+    if stoppable:
+        await asyncio.wait(stoppable, timeout=0.2)
+    for task in tasks:
+        task.cancel()
+    for task in tasks:
+        with suppress(asyncio.CancelledError, Exception):
+            await asyncio.wait_for(task, _STOP_SECONDS)

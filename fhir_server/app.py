@@ -1,0 +1,163 @@
+"""The FHIR server and its authorization server, put together: the only place that names concrete
+storage adapters. What runs behind the requests (sealing, Subscriptions) is in `background`."""
+
+import uuid
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import httpx
+from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
+
+from fhir_server.audit.sealer import Sealer, signer_of
+from fhir_server.rest.capability import ServerFacts
+from fhir_server.rest.dispatch import FhirApplication, FhirParts
+from fhir_server.rest.metrics import FhirMetrics
+from fhir_server.search.extract import Extractor
+from fhir_server.search.page import CursorSealer
+from fhir_server.search.plan import Scope
+from fhir_server.search.registry import Registry
+from fhir_server.security.authorization.app import (
+    authorization_server,
+    create_authorization,
+    create_discovery,
+)
+from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.server import AuthorizationServer, is_registered_origin
+from fhir_server.security.guard_terms import with_guard_terms
+from fhir_server.security.keys import open_key_ring
+from fhir_server.security.principal import Principal
+from fhir_server.security.rate_limit import Counters
+from fhir_server.settings import Settings
+from fhir_server.storage.port import ResourceStore, Terms
+from fhir_server.subscriptions.deliver import Deliverer
+from fhir_server.subscriptions.notify import Follower, FollowerParts
+from fhir_server.validation.validate import Validator
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What FHIR is made of, built once per process: search parameters and extraction."""
+
+    registry: Registry
+    extract: Callable[[dict[str, Any]], Terms]
+    scope: Callable[[], Scope]
+
+
+@dataclass(frozen=True)
+class FhirServer:
+    """The parts that answer requests: the FHIR base, its SMART discovery document, and the
+    authorization server with its pages."""
+
+    fhir: ASGIApp
+    discovery: ASGIApp
+    authorization: ASGIApp
+    smart: AuthorizationServer
+
+
+def utc_now() -> datetime:
+    """The clock of a running server."""
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    """A random id, as an R4 id and as a UUID."""
+    return str(uuid.uuid4())
+
+
+async def open_store(settings: Settings) -> ResourceStore:
+    """MongoDB when its address is set, else the embedded store in the data folder."""
+    if settings.mongodb_uri is not None:
+        from fhir_server.storage.mongo.store import MongoStore
+
+        uri = settings.mongodb_uri.get_secret_value()
+        return await MongoStore.open(uri, settings.mongodb_database, utc_now)
+    from fhir_server.storage.sqlite.store import SqliteStore
+
+    settings.data.mkdir(parents=True, exist_ok=True)
+    return SqliteStore.open(settings.data / "medsage.sqlite", utc_now)
+
+
+def knowledge(base_url: str) -> Knowledge:
+    """Search knowledge of the FHIR base at `base_url`."""
+    registry = Registry()
+    extract = with_guard_terms(Extractor(registry, base_url), base_url)
+    return Knowledge(registry, extract, lambda: Scope(registry, utc_now(), base_url))
+
+
+async def create_server(
+    settings: Settings,
+    store: ResourceStore,
+    known: Knowledge,
+    *,
+    counters: Counters,
+    cursor_key: bytes,
+    metrics: CollectorRegistry,
+) -> FhirServer:
+    """Everything of the server role that answers requests, over an open store."""
+    lifetimes = Lifetimes(
+        session=settings.session_seconds, access_token=settings.access_token_seconds
+    )
+    smart = authorization_server(
+        store,
+        await open_key_ring(store),
+        counters,
+        origin=settings.base_url,
+        lifetimes=lifetimes,
+        clock=utc_now,
+    )
+    parts = FhirParts(
+        store=store,
+        registry=known.registry,
+        extract=known.extract,
+        validator=Validator(),
+        cursors=CursorSealer(cursor_key),
+        authenticate=partial(_authenticate, smart, settings.open_access),
+        allows_origin=partial(is_registered_origin, store),
+        metrics=FhirMetrics(metrics),
+        clock=utc_now,
+        new_id=new_id,
+        facts=_facts(settings),
+        max_body_bytes=settings.max_body_bytes,
+        is_open=settings.open_access,
+    )
+    return FhirServer(
+        FhirApplication(parts), create_discovery(smart), create_authorization(smart), smart
+    )
+
+
+async def background(
+    store: ResourceStore, known: Knowledge, http: httpx.AsyncClient
+) -> list[Callable[[], Awaitable[None]]]:
+    """What runs behind the requests until it is cancelled: the audit sealer, the follower of the
+    change feed, and the delivery of notifications through `http`."""
+    sealer = Sealer(store, known.extract, await signer_of(store), utc_now)
+    parts = FollowerParts(store, known.extract, known.scope, utc_now)
+    deliverer = Deliverer(parts, http)
+    return [sealer.run, Follower(parts, deliverer.wake).run, deliverer.run]
+
+
+async def _authenticate(
+    smart: AuthorizationServer, is_open: bool, headers: Mapping[str, str]
+) -> Principal | None:
+    """The caller of the token; with open access, nobody in particular when there is none."""
+    header = headers.get("authorization")
+    if header is None and is_open:
+        return None
+    return await smart.verifier.verify(header)
+
+
+def _facts(settings: Settings) -> ServerFacts:
+    issuer = f"{settings.base_url}/auth"
+    oauth = {name: f"{issuer}/{name}" for name in ("authorize", "token", "revoke")}
+    return ServerFacts(
+        base_url=f"{settings.base_url}/fhir",
+        version=version("medsage"),
+        started=utc_now(),
+        allows_update_create=settings.update_creates,
+        oauth_urls={} if settings.open_access else oauth,
+    )
