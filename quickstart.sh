@@ -16,7 +16,7 @@ usage: ./quickstart.sh [COMMAND] [OPTIONS]
   test [OPTIONS]    the checks and the whole test suite; OPTIONS go to pytest
   demo [OPTIONS]    smear image in, report out, from the terminal; OPTIONS go to `medsage demo`
 
-The server listens on port 5000 and keeps its data in data/.
+The server listens on port 5000 and keeps its data in data/; .env.example lists the settings.
 END
 }
 
@@ -104,7 +104,7 @@ setup() {
 
 start() {
     cd "$root"
-    exec "$venv/bin/medsage" serve --port "$port" --data "$root/data" "$@"
+    exec "$venv/bin/medsage" serve --port "$port" "$@"
 }
 
 check() {
