@@ -90,7 +90,7 @@ class Feed:
         token = self._position.token
         if token is None:
             token = await self._fresh_token()
-            async with aclosing(self._scan(OVERLAP)) as scan:
+            async with aclosing(self._scan(OVERLAP, token)) as scan:
                 async for change in scan:
                     yield change
         follow = self._poll() if token is None else self._follow(token)
@@ -134,8 +134,11 @@ class Feed:
                 async for change in scan:
                     yield change
 
-    async def _scan(self, overlap: timedelta) -> AsyncGenerator[Change, None]:
-        """What was written since `overlap` before the newest and was not passed on yet."""
+    async def _scan(
+        self, overlap: timedelta, token: dict[str, Any] | None = None
+    ) -> AsyncGenerator[Change, None]:
+        """What was written since `overlap` before the newest and was not passed on yet. `token`
+        is from before the scan: after its last version the stream has all the rest."""
         newest = self._position.newest
         where: Document = {} if newest is None else {"written": {"$gte": newest - overlap}}
         while True:
@@ -149,8 +152,10 @@ class Feed:
             batch = [document async for document in cursor]
             new = [each["_id"] for each in batch if each["_id"] not in self._passed]
             documents = [each async for each in self._history.find({"_id": {"$in": new}})]
-            for document in sorted(documents, key=lambda each: (each["written"], each["_id"])):
-                self._pass(document, None)
+            documents.sort(key=lambda each: (each["written"], each["_id"]))
+            for left, document in zip(range(len(documents))[::-1], documents, strict=True):
+                is_last = not left and len(batch) < BATCH
+                self._pass(document, token if is_last else None)
                 yield await self._change(document)
             if len(batch) < BATCH:
                 return

@@ -31,6 +31,7 @@ Estimate = Callable[["Sql"], int]
 
 SELECTIVE = 400
 UNBOUNDED = SELECTIVE * 1000
+MOST_IN_A_ROW = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,30 @@ class Sql:
 
 
 def join(separator: str, pieces: Sequence[Sql], empty: str) -> Sql:
-    """The pieces in parentheses between separators."""
+    """The pieces in parentheses between separators; many as a balanced tree, because SQLite
+    limits how deep an expression is."""
     if not pieces:
         return Sql(empty)
+    if len(pieces) > MOST_IN_A_ROW:
+        middle = len(pieces) // 2
+        pieces = [join(separator, half, empty) for half in (pieces[:middle], pieces[middle:])]
     return Sql(
         "(" + separator.join(piece.text for piece in pieces) + ")",
         tuple(argument for piece in pieces for argument in piece.arguments),
+    )
+
+
+def union(sources: Sequence[Sql]) -> Sql:
+    """What any of the sources lists; many in groups, because SQLite limits a compound select."""
+    if len(sources) > MOST_IN_A_ROW:
+        groups = [
+            union(sources[start : start + MOST_IN_A_ROW])
+            for start in range(0, len(sources), MOST_IN_A_ROW)
+        ]
+        sources = [Sql(f"SELECT * FROM ({group.text})", group.arguments) for group in groups]
+    return Sql(
+        " UNION ".join(source.text for source in sources),
+        tuple(argument for source in sources for argument in source.arguments),
     )
 
 
@@ -131,10 +150,7 @@ class Compiler:
                 if not sources or None in sources:
                     return None
                 found = [source for source in sources if source is not None]
-                return Sql(
-                    " UNION ".join(source.text for source in found),
-                    tuple(argument for source in found for argument in source.arguments),
-                )
+                return union(found)
             case AllOf(tests):
                 return self._all_source(tests)
             case _:
@@ -167,7 +183,8 @@ class Compiler:
             return None
         return Sql(
             "SELECT rid FROM term WHERE param = ? AND value IN "
-            f"(SELECT type || '/' || id FROM resource WHERE type = ? AND rid IN ({inner.text}))",
+            "(SELECT type || '/' || id FROM resource"
+            f" WHERE type = ? AND is_deleted = 0 AND rid IN ({inner.text}))",
             (self.number(param), type_, *inner.arguments),
         )
 
