@@ -1,6 +1,5 @@
 """`medsage serve`: the parts of a role in one process."""
 
-import asyncio
 import os
 import socket
 from collections.abc import Sequence
