@@ -23,6 +23,7 @@ from deploy.demo.loading import load_ward
 from deploy.front import Front
 from deploy.health import Readiness, health_router
 from deploy.keys import keys_of
+from deploy.openapi import with_fhir_paths
 from deploy.process import Process
 from deploy.rerouted import Rerouted
 from deploy.simulated_ehr.app import create_simulated_ehr
@@ -175,6 +176,8 @@ def _finish(process: Process) -> None:
     async def home(_: Request) -> RedirectResponse:
         return RedirectResponse("/app/")
 
+    if "fhir" in process.parts:
+        with_fhir_paths(process.others)
     process.front.parts = process.parts
     process.front.others = process.others
 

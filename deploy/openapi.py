@@ -1,0 +1,67 @@
+"""The OpenAPI document: FastAPI's own routes, and the FHIR base from its route table."""
+
+import re
+from typing import Any
+
+from fastapi import FastAPI
+
+from fhir_server.fhir.definitions import resource_types
+from fhir_server.rest.routes import ROUTES, Route
+
+_MEDIA_TYPE = "application/fhir+json"
+_WITH_BODY = frozenset({"POST", "PUT"})
+_STATUS = {"create": "201", "delete": "204"}
+
+
+def with_fhir_paths(app: FastAPI) -> None:
+    """Let the app's document show `/fhir` too. It is made on the first question and kept."""
+    own = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = own()
+        if "/fhir" not in document["paths"]:
+            document["paths"] |= fhir_paths()
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def fhir_paths() -> dict[str, Any]:
+    """The paths of the FHIR base; rows that share a method and a path are one operation."""
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        path = f"/fhir/{route.shape}".rstrip("/")
+        operations = paths.setdefault(path, {})
+        method = route.method.lower()
+        if method in operations:
+            operations[method]["summary"] += f", {route.interaction}"
+        else:
+            operations[method] = _operation(route)
+    return paths
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "tags": ["FHIR R4"],
+        "summary": route.interaction,
+        "operationId": f"fhir-{route.interaction}",
+        "parameters": [_path_parameter(name) for name in re.findall(r"{(\w+)}", route.shape)],
+        "responses": {
+            _STATUS.get(route.interaction, "200"): {"description": "Done", "content": _content()},
+            "default": {"description": "OperationOutcome", "content": _content()},
+        },
+    }
+    if route.method in _WITH_BODY:
+        operation["requestBody"] = {"required": True, "content": _content()}
+    return operation
+
+
+def _path_parameter(name: str) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "string"}
+    if name == "type":
+        schema["enum"] = sorted(resource_types())
+    return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _content() -> dict[str, Any]:
+    return {_MEDIA_TYPE: {"schema": {"type": "object"}}}

@@ -1,0 +1,33 @@
+"""The OpenAPI document shows the FHIR base from the table that dispatch works by."""
+
+from fastapi import FastAPI
+
+from deploy.openapi import fhir_paths, with_fhir_paths
+from fhir_server.rest.routes import ROUTES
+
+
+def test_every_row_of_the_route_table_is_shown() -> None:
+    paths = fhir_paths()
+
+    for route in ROUTES:
+        operation = paths[f"/fhir/{route.shape}".rstrip("/")][route.method.lower()]
+        assert route.interaction in operation["summary"].split(", ")
+
+
+def test_nothing_else_is_shown_below_the_fhir_base() -> None:
+    shown = {(method, path) for path, each in fhir_paths().items() for method in each}
+
+    rows = {(route.method.lower(), f"/fhir/{route.shape}".rstrip("/")) for route in ROUTES}
+    assert shown == rows
+
+
+def test_the_document_has_the_apps_own_routes_too() -> None:
+    app = FastAPI()
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {}
+
+    with_fhir_paths(app)
+
+    assert {"/health", "/fhir/{type}/{id}"} <= set(app.openapi()["paths"])
