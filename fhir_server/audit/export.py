@@ -31,10 +31,10 @@ async def export(
         for record in records:
             block = block_of(record.value)
             yield canonical({"block": record.value}) + b"\n"
-            found = await store.get_many([Key("AuditEvent", id_) for id_, _ in block.events])
-            for id_, _ in block.events:
-                stored = found.get(Key("AuditEvent", id_))
-                if stored is not None and not stored.is_deleted:
+            keys = [Key("AuditEvent", id_) for id_, _ in block.events]
+            found = await store.get_many(keys)
+            for stored in (found[key] for key in keys if key in found):
+                if not stored.is_deleted:
                     yield stored.body + b"\n"
             head, after = Head(block.number, block.hash), record.id
     time = instant(clock())

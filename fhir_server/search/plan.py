@@ -83,12 +83,13 @@ def plan_search(scope: Scope, type_: str, pairs: Pairs, *, is_lenient: bool = Fa
     ignored: list[Issue] = []
     for name, value in pairs:
         try:
-            if name not in PASSED_ON:
-                changed = read_option(options, scope.registry, type_, (name, value))
-                if changed is None:
-                    tests.append(criterion(scope, type_, name, value))
-                else:
-                    options = changed
+            pair = (name, value)
+            is_passed_on = name in PASSED_ON
+            changed = options if is_passed_on else read_option(options, scope.registry, type_, pair)
+            if changed is None:
+                tests.append(criterion(scope, type_, name, value))
+            else:
+                options = changed
             applied.append((name, value))
         except FhirError as error:
             if not is_lenient or name == "_cursor":

@@ -73,11 +73,11 @@ def target_type(value: Any, extraction: Extraction) -> str | None:
     if not isinstance(value, dict):
         return None
     literal = value.get("reference")
+    if isinstance(literal, str) and literal.startswith("#"):
+        for each in extraction.resource.get("contained", ()):
+            if each.get("id") == literal[1:]:
+                return str(each.get("resourceType"))
     if isinstance(literal, str):
-        if literal.startswith("#"):
-            for each in extraction.resource.get("contained", ()):
-                if each.get("id") == literal[1:]:
-                    return str(each.get("resourceType"))
         typed = _TYPED.fullmatch(literal)
         if typed is not None and typed[1] in resource_types():
             return typed[1]
