@@ -11,7 +11,7 @@ from fhir_server.audit.chain import Head, block_of, canonical
 from fhir_server.audit.sealer import BLOCKS, block_id
 from fhir_server.audit.signing import BlockSigner
 from fhir_server.fhir.codec import instant
-from fhir_server.storage.port import Key, ResourceStore
+from fhir_server.storage.port import Key, ResourceStore, Stored
 
 PAGE = 20
 
@@ -33,11 +33,14 @@ async def export(
             yield canonical({"block": record.value}) + b"\n"
             keys = [Key("AuditEvent", id_) for id_, _ in block.events]
             found = await store.get_many(keys)
-            for stored in (found[key] for key in keys if key in found):
-                if not stored.is_deleted:
-                    yield stored.body + b"\n"
+            for stored in (found[key] for key in keys if _is_kept(found.get(key))):
+                yield stored.body + b"\n"
             head, after = Head(block.number, block.hash), record.id
     time = instant(clock())
     signature = signer.sign(head_content(head, time))
     last = {"number": head.number, "hash": head.hash, "time": time, "signature": signature}
     yield canonical({"head": last}) + b"\n"
+
+
+def _is_kept(stored: Stored | None) -> bool:
+    return stored is not None and not stored.is_deleted

@@ -45,7 +45,7 @@ class ResourceScope:
         """Whether everything that `other` grants is granted by this one."""
         return (
             self.level == other.level
-            and _common_type(self.type, other.type) == other.type
+            and _shared_type(self.type, other.type) == other.type
             and self.actions >= other.actions
             and self.query <= other.query
         )
@@ -53,7 +53,7 @@ class ResourceScope:
     def meet(self, other: "ResourceScope") -> "ResourceScope | None":
         """What both grant; None when that is nothing."""
         actions = self.actions & other.actions
-        type_ = _common_type(self.type, other.type)
+        type_ = _shared_type(self.type, other.type)
         if self.level != other.level or not actions or type_ is None:
             return None
         return ResourceScope(self.level, type_, actions, self.query | other.query)
@@ -141,7 +141,7 @@ def parse_scope(word: str) -> ResourceScope | RefusedScope:
     return ResourceScope(_level(level), type_, frozenset(actions), pairs)
 
 
-def _common_type(one: str, other: str) -> str | None:
+def _shared_type(one: str, other: str) -> str | None:
     """The types that both name: one, every (`*`), or none."""
     if one == other:
         return one
