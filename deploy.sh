@@ -19,9 +19,9 @@ usage: ./deploy.sh COMMAND
   monitor           where the dashboard is, and whether all targets are up
   cleanup [--all]   stop and remove the containers; --all removes the data too, after a question
 
-Variables: MEDSAGE_BASE_URL (https://medsage.example.org), MEDSAGE_HTTP_PORT (80),
-MEDSAGE_HTTPS_PORT (443), MEDSAGE_VERSION, MEDSAGE_LOG_LEVEL, MEDSAGE_WORKER_CONCURRENCY,
-MEDSAGE_GEMINI_MODEL; they may stand in a file .env here.
+Variables: MEDSAGE_BASE_URL (https://medsage.example.org), MEDSAGE_LOG_LEVEL,
+MEDSAGE_WORKER_CONCURRENCY, MEDSAGE_GEMINI_MODEL, PUBLISHED_HTTP_PORT (80),
+PUBLISHED_HTTPS_PORT (443), IMAGE_VERSION; they may stand in a file .env here.
 END
 }
 
@@ -67,9 +67,23 @@ make_secrets() {
     else
         dev build --quiet
         "$docker" run --rm --user "$(id -u):$(id -g)" -v "$root/$secrets:/secrets" \
-            --entrypoint python "medsage-dev:${MEDSAGE_VERSION:-0.1.0}" \
+            --entrypoint python "medsage-dev:${IMAGE_VERSION:-0.1.0}" \
             -m deploy.secret_files /secrets
     fi
+}
+
+# Compose's own --wait takes the container that makes the replica set, and ends, for a failure.
+wait_for() {
+    local service health end=$((SECONDS + 180))
+    for service in "$@"; do
+        while health=$("$docker" inspect --format '{{.State.Health.Status}}' \
+            "$(prod ps --quiet "$service")" 2>/dev/null) && [ "$health" != healthy ] ||
+            [ -z "$health" ]; do
+            [ "$SECONDS" -lt "$end" ] ||
+                fail "$service is not healthy after three minutes; see ./deploy.sh logs $service"
+            sleep 2
+        done
+    done
 }
 
 start_prod() {
@@ -86,7 +100,8 @@ start_prod() {
 it out: deploy/nginx/self_signed.sh $secrets HOST"
     fi
     prod build
-    prod up --detach --wait
+    prod up --detach
+    wait_for nginx worker grafana
     printf 'MedSAGE answers at %s\n' "$url"
 }
 

@@ -13,6 +13,7 @@ PREFIX = "MEDSAGE_"
 SECRETS_DIR = "MEDSAGE_SECRETS_DIR"
 """Names the folder of secret files; read before the settings are."""
 _FOR_TESTS = "MEDSAGE_TEST_"
+_FOR_DEVELOPMENT = "MEDSAGE_MONGODB_STANDIN"  # read by `medsage dev mongodb` alone
 _PROFILES = {"development": "dev", "testing": "dev", "staging": "staging", "production": "prod"}
 _SECRET = frozenset({"MONGODB_URI", "SECRET_KEY", "GOOGLE_AI_API_KEY"})
 
@@ -73,7 +74,8 @@ def unknown_names(names: Iterable[str]) -> list[str]:
     known = known_names()
     lines = []
     for name in sorted(names):
-        if not name.startswith(PREFIX) or name.startswith(_FOR_TESTS) or name in known:
+        is_other = not name.startswith(PREFIX) or name.startswith(_FOR_TESTS)
+        if is_other or name == _FOR_DEVELOPMENT or name in known:
             continue
         near = get_close_matches(name, known, n=1, cutoff=0.6)
         lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))

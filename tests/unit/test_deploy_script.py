@@ -1,0 +1,138 @@
+"""`deploy.sh` with a stand-in for docker that writes down what it is asked."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STAND_IN = """#!/bin/sh
+echo "[$MEDSAGE_BASE_URL] $*" >>"$ASKED"
+case "$*" in
+*"docker-compose.yml ps -q"*) [ -z "$RUNNING" ] || echo id ;;
+inspect*) echo healthy ;;
+esac
+"""
+
+
+@dataclass
+class Checkout:
+    """A copy of what the script needs, and the stand-in's notes."""
+
+    folder: Path
+
+    def run(
+        self, *arguments: str, answer: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "DOCKER": str(self.folder / "docker"),
+            "ASKED": str(self.folder / "asked"),
+            "RUNNING": "",
+            **variables,
+        }
+        return subprocess.run(
+            ["./deploy.sh", *arguments],
+            cwd=self.folder,
+            env=environment,
+            input=answer,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def asked(self) -> str:
+        return (self.folder / "asked").read_text("utf-8")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    shutil.copy(ROOT / "deploy.sh", tmp_path)
+    (tmp_path / "docker").write_text(STAND_IN)
+    (tmp_path / "docker").chmod(0o755)
+    (tmp_path / "asked").touch()
+    # The secrets are made by the project's own Python, which a copy has not got.
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho made-by-python\n")
+    python.chmod(0o755)
+    return Checkout(tmp_path)
+
+
+def with_certificate(checkout: Checkout) -> None:
+    folder = checkout.folder / "deploy/secrets"
+    folder.mkdir(parents=True)
+    for name in ("tls.crt", "tls.key"):
+        (folder / name).touch()
+
+
+def test_production_is_built_and_started_under_the_public_address(checkout: Checkout) -> None:
+    with_certificate(checkout)
+    done = checkout.run("prod", MEDSAGE_BASE_URL="https://medsage.test")
+    assert done.returncode == 0, done.stderr
+    assert "made-by-python" in done.stdout
+    assert "MedSAGE answers at https://medsage.test" in done.stdout
+    asked = checkout.asked()
+    assert "[https://medsage.test] compose -f docker-compose.yml up --detach" in asked
+    assert asked.index(" build") < asked.index(" up ")
+
+
+def test_the_address_may_stand_in_the_env_file(checkout: Checkout) -> None:
+    with_certificate(checkout)
+    (checkout.folder / ".env").write_text('MEDSAGE_BASE_URL="https://from.file"\n')
+    assert "https://from.file" in checkout.run("prod").stdout
+
+
+@pytest.mark.parametrize("url", ["", "http://medsage.test"])
+def test_production_without_https_is_refused(checkout: Checkout, url: str) -> None:
+    done = checkout.run("prod", MEDSAGE_BASE_URL=url)
+    assert done.returncode == 1
+    assert "MEDSAGE_BASE_URL" in done.stderr
+    assert " up " not in checkout.asked()
+
+
+def test_production_without_a_certificate_is_refused_and_says_how_to_get_one(
+    checkout: Checkout,
+) -> None:
+    done = checkout.run("prod", MEDSAGE_BASE_URL="https://medsage.test")
+    assert done.returncode == 1
+    assert "self_signed.sh" in done.stderr
+    assert " up " not in checkout.asked()
+
+
+def test_verbs_that_look_take_the_shape_that_runs(checkout: Checkout) -> None:
+    assert checkout.run("status").returncode == 0
+    assert checkout.asked().splitlines()[-1].endswith("deploy/docker/compose.dev.yml ps")
+    assert checkout.run("logs", "worker", RUNNING="yes").returncode == 0
+    last = checkout.asked().splitlines()[-1]
+    assert last.endswith("docker-compose.yml logs --tail 200 --follow worker")
+
+
+def test_data_is_removed_only_after_the_word(checkout: Checkout) -> None:
+    refused = checkout.run("cleanup", "--all", answer="yes\n", RUNNING="yes")
+    assert refused.returncode == 1
+    assert "nothing was removed" in refused.stderr
+    assert " down " not in checkout.asked()
+    assert checkout.run("cleanup", "--all", answer="REMOVE\n", RUNNING="yes").returncode == 0
+    assert checkout.asked().splitlines()[-1].endswith("down --remove-orphans --volumes")
+
+
+def test_cleanup_alone_keeps_the_data(checkout: Checkout) -> None:
+    assert checkout.run("cleanup", RUNNING="yes").returncode == 0
+    assert "--volumes" not in checkout.asked()
+
+
+def test_an_unknown_verb_is_refused_with_the_list(checkout: Checkout) -> None:
+    done = checkout.run("fly")
+    assert done.returncode == 1
+    assert "unknown command: fly" in done.stderr
+    assert "cleanup" in done.stderr
+
+
+def test_without_docker_the_script_says_what_is_missing(checkout: Checkout) -> None:
+    done = checkout.run("dev", DOCKER="/nonexistent/docker")
+    assert done.returncode == 1
+    assert "Compose plugin is needed" in done.stderr
