@@ -44,7 +44,7 @@ from tests.agreement.pools import (
 
 Resource = dict[str, Any]
 Make = Callable[[Random], Any]
-MOST_DEPTH = 3
+MOST_DEPTH = 6
 
 
 def _pick(pool: Sequence[Any]) -> Make:

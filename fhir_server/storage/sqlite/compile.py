@@ -4,6 +4,10 @@ Every expression compiles in two ways. A *probe* tests one resource row in hand.
 lists candidate rows, for the expressions that can: equality, range, chains, and the joins of
 these. A search starts from the cheapest source among its conjuncts and probes the rest; when
 no source is selective it walks the sort order and probes.
+
+SQLite's parser takes only so much nesting. What a source is made from is therefore a named
+part in front of the statement, and so is a probe that would lie too deep: it becomes the list
+of all rows that pass it.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,70 +24,47 @@ from fhir_server.search.expression import (
     LinksTo,
     Not,
     Query,
-    SortKey,
     Together,
 )
+from fhir_server.storage.sqlite.sql import Sql, join, one_of, union
 
 Numbers = Callable[[str], int]
 """Parameter key → its number, -1 when no resource ever had it."""
-Estimate = Callable[["Sql"], int]
+Estimate = Callable[[Sql], int]
 """A source → how many rows it lists, counted up to SELECTIVE."""
 
 SELECTIVE = 400
 UNBOUNDED = SELECTIVE * 1000
-MOST_IN_A_ROW = 50
+MOST_NESTED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Sql:
-    """SQL text and its positional arguments, in order."""
+class _OneOf:
+    """Some term of `param` equals one of `values`: many HasTerm of an AnyOf at once."""
 
-    text: str
-    arguments: tuple[object, ...] = ()
-
-
-def join(separator: str, pieces: Sequence[Sql], empty: str) -> Sql:
-    """The pieces in parentheses between separators; many as a balanced tree, because SQLite
-    limits how deep an expression is."""
-    if not pieces:
-        return Sql(empty)
-    if len(pieces) > MOST_IN_A_ROW:
-        middle = len(pieces) // 2
-        pieces = [join(separator, half, empty) for half in (pieces[:middle], pieces[middle:])]
-    return Sql(
-        "(" + separator.join(piece.text for piece in pieces) + ")",
-        tuple(argument for piece in pieces for argument in piece.arguments),
-    )
+    param: str
+    values: tuple[str, ...]
 
 
-def union(sources: Sequence[Sql]) -> Sql:
-    """What any of the sources lists; many in groups, because SQLite limits a compound select."""
-    if len(sources) > MOST_IN_A_ROW:
-        groups = [
-            union(sources[start : start + MOST_IN_A_ROW])
-            for start in range(0, len(sources), MOST_IN_A_ROW)
-        ]
-        sources = [Sql(f"SELECT * FROM ({group.text})", group.arguments) for group in groups]
-    return Sql(
-        " UNION ".join(source.text for source in sources),
-        tuple(argument for source in sources for argument in source.arguments),
-    )
+_Listed = HasTerm | HasRange | _OneOf
+_Node = Expression | _OneOf
 
 
 @dataclass
 class Compiler:
-    """Compiles one query; holds the alias counter of its sub-selects."""
+    """Compiles one query; holds its named parts and the alias counter of its sub-selects."""
 
     number: Numbers
     estimate: Estimate
-    _aliases: int = field(default=0)
+    _parts: list[Sql] = field(default_factory=list)
+    _sizes: dict[int, int] = field(default_factory=dict)
+    _listed: dict[int, str] = field(default_factory=dict)
+    _aliases: int = 0
+    _nested: int = 0
 
-    def _alias(self) -> str:
-        self._aliases += 1
-        return f"r{self._aliases}"
-
-    def matches(self, query: Query, *, can_walk: bool = True) -> Sql:
-        """`FROM … WHERE …` for the rows `r` that match, without order and keyset.
+    def matches(self, query: Query, columns: str, *, can_walk: bool = True) -> Sql:
+        """`SELECT columns FROM resource r WHERE …` for the rows that match, without order and
+        keyset.
 
         `can_walk`: a page that needs few of many matches may walk the sort order and stop
         early; a count may not.
@@ -96,117 +77,133 @@ class Compiler:
             *(self.probe(test, "r") for index, test in enumerate(conjuncts) if index != best),
         ]
         if best is not None:
-            source = self._require_source(conjuncts[best])
+            source = self.source(conjuncts[best])
             conditions.insert(0, Sql(f"r.rid IN ({source.text})", source.arguments))
         where = join(" AND ", conditions, "1")
-        return Sql(f"FROM resource r WHERE {where.text}", where.arguments)
+        front = self._front()
+        return Sql(
+            f"{front.text}SELECT {columns} FROM resource r WHERE {where.text}",
+            front.arguments + where.arguments,
+        )
+
+    def _front(self) -> Sql:
+        if not self._parts:
+            return Sql("")
+        parts = ", ".join(f"p{index} AS ({part.text})" for index, part in enumerate(self._parts))
+        return Sql(
+            f"WITH {parts} ",
+            tuple(argument for part in self._parts for argument in part.arguments),
+        )
+
+    def _named(self, part: Sql) -> str:
+        self._parts.append(part)
+        return f"p{len(self._parts) - 1}"
+
+    def _alias(self) -> str:
+        self._aliases += 1
+        return f"r{self._aliases}"
 
     def _cheapest(self, conjuncts: Sequence[Expression], limit: int | None) -> int | None:
         """The index of the conjunct whose source is smallest, None when all reach the limit."""
-        sizes = {
-            index: self.size(test)
-            for index, test in enumerate(conjuncts)
-            if self.source(test) is not None
-        }
+        sizes = {index: self.size(test) for index, test in enumerate(conjuncts) if can_list(test)}
         if not sizes:
             return None
         best = min(sizes, key=lambda index: sizes[index])
         return best if limit is None or sizes[best] < limit else None
 
-    def _require_source(self, expression: Expression) -> Sql:
-        source = self.source(expression)
-        if source is None:
-            raise TypeError(f"cannot be listed: {expression!r}")
-        return source
-
-    def size(self, expression: Expression) -> int:
+    def size(self, expression: _Node) -> int:
         """How many rows the expression's source lists; SELECTIVE stands for "many"."""
+        found = self._sizes.get(id(expression))
+        if found is None:
+            found = self._sizes[id(expression)] = self._size(expression)
+        return found
+
+    def _size(self, expression: _Node) -> int:
         match expression:
-            case HasTerm() | HasRange():
+            case HasTerm() | HasRange() | _OneOf():
                 return self.estimate(self._term_source(expression))
             case AllOf(tests):
-                drivable = [test for test in tests if self.source(test) is not None]
-                return min((self.size(test) for test in drivable), default=UNBOUNDED)
+                return min((self.size(test) for test in tests if can_list(test)), default=UNBOUNDED)
             case AnyOf(tests):
-                return sum(self.size(test) for test in tests)
+                return sum(self._size(test) for test in _grouped(tests))
             case LinksTo(_, _, test) | LinkedFrom(_, _, test):
                 # One target may be linked from many rows: assume twenty.
                 return 20 * self.size(test)
             case _:
                 return UNBOUNDED
 
-    def source(self, expression: Expression) -> Sql | None:
-        """A SELECT of rids that contains every match, exactly the matches; None if it would
-        have to walk all resources."""
+    def source(self, expression: _Node) -> Sql:
+        """A SELECT of exactly the rids of what matches; for what `can_list`."""
         match expression:
-            case HasTerm() | HasRange():
+            case HasTerm() | HasRange() | _OneOf():
                 return self._term_source(expression)
             case LinksTo(param, type_, test):
                 return self._links_to_source(param, type_, test)
             case LinkedFrom(type_, param, test):
                 return self._linked_from_source(type_, param, test)
             case AnyOf(tests):
-                sources = [self.source(test) for test in tests]
-                if not sources or None in sources:
-                    return None
-                found = [source for source in sources if source is not None]
-                return union(found)
+                return union([self.source(test) for test in _grouped(tests)])
             case AllOf(tests):
                 return self._all_source(tests)
             case _:
-                return None
+                raise TypeError(f"cannot be listed: {expression!r}")
 
-    def _all_source(self, tests: tuple[Expression, ...]) -> Sql | None:
-        drivable = [test for test in tests if self.source(test) is not None]
-        if not drivable:
-            return None
-        best = min(drivable, key=self.size)
-        source = self._require_source(best)
-        alias = self._alias()
+    def _all_source(self, tests: tuple[Expression, ...]) -> Sql:
+        best = min((test for test in tests if can_list(test)), key=self.size)
+        name, alias = self._named(self.source(best)), self._alias()
         rest = join(" AND ", [self.probe(test, alias) for test in tests if test is not best], "1")
         return Sql(
-            f"SELECT {alias}.rid FROM resource {alias} "
-            f"WHERE {alias}.rid IN ({source.text}) AND {rest.text}",
-            source.arguments + rest.arguments,
+            f"SELECT {alias}.rid FROM resource {alias} WHERE {alias}.rid IN {name} AND {rest.text}",
+            rest.arguments,
         )
 
-    def _term_source(self, test: HasTerm | HasRange) -> Sql:
-        condition = self._term_condition(test, "value")
+    def _term_source(self, test: _Listed) -> Sql:
+        condition = _term_condition(test, "value")
         return Sql(
             f"SELECT rid FROM term WHERE param = ? AND {condition.text}",
             (self.number(test.param), *condition.arguments),
         )
 
-    def _links_to_source(self, param: str, type_: str, test: Expression) -> Sql | None:
-        inner = self.source(test)
-        if inner is None:
-            return None
+    def _links_to_source(self, param: str, type_: str, test: Expression) -> Sql:
+        name = self._named(self.source(test))
         return Sql(
             "SELECT rid FROM term WHERE param = ? AND value IN "
             "(SELECT type || '/' || id FROM resource"
-            f" WHERE type = ? AND is_deleted = 0 AND rid IN ({inner.text}))",
-            (self.number(param), type_, *inner.arguments),
+            f" WHERE type = ? AND is_deleted = 0 AND rid IN {name})",
+            (self.number(param), type_),
         )
 
-    def _linked_from_source(self, type_: str, param: str, test: Expression) -> Sql | None:
-        inner = self.source(test)
-        if inner is None:
-            return None
+    def _linked_from_source(self, type_: str, param: str, test: Expression) -> Sql:
+        name = self._named(self.source(test))
         return Sql(
             "SELECT target.rid FROM term link JOIN resource target"
             " ON target.type = substr(link.value, 1, instr(link.value, '/') - 1)"
             " AND target.id = substr(link.value, instr(link.value, '/') + 1)"
-            f" WHERE link.param = ? AND link.rid IN ({inner.text})",
-            (self.number(param), *inner.arguments),
+            f" WHERE link.param = ? AND link.rid IN {name}",
+            (self.number(param),),
         )
 
-    def probe(self, expression: Expression, alias: str) -> Sql:
+    def probe(self, expression: _Node, alias: str) -> Sql:
         """A condition on the resource row `alias`."""
         match expression:
-            case HasTerm() | HasRange() | HasText():
+            case HasTerm() | HasRange() | HasText() | _OneOf():
                 return self._term_probe(expression, alias)
             case Together(param, tests):
                 return self._together(param, tests, alias)
+            case AllOf(()):
+                return Sql("1")
+            case AnyOf(()):
+                return Sql("0")
+            case _ if self._nested >= MOST_NESTED:
+                return self._listed_probe(expression, alias)
+        self._nested += 1
+        try:
+            return self._joined_probe(expression, alias)
+        finally:
+            self._nested -= 1
+
+    def _joined_probe(self, expression: Expression, alias: str) -> Sql:
+        match expression:
             case LinksTo(param, type_, test):
                 return self._links_to(param, type_, test, alias)
             case LinkedFrom(type_, param, test):
@@ -214,36 +211,36 @@ class Compiler:
             case AllOf(tests):
                 return join(" AND ", [self.probe(test, alias) for test in tests], "1")
             case AnyOf(tests):
-                return join(" OR ", [self.probe(test, alias) for test in tests], "0")
+                return join(" OR ", [self.probe(test, alias) for test in _grouped(tests)], "0")
             case Not(test):
                 inner = self.probe(test, alias)
                 return Sql(f"NOT ({inner.text})", inner.arguments)
             case _:
                 raise TypeError(f"not an expression: {expression!r}")
 
-    def _term_probe(self, test: HasTerm | HasRange | HasText, alias: str) -> Sql:
-        condition = self._term_condition(test, "value")
+    def _listed_probe(self, expression: Expression, alias: str) -> Sql:
+        """Whether the row is among all that pass, listed once in front of the statement."""
+        name = self._listed.get(id(expression))
+        if name is None:
+            nested, self._nested = self._nested, 0
+            name = self._listed[id(expression)] = self._named(self._every(expression))
+            self._nested = nested
+        return Sql(f"{alias}.rid IN {name}")
+
+    def _every(self, expression: Expression) -> Sql:
+        if can_list(expression):
+            return self.source(expression)
+        alias = self._alias()
+        test = self._joined_probe(expression, alias)
+        return Sql(f"SELECT {alias}.rid FROM resource {alias} WHERE {test.text}", test.arguments)
+
+    def _term_probe(self, test: _Listed | HasText, alias: str) -> Sql:
+        condition = _term_condition(test, "value")
         return Sql(
             f"EXISTS (SELECT 1 FROM term WHERE rid = {alias}.rid AND param = ?"
             f" AND {condition.text})",
             (self.number(test.param), *condition.arguments),
         )
-
-    def _term_condition(self, test: HasTerm | HasRange | HasText, column: str) -> Sql:
-        match test:
-            case HasTerm(_, value):
-                return Sql(f"{column} = ?", (value,))
-            case HasText(_, part):
-                return Sql(f"instr({column}, ?) > 0", (part,))
-            case HasRange(_, low, high):
-                bounds = [
-                    Sql(f"{column} {operator} ?", (bound,))
-                    for operator, bound in ((">=", low), ("<", high))
-                    if bound is not None
-                ]
-                return join(" AND ", bounds, "1")
-            case _:
-                raise TypeError(f"not a test of one term: {test!r}")
 
     def _together(
         self, param: str, tests: tuple[HasTerm | HasRange | HasText, ...], alias: str
@@ -251,7 +248,7 @@ class Compiler:
         """Tuples lie beside the resource as `{"param": [[[param, value], …], …]}`."""
         each = []
         for test in tests:
-            condition = self._term_condition(test, "term.value ->> 1")
+            condition = _term_condition(test, "term.value ->> 1")
             each.append(
                 Sql(
                     "EXISTS (SELECT 1 FROM json_each(element.value) term"
@@ -288,54 +285,48 @@ class Compiler:
         )
 
 
-INDEXED_KEYS = {
-    ("_lastUpdated", False): "updated_key",
-    ("_lastUpdated", True): "updated_key",
-    ("date", False): "date_low",
-    ("date", True): "date_high",
-}
+def can_list(expression: Expression) -> bool:
+    """Whether a source can list the matches without a walk over all resources."""
+    match expression:
+        case HasTerm() | HasRange():
+            return True
+        case LinksTo(_, _, test) | LinkedFrom(_, _, test):
+            return can_list(test)
+        case AllOf(tests):
+            return any(can_list(test) for test in tests)
+        case AnyOf(tests):
+            return bool(tests) and all(can_list(test) for test in tests)
+        case _:
+            return False
 
 
-def sort_column(key: SortKey, alias: str = "r") -> str:
-    """The SQL expression of one sort key: a column with an index, or a look into `sort`."""
-    type_, _, code = key.param.partition(".")
-    if not (type_.isalnum() and code.replace("-", "").replace("_", "").isalnum()):
-        raise ValueError(f"not a sortable parameter: {key.param}")
-    column = INDEXED_KEYS.get((code, key.is_descending))
-    if column is not None:
-        return f"{alias}.{column}"
-    bound = 1 if key.is_descending else 0
-    return f"json_extract({alias}.sort, '$.\"{key.param}\"[{bound}]')"
+def _grouped(tests: Sequence[Expression]) -> list[_Node]:
+    """The alternatives, those of one parameter's values put together."""
+    values: dict[str, list[str]] = {}
+    rest: list[_Node] = []
+    for test in tests:
+        if isinstance(test, HasTerm):
+            values.setdefault(test.param, []).append(test.value)
+        else:
+            rest.append(test)
+    together = [_OneOf(param, tuple(found)) for param, found in values.items()]
+    return [*together, *rest]
 
 
-def order_by(sort: Sequence[SortKey]) -> str:
-    """Missing values last both ways; the id breaks ties."""
-    return ", ".join(
-        [
-            *(
-                f"{sort_column(key)} {'DESC' if key.is_descending else 'ASC'} NULLS LAST"
-                for key in sort
-            ),
-            "r.id",
-        ]
-    )
-
-
-def keyset(sort: Sequence[SortKey], after: Sequence[str | None]) -> Sql:
-    """The condition that a row comes after `after` in the order of `order_by`."""
-    alternatives: list[Sql] = []
-    equal: list[Sql] = []
-    for key, value in zip(sort, after, strict=False):
-        column = sort_column(key)
-        if value is not None:
-            beyond = "<" if key.is_descending else ">"
-            alternatives.append(
-                join(
-                    " AND ",
-                    [*equal, Sql(f"({column} {beyond} ? OR {column} IS NULL)", (value,))],
-                    "1",
-                )
-            )
-        equal.append(Sql(f"{column} IS NULL") if value is None else Sql(f"{column} = ?", (value,)))
-    alternatives.append(join(" AND ", [*equal, Sql("r.id > ?", (after[-1],))], "1"))
-    return join(" OR ", alternatives, "0")
+def _term_condition(test: _Listed | HasText, column: str) -> Sql:
+    match test:
+        case HasTerm(_, value):
+            return Sql(f"{column} = ?", (value,))
+        case _OneOf(_, values):
+            return one_of(column, values)
+        case HasText(_, part):
+            return Sql(f"instr({column}, ?) > 0", (part,))
+        case HasRange(_, low, high):
+            bounds = [
+                Sql(f"{column} {operator} ?", (bound,))
+                for operator, bound in ((">=", low), ("<", high))
+                if bound is not None
+            ]
+            return join(" AND ", bounds, "1")
+        case _:
+            raise TypeError(f"not a test of one term: {test!r}")

@@ -7,14 +7,9 @@ from datetime import UTC, datetime
 
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import HistoryPage, JournalEntry, Key, Page, Record, Stored
-from fhir_server.storage.sqlite.compile import (
-    SELECTIVE,
-    Compiler,
-    Sql,
-    keyset,
-    order_by,
-    sort_column,
-)
+from fhir_server.storage.sqlite.compile import SELECTIVE, Compiler
+from fhir_server.storage.sqlite.order import keyset, order_by, sort_column
+from fhir_server.storage.sqlite.sql import Sql
 
 _STORED = "h.type, h.id, h.version, h.updated, h.body, h.method"
 
@@ -70,17 +65,17 @@ def _compiler(connection: sqlite3.Connection) -> Compiler:
 
 def find(connection: sqlite3.Connection, query: Query) -> Page:
     """One page of matches, and the keys after which the next begins."""
-    matches = _compiler(connection).matches(query)
+    keys = ", ".join([*(sort_column(key) for key in query.sort), "r.id"])
+    matches = _compiler(connection).matches(query, f"r.seq, {keys}")
     arguments = list(matches.arguments)
     text = matches.text
     if query.after is not None:
         beyond = keyset(query.sort, query.after)
         text += f" AND {beyond.text}"
         arguments += beyond.arguments
-    keys = ", ".join([*(sort_column(key) for key in query.sort), "r.id"])
     # The inner select finds and orders rows without touching bodies.
     rows = connection.execute(
-        f"SELECT {_STORED}, m.* FROM (SELECT r.seq, {keys} {text}"
+        f"SELECT {_STORED}, m.* FROM ({text}"
         f" ORDER BY {order_by(query.sort)} LIMIT ?) m JOIN history h ON h.seq = m.seq",
         (*arguments, query.limit + 1),
     ).fetchall()
@@ -91,11 +86,8 @@ def find(connection: sqlite3.Connection, query: Query) -> Page:
 
 def count(connection: sqlite3.Connection, query: Query) -> int:
     """The number of matches on all pages."""
-    matches = _compiler(connection).matches(query, can_walk=False)
-    (total,) = connection.execute(
-        f"SELECT count(*) {matches.text}",
-        matches.arguments,
-    ).fetchone()
+    matches = _compiler(connection).matches(query, "count(*)", can_walk=False)
+    (total,) = connection.execute(matches.text, matches.arguments).fetchone()
     return int(total)
 
 
