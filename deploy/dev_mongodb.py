@@ -16,10 +16,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from pymongo import MongoClient
-from pymongo.errors import OperationFailure, PyMongoError
+if TYPE_CHECKING:
+    from pymongo import MongoClient
 
 STAND_IN = "secantusd-rs"
 CRATE = "secantus-mdb"
@@ -121,6 +121,10 @@ def _command(program: Path, data: Path, port: int) -> list[str]:
 
 def _initiate(process: subprocess.Popen[bytes], port: int) -> None:
     """Wait until the server answers, make it a replica set, wait until it takes writes."""
+    # The `medsage` command, of which this is a part, must start without the extra `mongodb`.
+    from pymongo import MongoClient
+    from pymongo.errors import PyMongoError
+
     member = f"127.0.0.1:{port}"
     configuration: dict[str, object] = {
         "_id": _REPLICA_SET,
@@ -145,8 +149,10 @@ def _initiate(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def _initiate_once(
-    client: MongoClient[dict[str, object]], configuration: dict[str, object]
+    client: "MongoClient[dict[str, object]]", configuration: dict[str, object]
 ) -> None:
+    from pymongo.errors import OperationFailure
+
     try:
         client.admin.command("replSetInitiate", configuration)
     except OperationFailure as failure:

@@ -1,6 +1,8 @@
 """How the project is written: who imports whom, sizes, names, documentation, what lies where."""
 
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatch
 
@@ -61,6 +63,16 @@ def test_every_module_keeps_the_house_style(check: Callable[[Source], Iterator[s
 def test_an_explained_exception_is_still_one() -> None:
     beyond = {name for source in sources() for name, _ in sizes.oversized(source)}
     assert sizes.EXPLAINED.keys() <= beyond
+
+
+def test_the_command_starts_with_no_extra_but_vision() -> None:
+    hidden = ("pymongo", "bson", "redis", "google", "tensorflow", "keras", "pytest")
+    hide = f"import sys; sys.modules.update(dict.fromkeys({hidden}))"
+    start = f"{hide}; sys.argv = ['medsage', '--help']; from deploy.cli import main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", start], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_the_root_holds_only_what_belongs_there() -> None:
