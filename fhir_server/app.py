@@ -13,6 +13,7 @@ import httpx
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
+from fhir_server.audit.journal import AuditTrail
 from fhir_server.audit.sealer import Sealer, signer_of
 from fhir_server.rest.capability import ServerFacts
 from fhir_server.rest.dispatch import FhirApplication, FhirParts
@@ -35,14 +36,30 @@ from fhir_server.security.rate_limit import Counters
 from fhir_server.settings import Settings
 from fhir_server.storage.port import ResourceStore, Terms
 from fhir_server.subscriptions.deliver import Deliverer
-from fhir_server.subscriptions.notify import Follower, FollowerParts
+from fhir_server.subscriptions.notify import Follower
+from fhir_server.subscriptions.state import FollowerParts
 from fhir_server.validation.validate import Validator
+
+ITSELF = Principal(
+    subject="medsage-server",
+    client_id="medsage-server",
+    name="MedSAGE server",
+    roles=frozenset(),
+    fhir_user=None,
+    scopes="",
+    patient=None,
+    encounter=None,
+    session=None,
+)
+"""Who the audit trail says it was when the server did something unasked."""
 
 
 @dataclass(frozen=True)
 class Knowledge:
-    """What FHIR is made of, built once per process: search parameters and extraction."""
+    """What FHIR is made of, built once per process: search parameters and extraction, for the
+    FHIR base at `base_url`."""
 
+    base_url: str
     registry: Registry
     extract: Callable[[dict[str, Any]], Terms]
     scope: Callable[[], Scope]
@@ -86,7 +103,7 @@ def knowledge(base_url: str) -> Knowledge:
     """Search knowledge of the FHIR base at `base_url`."""
     registry = Registry()
     extract = with_guard_terms(Extractor(registry, base_url), base_url)
-    return Knowledge(registry, extract, lambda: Scope(registry, utc_now(), base_url))
+    return Knowledge(base_url, registry, extract, lambda: Scope(registry, utc_now(), base_url))
 
 
 async def create_server(
@@ -136,7 +153,8 @@ async def background(
     """What runs behind the requests until it is cancelled: the audit sealer, the follower of the
     change feed, and the delivery of notifications through `http`."""
     sealer = Sealer(store, known.extract, await signer_of(store), utc_now)
-    parts = FollowerParts(store, known.extract, known.scope, utc_now)
+    trail = AuditTrail(ITSELF, utc_now, new_id, known.base_url)
+    parts = FollowerParts(store, known.extract, known.scope, utc_now, trail)
     deliverer = Deliverer(parts, http)
     return [sealer.run, Follower(parts, deliverer.wake).run, deliverer.run]
 

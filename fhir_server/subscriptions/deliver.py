@@ -6,21 +6,22 @@ the oldest event of a Subscription has failed for `give_up_seconds`, the Subscri
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import groupby
 
 import httpx
 import structlog
 
 from fhir_server.fhir.codec import parse
-from fhir_server.storage.port import Key, Record, Transaction, VersionConflict
+from fhir_server.storage.port import Key, Record, Stored, Transaction, VersionConflict
 from fhir_server.subscriptions.criteria import UnusableSubscription, Watch, watch_of
-from fhir_server.subscriptions.notify import DELIVERY, FollowerParts, set_status
+from fhir_server.subscriptions.state import DELIVERY, STATE, FollowerParts, set_status
 
 SUBSCRIPTION_HEADER = "X-Subscription"
 EVENT_HEADER = "X-Event-Number"
+_BATCH = 100
+_PAGE = 1000
 _log = structlog.get_logger("medsage.subscriptions")
 
 
@@ -45,80 +46,114 @@ class Deliverer:
         self._http = http
         self._pace = pace or Pace()
         self._woken = asyncio.Event()
+        self._busy: set[str] = set()
+        self._again: set[str] = set()
 
     def wake(self) -> None:
+        """There may be something to send."""
         self._woken.set()
 
     async def run(self) -> None:
-        while True:
-            self._woken.clear()
-            try:
-                sent = await self.deliver_once()
-            except Exception as failure:  # delivery must outlive any one failure
-                _log.error("delivery failed", error=type(failure).__name__)
-                sent = 0
-            if not sent:
+        """Each Subscription is served by itself, so that a slow endpoint delays no other."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._woken.clear()
+                try:
+                    async for id_ in self._subscriptions():
+                        if id_ in self._busy:
+                            self._again.add(id_)
+                        else:
+                            self._busy.add(id_)
+                            group.create_task(self._serve(id_))
+                except Exception as failure:  # delivery must outlive any one failure
+                    _log.error("delivery failed", error=type(failure).__name__)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), self._pace.idle_seconds)
 
     async def deliver_once(self) -> int:
-        """Attempt every delivery that is due, Subscriptions side by side; how many got through."""
-        waiting = await self._parts.store.records(DELIVERY)
-        groups = [
-            list(group)
-            for _, group in groupby(waiting, key=lambda each: each.value["subscription"])
-        ]
-        return sum(await asyncio.gather(*(self._deliver_in_order(group) for group in groups)))
+        """Attempt every delivery that is due, once; how many got through."""
+        found = [id_ async for id_ in self._subscriptions()]
+        return sum(await asyncio.gather(*(self._deliver_in_order(id_) for id_ in found)))
 
-    async def _deliver_in_order(self, deliveries: Sequence[Record]) -> int:
+    async def _subscriptions(self) -> AsyncIterator[str]:
+        """The ids of the Subscriptions that ever had an event."""
+        after: str | None = ""
+        while after is not None:
+            page = await self._parts.store.records(STATE, after=after, limit=_PAGE)
+            for state in page:
+                yield state.id
+            after = page[-1].id if len(page) == _PAGE else None
+
+    async def _serve(self, id_: str) -> None:
+        sent = 0
+        try:
+            sent = await self._deliver_in_order(id_)
+        except Exception as failure:
+            _log.error("delivery failed", subscription=id_, error=type(failure).__name__)
+        self._busy.discard(id_)
+        if sent or id_ in self._again:
+            self._again.discard(id_)
+            self._woken.set()  # there may be more of the same
+
+    async def _deliver_in_order(self, id_: str) -> int:
         """The events of one Subscription, oldest first, up to the first that has to wait."""
-        watch = await self._watch(deliveries[0].value["subscription"])
-        if watch is None:
-            return 0
-        for sent, delivery in enumerate(deliveries):
-            if delivery.value["next"] > self._now() or not await self._attempt(watch, delivery):
-                return sent
-        return len(deliveries)
-
-    async def _watch(self, id_: str) -> Watch | None:
-        """The Subscription in force; None while it is off or in error. What waits for one that
-        was deleted is dropped."""
         stored = await self._parts.store.get(Key("Subscription", id_))
         if stored is None or stored.is_deleted:
-            for delivery in await self._parts.store.records(DELIVERY, f"{id_}/"):
-                await self._drop(delivery)
-            return None
+            await self._forget(id_)
+            return 0
+        waiting = await self._parts.store.records(DELIVERY, f"{id_}/", limit=_BATCH)
+        watch = self._watch(stored) if waiting else None
+        if watch is None:
+            return 0
+        for sent, delivery in enumerate(waiting):
+            if delivery.value["next"] > self._now():
+                return sent
+            problem = await self._attempt(watch, delivery.value["number"])
+            if problem is not None:
+                await self._postpone(stored, delivery, problem)
+                return sent
+            await self._drop(DELIVERY, delivery.id)
+        return len(waiting)
+
+    def _watch(self, stored: Stored) -> Watch | None:
+        """The Subscription in force; None while it is off or in error."""
         resource = parse(stored.body)
-        if resource["status"] != "active":
+        if resource.get("status") != "active":
             return None
         try:
             return watch_of(resource, self._parts.scope)
         except UnusableSubscription:
             return None
 
-    async def _attempt(self, watch: Watch, delivery: Record) -> bool:
-        number = {SUBSCRIPTION_HEADER: watch.id, EVENT_HEADER: str(delivery.value["number"])}
-        try:
-            response = await self._http.post(
-                watch.endpoint,
-                headers={**watch.headers, **number},
-                timeout=self._pace.attempt_seconds,
-            )
-            problem = None if response.is_success else f"HTTP {response.status_code}"
-        except httpx.HTTPError as failure:
-            problem = type(failure).__name__
-        if problem is None:
-            await self._drop(delivery)
-            return True
-        await self._postpone(watch, delivery, problem)
-        return False
+    async def _forget(self, id_: str) -> None:
+        """What waits for a Subscription that was deleted is dropped."""
+        while waiting := await self._parts.store.records(DELIVERY, f"{id_}/", limit=_BATCH):
+            for delivery in waiting:
+                await self._drop(DELIVERY, delivery.id)
+        await self._drop(STATE, id_)
 
-    async def _drop(self, delivery: Record) -> None:
+    async def _attempt(self, watch: Watch, number: int) -> str | None:
+        """Send one event; what went wrong, None when it was taken."""
+        headers = {SUBSCRIPTION_HEADER: watch.id, EVENT_HEADER: str(number)}
+        try:
+            async with (
+                asyncio.timeout(self._pace.attempt_seconds),
+                # The answer's body is not read: it may be anything, and without an end.
+                self._http.stream(
+                    "POST", watch.endpoint, headers={**watch.headers, **headers}
+                ) as response,
+            ):
+                taken, status = response.is_success, response.status_code
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as failure:
+            return type(failure).__name__
+        return None if taken else f"HTTP {status}"
+
+    async def _drop(self, kind: str, id_: str) -> None:
         await self._parts.store.transaction(
-            lambda transaction: transaction.delete_record(DELIVERY, delivery.id)
+            lambda transaction: transaction.delete_record(kind, id_)
         )
 
-    async def _postpone(self, watch: Watch, delivery: Record, problem: str) -> None:
+    async def _postpone(self, stored: Stored, delivery: Record, problem: str) -> None:
         now = self._now()
         value = delivery.value
         first = value["first"] or now
@@ -134,12 +169,15 @@ class Deliverer:
         async def unit(transaction: Transaction) -> None:
             await transaction.put_record(later, delivery.revision)
 
-        with suppress(VersionConflict):  # another deliverer had it meanwhile
+        try:
             await self._parts.store.transaction(unit)
-        _log.warning("not delivered", subscription=watch.id, event=value["number"], why=problem)
+        except VersionConflict:
+            return  # another deliverer had it meanwhile
+        id_, number = stored.key.id, value["number"]
+        _log.warning("not delivered", subscription=id_, number=number, why=problem)
         if now - first >= self._pace.give_up_seconds:
-            reason = f"event {value['number']} could not be delivered: {problem}"
-            await set_status(self._parts, Key("Subscription", watch.id), "error", reason)
+            reason = f"event {number} could not be delivered: {problem}"
+            await set_status(self._parts, stored, "error", reason)
 
     def _now(self) -> float:
         return self._parts.clock().timestamp()

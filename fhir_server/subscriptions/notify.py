@@ -6,46 +6,37 @@ loses none. Of several followers the first to store a step wins; the others begi
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 import structlog
 
-from fhir_server.fhir.codec import encode, instant, parse
-from fhir_server.interactions.write import Submission, draft, put
+from fhir_server.fhir.codec import parse
 from fhir_server.search.expression import Query
-from fhir_server.search.plan import Scope
 from fhir_server.storage.port import (
     Change,
     Key,
     Record,
-    ResourceStore,
     Stored,
-    Terms,
     Transaction,
     VersionConflict,
 )
 from fhir_server.subscriptions.criteria import UnusableSubscription, Watch, watch_of
+from fhir_server.subscriptions.state import (
+    DELIVERY,
+    NOT_TRIED,
+    STATE,
+    FollowerParts,
+    activate,
+    delivery_id,
+    set_status,
+)
 
-Resource = dict[str, Any]
+POSITION, FOLLOWER = "position", "subscriptions"
+QUIET_CHANGES = 200
+"""After so many changes that nobody is told of, the position is stored all the same."""
 
-POSITION, DELIVERY, STATE = "position", "delivery", "subscription-state"
-FOLLOWER = "subscriptions"
-_QUIET_CHANGES = 200
 _PAGE = 200
 _REST_SECONDS = 1.0
 _log = structlog.get_logger("medsage.subscriptions")
-
-
-@dataclass(frozen=True)
-class FollowerParts:
-    """What the follower is made of; `scope()` is what criteria are planned in."""
-
-    store: ResourceStore
-    extract: Callable[[Resource], Terms]
-    scope: Callable[[], Scope]
-    clock: Callable[[], datetime]
 
 
 class Follower:
@@ -62,14 +53,16 @@ class Follower:
         """Follow until cancelled; a failure is logged and the feed resumed."""
         while True:
             try:
-                await self._follow()
+                await self.follow()
             except VersionConflict:
                 _log.info("another follower was first")
             except Exception as failure:  # the feed must outlive any one failure
                 _log.error("following the feed failed", error=type(failure).__name__)
             await asyncio.sleep(_REST_SECONDS)
 
-    async def _follow(self) -> None:
+    async def follow(self) -> None:
+        """Follow from the stored position until something fails; VersionConflict when another
+        follower was first."""
         store = self._parts.store
         position = await store.record(POSITION, FOLLOWER)
         self._revision = position.revision if position else 0
@@ -94,9 +87,10 @@ class Follower:
             current = await self._parts.store.get(stored.key)
             if current is not None:
                 await self._meet(current)
+        await self._retire_ended()
         matching = self._matching(stored)
         self._unstored += 1
-        if matching or self._unstored >= _QUIET_CHANGES:
+        if matching or self._unstored >= QUIET_CHANGES:
             await self._store_step(change, matching)
 
     def _matching(self, stored: Stored) -> list[Watch]:
@@ -105,12 +99,15 @@ class Follower:
         if not watches or stored.is_deleted:
             return []
         terms = self._parts.extract(parse(stored.body))
-        now = instant(self._parts.clock())
-        return [
-            watch
-            for watch in watches
-            if watch.matches(terms) and (watch.ends is None or now < watch.ends)
-        ]
+        return [watch for watch in watches if watch.matches(terms)]
+
+    async def _retire_ended(self) -> None:
+        """R4: a Subscription is turned off when its `end` is reached."""
+        now = self._parts.clock()
+        for watch in [each for each in self._watches.values() if each.has_ended(now)]:
+            current = await self._parts.store.get(Key("Subscription", watch.id))
+            if current is not None:
+                await self._meet(current)
 
     async def _store_step(self, change: Change, matching: list[Watch]) -> None:
         """The position and the numbered deliveries, in one commit."""
@@ -133,16 +130,19 @@ class Follower:
         if stored.is_deleted:
             return
         resource = parse(stored.body)
-        if resource["status"] not in ("requested", "active"):
+        if resource.get("status") not in ("requested", "active"):
             return
         try:
             watch = watch_of(resource, self._parts.scope)
         except UnusableSubscription as reason:
-            await set_status(self._parts, stored.key, "error", str(reason))
+            await set_status(self._parts, stored, "error", str(reason))
+            return
+        if watch.has_ended(self._parts.clock()):
+            await set_status(self._parts, stored, "off")
             return
         self._watches[watch.id] = watch
         if resource["status"] == "requested":
-            await set_status(self._parts, stored.key, "active", None)
+            await activate(self._parts, stored)
 
 
 async def _add_delivery(transaction: Transaction, watch: Watch, stored: Stored) -> None:
@@ -154,32 +154,6 @@ async def _add_delivery(transaction: Transaction, watch: Watch, stored: Stored) 
         "number": number,
         "focus": str(stored.key),
         "version": stored.version,
-        "attempts": 0,
-        "first": None,
-        "next": 0.0,
+        **NOT_TRIED,
     }
     await transaction.put_record(Record(DELIVERY, delivery_id(watch.id, number), delivery), 0)
-
-
-def delivery_id(subscription: str, number: int) -> str:
-    """Record ids that sort by number within a Subscription."""
-    return f"{subscription}/{number:012d}"
-
-
-async def set_status(parts: FollowerParts, key: Key, status: str, error: str | None) -> None:
-    """The server's own update of a Subscription; nothing when it is as wanted or gone."""
-
-    async def unit(transaction: Transaction) -> None:
-        current = await transaction.get(key)
-        if current is None or current.is_deleted:
-            return
-        resource = parse(current.body)
-        wanted = {name: value for name, value in resource.items() if name != "error"}
-        wanted["status"] = status
-        if error:
-            wanted["error"] = error
-        if wanted != resource:
-            submission = Submission(key, wanted, encode(wanted), "PUT")
-            await put(transaction, draft(parts, submission, current))
-
-    await parts.store.transaction(unit)
