@@ -2,9 +2,7 @@
 a record system of another site, printable, and usable with scripts off."""
 
 import base64
-import os
 import re
-import shutil
 import socket
 import threading
 import time
@@ -16,7 +14,7 @@ from typing import Any
 import pytest
 import uvicorn
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -28,10 +26,6 @@ from tests.app_records import MEDIA, PATIENT, png, report, smear_result, symptom
 
 pytestmark = pytest.mark.browser
 
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--font-render-hinting=none",
-]  # fmt: skip
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 RULES = {"runOnly": {"type": "tag", "values": LEVELS}}
 # A refused form is answered with 422, which the browser reports as a failed load.
@@ -102,19 +96,6 @@ def fill(world: World) -> None:
         world.records.put(resource)
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    path = shutil.which("chromium")
-    if path is None:
-        if os.environ.get("CI"):
-            pytest.fail("chromium is not installed")
-        pytest.skip("chromium is not installed")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
-        yield browser
-        browser.close()
-
-
 @dataclass
 class Visitor:
     """A page that collects what the browser complains about."""
@@ -156,9 +137,9 @@ def submit(page: Page, name: str) -> None:
 
 
 def test_every_page_of_an_assessment_is_accessible(
-    site: Site, chromium: Browser, tmp_path: Path
+    site: Site, browser: Browser, tmp_path: Path
 ) -> None:
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
     one = visitor(context)
     page = one.page
     page.goto(f"{site.app}/app/")
@@ -236,8 +217,8 @@ def prescribe_and_print(one: Visitor, chart: str, folder: Path) -> None:
     assert paper.startswith(b"%PDF")
 
 
-def test_home_leads_to_patients_old_and_new(site: Site, chromium: Browser) -> None:
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+def test_home_leads_to_patients_old_and_new(site: Site, browser: Browser) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
     one = visitor(context)
     page = one.page
     page.goto(f"{site.app}/app/")
@@ -252,8 +233,8 @@ def test_home_leads_to_patients_old_and_new(site: Site, chromium: Browser) -> No
     context.close()
 
 
-def test_a_result_arrives_without_reloading(site: Site, chromium: Browser) -> None:
-    context = chromium.new_context()
+def test_a_result_arrives_without_reloading(site: Site, browser: Browser) -> None:
+    context = browser.new_context()
     one = visitor(context)
     page = one.page
     page.goto(site.launch)
@@ -267,8 +248,8 @@ def test_a_result_arrives_without_reloading(site: Site, chromium: Browser) -> No
     context.close()
 
 
-def test_the_app_works_in_a_frame_of_another_site(site: Site, chromium: Browser) -> None:
-    context = chromium.new_context()
+def test_the_app_works_in_a_frame_of_another_site(site: Site, browser: Browser) -> None:
+    context = browser.new_context()
     one = visitor(context)
     one.page.goto(f"{site.ehr}/frame")
     app = one.page.frame_locator("iframe")
@@ -281,8 +262,8 @@ def test_the_app_works_in_a_frame_of_another_site(site: Site, chromium: Browser)
     context.close()
 
 
-def test_the_whole_way_works_with_scripts_off(site: Site, chromium: Browser) -> None:
-    context = chromium.new_context(java_script_enabled=False)
+def test_the_whole_way_works_with_scripts_off(site: Site, browser: Browser) -> None:
+    context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(site.launch)
     chart = page.url

@@ -1,7 +1,7 @@
 // Brings the steps of an analysis up to date: by server-sent events, or else by asking.
 // One stream for all windows of this site: browsers allow only six connections to a server.
 const box = document.querySelector("[data-task]");
-const POLL = [1000, 1000, 2000, 3000, 5000, 10000, 30000];
+const POLL = [500, 1000, 1000, 1000, 2000, 2000, 2000, 5000, 10000, 30000];
 let asked = 0;
 let over = false;
 let source = null;
@@ -54,12 +54,21 @@ function listen() {
   });
 }
 
-if (navigator.locks && "EventSource" in window) {
+// Over HTTP/2 and later, streams share one connection.
+const [opened] = performance.getEntriesByType("navigation");
+const isShared = ["h2", "h3"].includes(opened?.nextHopProtocol);
+
+if (!("EventSource" in window)) {
+  poll();
+} else if (isShared) {
+  listen();
+} else if (navigator.locks) {
+  // Browsers that block the storage of other sites deny locks to a framed app.
   navigator.locks.request("medsage-events", { ifAvailable: true }, (lock) => {
     if (lock) return listen();
     poll();
     return undefined;
-  });
+  }).catch(poll);
 } else {
   poll();
 }

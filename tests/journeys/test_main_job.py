@@ -1,0 +1,113 @@
+"""The main job in a real browser against a running server: from a chart of the EHR through a
+smear image to the signed and printed report, and what it left behind, read back over FHIR."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Frame, Page
+
+from tests.journeys import clinician as dr
+from tests.journeys import trail
+from tests.journeys.clinician import Watched
+from tests.journeys.running import Service
+
+pytestmark = pytest.mark.browser
+
+PATIENT = "Patient/ward-1"
+AMINA = "Practitioner/dr-amina"
+CONCLUSION = "Ring forms in single cells; parasites seen. Repeat the smear in 12 hours."
+Keep = Callable[[Page, str], None]
+
+
+def test_from_the_chart_in_the_ehr_to_the_signed_and_printed_report(
+    watched: Watched, service: Service, screenshot: Keep
+) -> None:
+    report_id = main_job(watched, service, screenshot)
+    check_trail(service, report_id)
+
+
+@pytest.mark.mongodb
+def test_the_same_way_with_mongodb_as_the_store(
+    watched: Watched, service_on_mongodb: Service
+) -> None:
+    report_id = main_job(watched, service_on_mongodb, lambda page, name: None)
+    check_trail(service_on_mongodb, report_id)
+
+
+def main_job(watched: Watched, service: Service, keep: Keep) -> str:
+    """What the doctor does and sees; returns the id of the signed report."""
+    page = watched.page
+    dr.enter_ehr(page, service, "dr.amina")
+    app = dr.launch(page, "ACHIENG, Mercy")
+    assert app.url.startswith(f"{service.origin}/app/s/")
+    shown = dr.banner(app)
+    for fact in ("ACHIENG, Mercy", "17-Mar-1994", "MRN-1001", "Sulfadoxine"):
+        assert fact in shown
+    keep(page, "ehr")
+    dr.begin(app)
+    dr.answer(app, dr.FEVERISH, dr.FEVER, "Back from the lake shore last week")
+    dr.upload(app, "cell-parasitized.png", "field-1.jpg")
+    told = app.locator("main").inner_text()
+    for fact in ("39.4 °C", "Back from the lake", "I confirm that these slides belong to"):
+        assert fact in told
+    start_and_wait(watched, app)
+    assert app.get_by_role("heading", name="2. AI result").count() == 0
+    dr.read_first(app, "parasites-seen")
+    shown = app.locator("section[aria-labelledby=ai]").inner_text()
+    assert re.search(r"Parasites suspected|Uncertain|None found", shown)
+    assert "red cells" in shown
+    assert "Analysis of symptoms" in shown
+    page.evaluate("scrollTo(0, 0)")
+    keep(page, "review")
+    dr.conclude(app, "parasites-seen", "accept", CONCLUSION)
+    report_id = dr.sign(app)
+    assert f"examined and signed by {dr.AMINA}" in app.locator("main").inner_text()
+    print_both(app, page, keep)
+    assert watched.complaints == []
+    return report_id
+
+
+def start_and_wait(watched: Watched, app: Frame) -> None:
+    """The progress page comes up to date by itself and hands over to the result: it is opened
+    once, and the next document of the frame is the report."""
+    before = len(watched.opened)
+    dr.start(app)
+    dr.arrive(app, "1. Your own reading")
+    inside = [url for url in watched.opened[before:] if "/app/" in url]
+    assert re.search(r"/tasks/[^/]+$", inside[0]), inside
+    assert [re.sub(r".*/s/[^/]+/(\w+)/.*", r"\1", url) for url in inside] == ["tasks", "reports"]
+    assert [url for url in watched.heard("fetch") if url.endswith("/steps")]
+
+
+def print_both(app: Frame, page: Page, keep: Keep) -> None:
+    """The print views of the report and of a prescription."""
+    dr.press(app, "Print the report", then="Malaria assessment, AI-assisted")
+    app.get_by_role("heading", name="Results").wait_for()
+    paper = app.locator(".sheet").inner_text()
+    for fact in ("ACHIENG, Mercy", "17-Mar-1994", "FINAL", "version 2", CONCLUSION, dr.AMINA):
+        assert fact in paper
+    assert app.locator(".sheet img").count() == 2
+    sizes = app.locator(".sheet img").evaluate_all("all => all.map(one => one.naturalWidth)")
+    assert all(size > 0 for size in sizes)
+    keep(page, "report")
+    app.get_by_role("link", name="Back to the report").click()
+    dr.prescribe(app, "Artemether-lumefantrine")
+    dr.press(app, "Print the prescription", then="Prescription")
+    app.get_by_text("Signature:").wait_for()
+    paper = app.locator(".sheet").inner_text()
+    for fact in ("Artemether-lumefantrine", "4 tablets by mouth, 2 times a day for 3 days"):
+        assert fact in paper
+    assert app.get_by_role("button", name="Print now").is_visible()
+
+
+def check_trail(service: Service, report_id: str) -> None:
+    """What the server holds afterwards."""
+    report = trail.final_report(service, report_id, PATIENT, CONCLUSION)
+    assert report["encounter"]["reference"] == "Encounter/ward-1-visit"
+    assert len(report["media"]) == 2
+    assert len(trail.ai_results(service, report)) == 2
+    trail.provenances(service, report, AMINA)
+    trail.audited(service, report, AMINA)
+    medicine = service.search("MedicationRequest", patient=PATIENT)
+    assert [each["requester"]["reference"] for each in medicine] == [AMINA]
