@@ -9,6 +9,7 @@ import structlog
 from joserfc.jwk import ECKey
 
 from deploy import registrations
+from deploy.background import Work
 from deploy.process import Process
 from fhir_server.app import FhirServer, new_id, utc_now
 from fhir_server.settings import Settings
@@ -35,8 +36,8 @@ async def add(process: Process, server: FhirServer | None) -> None:
     if process.settings.role != "server":
         worker = await _worker(process.settings, fhir)
         wake = worker.wake
-        process.running += [worker.run, _subscription(process, fhir, secret)]
-        process.stopping.append(worker.stop)
+        process.running.append(Work(worker.run, worker.stop))
+        process.running.append(Work(_subscription(process, fhir, secret)))
         process.others.include_router(notifications_router(wake, secret))
     if server is not None:
         process.others.include_router(diagnose_router(_diagnosis(process, server, fhir)))

@@ -3,6 +3,8 @@ and kept in the data folder, readable by its owner alone."""
 
 import json
 import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,14 +34,16 @@ class Keys:
 
 
 def keys_of(settings: Settings) -> Keys:
-    """The secrets in force; MissingSecret names what production lacks."""
-    folder = settings.data / "keys"
+    """The secrets in force; MissingSecret names what production lacks. App and worker are given
+    only the key of their own client; the other is empty there."""
     is_kept = settings.profile == "dev"
+    kept = settings.data / "keys" if is_kept else None
+    role = settings.role
     return Keys(
-        secret=_secret(settings.secret_key, folder if is_kept else None),
-        app=_jwk(settings.app_key, "app", folder if is_kept else None),
-        worker=_jwk(settings.worker_key, "worker", folder if is_kept else None),
-        ehr=_jwk(None, "ehr", folder) if is_kept else {},
+        secret=_secret(settings.secret_key, kept),
+        app=_jwk(settings.app_key, "app", kept) if role != "worker" else {},
+        worker=_jwk(settings.worker_key, "worker", kept) if role != "app" else {},
+        ehr=_jwk(None, "ehr", kept) if is_kept else {},
     )
 
 
@@ -77,10 +81,15 @@ def _new_jwk(name: str) -> Jwk:
     return dict(key.as_dict(private=True))
 
 
-def _kept(path: Path, make: Any) -> str:
-    """The file's text; made, and written for the owner alone, when there is none yet."""
+def _kept(path: Path, make: Callable[[], str]) -> str:
+    """The file's text; made, and written for the owner alone, when there is none yet. Of several
+    processes that make it at once, the first one's is kept and is whole."""
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)
-        path.write_text(make(), "utf-8")
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        draft.touch(mode=0o600)
+        draft.write_text(make(), "utf-8")
+        with suppress(FileExistsError):
+            path.hardlink_to(draft)
+        draft.unlink()
     return path.read_text("utf-8")

@@ -1,6 +1,6 @@
 """What a process is put together from."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import httpx
@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
+from deploy.background import Work
 from deploy.front import Front
 from deploy.health import Check
 from deploy.keys import Keys
@@ -17,8 +18,8 @@ from fhir_server.settings import Settings
 @dataclass
 class Process:
     """The front and, as they are added, its parts. `http` reaches the server role under its
-    public address; `others` holds the routes outside the parts; `running` is what goes on in the
-    background until it is cancelled, after `stopping` has asked it to end."""
+    public address; `others` holds the routes outside the parts; `running` is what goes on behind
+    the requests."""
 
     settings: Settings
     keys: Keys
@@ -29,5 +30,4 @@ class Process:
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     parts: dict[str, ASGIApp] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
-    running: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
-    stopping: list[Callable[[], None]] = field(default_factory=list)
+    running: list[Work] = field(default_factory=list)

@@ -8,9 +8,8 @@ over a transport that calls the application in this process.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
-from typing import Any
 
 import httpx
 from fastapi import FastAPI, Request
@@ -18,6 +17,7 @@ from fastapi.responses import RedirectResponse
 from prometheus_client import CollectorRegistry
 
 from deploy import analysis, registrations
+from deploy.background import Background, Work
 from deploy.clinician import clinician_app
 from deploy.demo.loading import load_ward
 from deploy.front import Front
@@ -42,11 +42,14 @@ from fhir_server.security.rate_limit import Counters, MemoryCounters
 from fhir_server.settings import Settings
 from fhir_server.storage.port import ResourceStore
 
-_STOP_SECONDS = 20.0
-
 
 class RefusedStart(ValueError):
     """The settings must not be run in this profile; the text says which and why."""
+
+
+class StoreNotOpened(Exception):
+    """The store can't be opened, or its server does not answer; the text says what kind of
+    failure it was."""
 
 
 def check_profile(settings: Settings) -> None:
@@ -80,8 +83,10 @@ async def composed(
             await _server_and_worker(process, stack)
         if settings.role in ("all", "app"):
             process.parts["app"] = await clinician_app(process, stack)
+        background = Background(process.running)
+        process.checks["background"] = background.check
         _finish(process)
-        async with _running(process):
+        async with background.running():
             if settings.demo and settings.role in ("all", "server"):
                 await load_ward(process.http, settings.base_url)
             yield RequestIds(front, new_id)
@@ -111,21 +116,28 @@ async def _process(
         parts={},
         checks={},
         running=[],
-        stopping=[],
     )
 
 
 async def _server_and_worker(process: Process, stack: AsyncExitStack) -> None:
     """What needs the store: everything but the app."""
     settings = process.settings
-    store = await open_store(settings)
+    store = await _opened(settings)
     stack.push_async_callback(store.close)
     process.checks["store"] = store.check
     known = await asyncio.to_thread(knowledge, f"{settings.base_url}/fhir")
     server = await _server(process, store, known) if settings.role != "worker" else None
     if settings.role != "server":
-        process.running += await background(store, known, process.http)
+        process.running += map(Work, await background(store, known, process.http))
     await analysis.add(process, server)
+
+
+async def _opened(settings: Settings) -> ResourceStore:
+    try:
+        return await open_store(settings)
+    except Exception as problem:
+        # The text of a driver's error may quote the address with its password.
+        raise StoreNotOpened(f"the store can't be opened: {type(problem).__name__}") from problem
 
 
 async def _server(process: Process, store: ResourceStore, known: Knowledge) -> FhirServer:
@@ -180,37 +192,3 @@ def _finish(process: Process) -> None:
         with_fhir_paths(process.others)
     process.front.parts = process.parts
     process.front.others = process.others
-
-
-@asynccontextmanager
-async def _running(process: Process) -> AsyncIterator[None]:
-    """The background work, begun; at the end asked to stop, then cancelled."""
-    tasks = [asyncio.ensure_future(run()) for run in process.running]
-    watch = asyncio.ensure_future(_watch(tasks)) if tasks else None
-    try:
-        yield
-    finally:
-        if watch is not None:
-            watch.cancel()
-        for stop in process.stopping:
-            stop()
-        await _drained(tasks)
-
-
-async def _watch(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    """Background work never ends by itself: if one does, the process must not go on without."""
-    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in done:
-        if not task.cancelled() and task.exception() is not None:
-            raise RuntimeError("background work ended") from task.exception()
-
-
-async def _drained(tasks: Sequence[asyncio.Future[Any]]) -> None:
-    stoppable = [task for task in tasks if not task.done()]
-    if stoppable:
-        await asyncio.wait(stoppable, timeout=0.2)
-    for task in tasks:
-        task.cancel()
-    for task in tasks:
-        with suppress(asyncio.CancelledError, Exception):
-            await asyncio.wait_for(task, _STOP_SECONDS)

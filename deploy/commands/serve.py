@@ -1,8 +1,11 @@
 """`medsage serve`: the parts of a role in one process."""
 
+import asyncio
 import os
+import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,13 +17,18 @@ from deploy.commands.ending import UNUSABLE, fail
 from deploy.demo.identities import PASSWORD, USERS
 from deploy.keys import MissingSecret
 from deploy.logs import configure
-from deploy.standalone import RefusedStart, composed
+from deploy.standalone import RefusedStart, StoreNotOpened, composed
 from fhir_server.load_settings import UnusableSettings, load
 from fhir_server.settings import Settings
 
 EXAMPLE = "Example: medsage serve --port 5000 --data data"
-_GRACE_SECONDS = 20
+_GRACE_SECONDS = 6
+"""What answers under way may take at the end; a process ends within 20 seconds of SIGTERM."""
 _LOOPBACK = ("localhost", "127.0.0.1")
+
+
+class CantListen(Exception):
+    """The address or port can't be had; the text says why."""
 
 
 def serve(
@@ -50,8 +58,8 @@ def serve(
         uvloop.run(_serve(settings, host, port))
     except (RefusedStart, MissingSecret) as refusal:
         fail(str(refusal), UNUSABLE)
-    except OSError as problem:
-        fail(f"can't listen on {host}:{port}: {problem.strerror}")
+    except (CantListen, StoreNotOpened, OSError) as problem:
+        fail(str(problem))
 
 
 def read_settings(given: dict[str, object]) -> Settings:
@@ -69,6 +77,7 @@ def read_settings(given: dict[str, object]) -> Settings:
 
 async def _serve(settings: Settings, host: str, port: int) -> None:
     listening = _listen(host, port)
+    stop = _Stop(asyncio.get_running_loop())
     async with composed(settings, _origins(settings, port)) as application:
         config = uvicorn.Config(
             application,
@@ -80,9 +89,43 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
             timeout_graceful_shutdown=_GRACE_SECONDS,
             server_header=False,
         )
-        server = uvicorn.Server(config)
+        server = _Server(config)
+        stop.ends(server)
         typer.echo(_where(settings))
         await server.serve([listening])
+
+
+class _Server(uvicorn.Server):
+    """Leaves the signals to _Stop: uvicorn's own handling raises them once more when it has ended,
+    which kills the process before the work behind the requests is finished and the store closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Stop:
+    """SIGTERM and SIGINT end the server in order; a second one does not wait for its answers."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._asked = 0
+        self._server: uvicorn.Server | None = None
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, self._ask)
+
+    def ends(self, server: uvicorn.Server) -> None:
+        """From now on it is this server that ends; at once if a signal came before it was there."""
+        self._server = server
+        self._tell()
+
+    def _ask(self) -> None:
+        self._asked += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._server is not None:
+            self._server.should_exit = self._asked > 0
+            self._server.force_exit = self._asked > 1
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -90,7 +133,10 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listening.bind((host, port))
+    try:
+        listening.bind((host, port))
+    except OSError as problem:
+        raise CantListen(f"can't listen on {host}:{port}: {problem.strerror}") from problem
     # From here on a client's connection waits instead of being refused.
     listening.listen(128)
     return listening

@@ -1,6 +1,7 @@
 """Connections to the SQLite file: durable, concurrent with readers, and of a known schema."""
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 SCHEMA_VERSION = 1
@@ -28,11 +29,36 @@ def connect(path: Path, *, is_writer: bool) -> sqlite3.Connection:
 
 def prepare(connection: sqlite3.Connection) -> None:
     """Create the schema in an empty file; refuse a file with another version."""
-    (found,) = connection.execute("PRAGMA user_version").fetchone()
-    if found == SCHEMA_VERSION:
+    if _version(connection) == SCHEMA_VERSION:
         return
-    if found != 0:
-        raise SchemaMismatch(f"the store has schema {found}, this program needs {SCHEMA_VERSION}")
-    connection.executescript(
-        f"BEGIN IMMEDIATE; {SCHEMA.read_text()} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-    )
+    # Another process may be creating the schema now: what counts is what the lock then shows.
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        found = _version(connection)
+        if found not in (0, SCHEMA_VERSION):
+            raise SchemaMismatch(
+                f"the store has schema {found}, this program needs {SCHEMA_VERSION}"
+            )
+        if found == 0:
+            for statement in _statements(SCHEMA.read_text()):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    return int(found)
+
+
+def _statements(script: str) -> Iterator[str]:
+    """The statements of a script (executescript would commit the transaction it runs in)."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
