@@ -1,0 +1,82 @@
+"""The published door: a real nginx with the repository's configuration, on two free ports."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.availability import ROOT
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+
+
+@dataclass(frozen=True)
+class Door:
+    """Where it listens, and the certificate to trust."""
+
+    plain: int
+    tls: int
+    certificate: Path
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def opened(folder: Path, *, server: int, app: int, tls: int | None = None) -> Iterator[Door]:
+    """nginx in front of the roles that listen on these ports; stopped at the end."""
+    script = ROOT / "deploy/nginx/self_signed.sh"
+    subprocess.run([script, folder / "tls", "localhost"], check=True, capture_output=True)
+    door = Door(free_port(), tls or free_port(), folder / "tls/tls.crt")
+    file = folder / "nginx.conf"
+    file.write_text(_configuration(folder, door, server, app))
+    assert NGINX is not None
+    command = [NGINX, "-c", str(file), "-p", str(folder), "-e", str(folder / "error.log")]
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    # Started by root, nginx would give its workers another user, who can't write to our folder.
+    user = " user root;" if os.geteuid() == 0 else ""
+    running = subprocess.Popen([*command, "-g", f"daemon off;{user}"])
+    try:
+        wait_for(door.tls)
+        yield door
+    finally:
+        running.terminate()
+        running.wait(10)
+
+
+def _configuration(folder: Path, door: Door, server: int, app: int) -> str:
+    text = (ROOT / "deploy/nginx/nginx.conf").read_text("utf-8")
+    for old, new in {
+        "/tmp/": f"{folder}/",
+        "/run/secrets/": f"{folder}/tls/",
+        "/etc/nginx/proxy.conf": f"{ROOT}/deploy/nginx/proxy.conf",
+        "/dev/stdout": f"{folder}/access.log",
+        "listen 8080": f"listen {door.plain}",
+        "listen 8443": f"listen {door.tls}",
+        "127.0.0.1:8081": f"127.0.0.1:{free_port()}",
+        "http://server:5000": f"http://127.0.0.1:{server}",
+        "http://app:5000": f"http://127.0.0.1:{app}",
+    }.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def wait_for(port: int, seconds: float = 10.0) -> None:
+    """Until somebody listens there; TimeoutError when nobody does in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise TimeoutError(f"nobody listens on port {port}")
