@@ -27,8 +27,11 @@ REGISTRY_HOSTS = re.compile(
 )
 UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|pragma: no cover")
 SETTING = re.compile(r"\bMEDSAGE_[A-Z0-9]+(?:_[A-Z0-9]+)*\b")
-# Read before there are settings, or by tests alone.
-OTHER_VARIABLES = frozenset({"MEDSAGE_SECRETS_DIR", "MEDSAGE_TEST_MONGODB_URI"})
+# Read before there are settings, by one development command, or by tests alone.
+OTHER_VARIABLES = frozenset(
+    {"MEDSAGE_SECRETS_DIR", "MEDSAGE_MONGODB_STANDIN"}
+    | {"MEDSAGE_TEST_MONGODB_URI", "MEDSAGE_TEST_SCREENSHOTS"}
+)
 # Names that tests misspell on purpose, or use as an example of a family.
 SETTINGS_ARE_TRIED_IN = ("tests/*settings*", "tests/*configuration*")
 

@@ -60,15 +60,18 @@ class Deliverer:
                 self._woken.clear()
                 try:
                     async for id_ in self._subscriptions():
-                        if id_ in self._busy:
-                            self._again.add(id_)
-                        else:
-                            self._busy.add(id_)
-                            group.create_task(self._serve(id_))
+                        self._begin(group, id_)
                 except Exception as failure:  # delivery must outlive any one failure
                     _log.error("delivery failed", error=type(failure).__name__)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), self._pace.idle_seconds)
+
+    def _begin(self, group: asyncio.TaskGroup, id_: str) -> None:
+        if id_ in self._busy:
+            self._again.add(id_)
+            return
+        self._busy.add(id_)
+        group.create_task(self._serve(id_))
 
     async def deliver_once(self) -> int:
         """Attempt every delivery that is due, once; how many got through."""

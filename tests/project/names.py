@@ -14,8 +14,8 @@ EMPTY_WORDS = frozenset(
         *("handler", "handlers", "processor", "data", "info", "service"),
     )
 )
-# FHIR's word wins: its terminology service, its datatype SampledData, a server's base URL.
-EXEMPT = frozenset({"terminology/service.py", "sampled_data", "base_url"})
+# FHIR's word wins (terminology service, datatype SampledData, base URL), and asyncio's.
+EXEMPT = frozenset({"terminology/service.py", "sampled_data", "base_url", "data_received"})
 
 
 def empty_names(source: Source) -> Iterator[str]:

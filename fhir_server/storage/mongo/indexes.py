@@ -55,13 +55,12 @@ async def create(collections: Collections) -> None:
     """Create the collections and indexes that are missing."""
     database = collections.resources.database
     present = set(await database.list_collection_names())
-    for name in NAMES:
-        if name not in present:
-            try:
-                await database.create_collection(name, check_exists=False)
-            except OperationFailure as failure:
-                if failure.code != _NAMESPACE_EXISTS:
-                    raise
+    for name in (each for each in NAMES if each not in present):
+        try:
+            await database.create_collection(name, check_exists=False)
+        except OperationFailure as failure:
+            if failure.code != _NAMESPACE_EXISTS:
+                raise
     for index in INDEXES:
         collection, keys = collections.named(index.collection), list(index.keys)
         if index.expire_seconds is None:

@@ -118,6 +118,7 @@ def stored(document: Mapping[str, Any], body: bytes | None = None) -> Stored:
 
 
 def record_id(kind: str, id: str) -> str:
+    """The `_id` of a record's document; ids of one kind lie together."""
     return f"{kind}{SEPARATOR}{id}"
 
 

@@ -68,9 +68,10 @@ async def run(collections: Collections, clock: Callable[[], datetime], unit: Uni
             if not is_conflict(failure):
                 raise
             attempt += 1
-            if attempt >= ATTEMPTS or loop.time() > end:
-                if isinstance(failure, ConnectionFailure):
-                    raise
+            is_over = attempt >= ATTEMPTS or loop.time() > end
+            if is_over and isinstance(failure, ConnectionFailure):
+                raise
+            if is_over:
                 raise VersionConflict("too many others write the same; try again") from failure
         longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
         await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - spreads the retries
@@ -121,15 +122,19 @@ async def _commit(session: Session) -> None:
         try:
             await session.commit_transaction()
         except PyMongoError as failure:
-            was_unknown = left < COMMIT_ATTEMPTS - 1
-            if failure.has_error_label(_UNKNOWN):
-                if not left:
-                    raise CommitUnknown("the outcome of the commit is not known") from failure
-            elif was_unknown and not failure.has_error_label(_TRANSIENT):
-                # Without the label, "no such transaction" may mean one that was committed.
+            if _stays_unknown(failure, left):
                 raise CommitUnknown("the outcome of the commit is not known") from failure
-            else:
+            if not failure.has_error_label(_UNKNOWN):
                 raise
             await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
         else:
             return
+
+
+def _stays_unknown(failure: PyMongoError, left: int) -> bool:
+    """Whether asking again, `left` more times, can't tell any more what became of the commit."""
+    if failure.has_error_label(_UNKNOWN):
+        return not left
+    was_unknown = left < COMMIT_ATTEMPTS - 1
+    # Without the label, "no such transaction" may mean one that was committed.
+    return was_unknown and not failure.has_error_label(_TRANSIENT)
