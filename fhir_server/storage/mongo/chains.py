@@ -40,12 +40,14 @@ async def condition(reader: Reader, type_: str, expression: Expression) -> Docum
     for chain in _chains(expression):
         if chain not in links:
             links[chain] = await _answer(reader, type_, chain)
-    return _typed(type_, to_filter(expression, links))
+    return both(to_filter(expression, links), {"type": type_})
 
 
-def _typed(type_: str, *filters: Document) -> Document:
-    tests = [each for each in filters if each]
-    return {"type": type_, **({"$and": tests} if len(tests) > 1 else tests[0] if tests else {})}
+def both(*filters: Document) -> Document:
+    """What passes all the filters. The first is the most selective: MongoDB chooses among the
+    indexes by trial, but engines like it may take the first that serves."""
+    tests = [each for one in filters for each in one.get("$and", [one]) if each]
+    return {"$and": tests} if len(tests) > 1 else tests[0] if tests else {}
 
 
 def _chains(expression: Expression) -> Iterator[Chain]:
@@ -92,7 +94,7 @@ async def _referred(reader: Reader, type_: str, chain: LinkedFrom) -> list[str]:
     where = await condition(reader, chain.type, chain.test)
     cursor = await reader.collections.resources.aggregate(
         [
-            {"$match": {"$and": [where, {"terms": {"$elemMatch": bounds}}]}},
+            {"$match": both(where, {"terms": {"$elemMatch": bounds}})},
             {"$project": {"terms": 1}},
             {"$unwind": "$terms"},
             {"$match": {"terms": bounds}},

@@ -41,13 +41,27 @@ def to_filter(expression: Expression, links: Links) -> Document:
         case LinksTo() | LinkedFrom():
             return links[expression]
         case AllOf(tests):
-            return _joined("$and", [to_filter(test, links) for test in tests], {})
+            ordered = sorted(tests, key=_cost)
+            return _joined("$and", [to_filter(test, links) for test in ordered], {})
         case AnyOf(tests):
             return _any(tests, links)
         case Not(test):
             return {"$nor": [to_filter(test, links)]}
         case _:
             raise TypeError(f"not an expression: {expression!r}")
+
+
+def _cost(test: Expression) -> int:
+    """Equalities first: engines that do not try several plans take the first test's index."""
+    match test:
+        case HasTerm():
+            return 0
+        case HasRange():
+            return 1
+        case Not() | HasText() | Together():
+            return 3
+        case _:
+            return 2
 
 
 def _any(tests: tuple[Expression, ...], links: Links) -> Document:

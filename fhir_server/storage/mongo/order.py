@@ -31,7 +31,8 @@ def phases(query: Query) -> tuple[Phase, ...]:
     """The parts of the answer in order, all of them beyond `query.after`."""
     after = query.after
     if not query.sort:
-        return (Phase(_beyond_id(query, after), {"_id": 1}),)
+        first = {"_id": {"$gt": f"{query.type}/", "$lt": f"{query.type}0"}}
+        return (Phase({**first, **_beyond_id(query, after)}, {"_id": 1}),)
     if len(query.sort) == 1:
         return _one_key(query, query.sort[0])
     return (_several_keys(query),)
@@ -58,7 +59,9 @@ def _field(key: SortKey) -> str:
 
 
 def _beyond_id(query: Query, after: Sequence[str | None] | None) -> Document:
-    return {} if after is None else {"_id": {"$gt": f"{query.type}/{after[-1]}"}}
+    if after is None:
+        return {}
+    return {"_id": {"$gt": f"{query.type}/{after[-1]}", "$lt": f"{query.type}0"}}
 
 
 def _one_key(query: Query, key: SortKey) -> tuple[Phase, ...]:

@@ -8,7 +8,7 @@ from pymongo.errors import ExecutionTimeout
 from fhir_server.fhir.outcome import too_costly
 from fhir_server.search.expression import Query
 from fhir_server.storage.mongo import records
-from fhir_server.storage.mongo.chains import SEARCH_MILLISECONDS, Reader, condition
+from fhir_server.storage.mongo.chains import SEARCH_MILLISECONDS, Reader, both, condition
 from fhir_server.storage.mongo.connect import Collection, Document
 from fhir_server.storage.mongo.order import Phase, fields, phases, place
 from fhir_server.storage.port import HistoryPage, Key, Page, Stored
@@ -58,10 +58,10 @@ async def _ordered(reader: Reader, query: Query, where: Document) -> list[Docume
     projection = {**records.CURRENT, **dict.fromkeys(fields(query), 1)}
     found: list[Document] = []
     for phase in phases(query):
-        both = {"$and": [where, phase.where]} if phase.where else where
         room = wanted - len(found)
         if room > 0:
-            found.extend([each async for each in _part(reader, both, phase, room, projection)])
+            wholly = both(where, phase.where)
+            found.extend([each async for each in _part(reader, wholly, phase, room, projection)])
     return found
 
 
