@@ -40,6 +40,8 @@ class CellLimits:
     spread: tuple[float, float]
     distance: float
     """Largest Mahalanobis distance from the training cells."""
+    reject: float
+    """Largest probability of "not a red cell"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,6 @@ class Calibration:
     """Probability = sigmoid((logit + offset) / temperature)."""
     low: float
     high: float
-    reject: float
     cells: int
     floor_cell: float
     """Upper limit of false positives per cell in single-cell images like the training ones."""
@@ -71,10 +72,16 @@ class Calibration:
     metrics: Mapping[str, float]
 
     def thresholds(self, kinds: Collection[ImageKind]) -> Thresholds:
-        """The thresholds for images of these kinds; the widest distance where they differ."""
-        applied = [limits.distance for kind, limits in self.limits.items() if kind in kinds]
-        distance = max(applied or [self.limits[ImageKind.CELL].distance])
-        return Thresholds(self.low, self.high, distance, self.reject, self.cells)
+        """The thresholds for images of these kinds; the widest limits where they differ."""
+        applied = [self.limits[kind] for kind in kinds if kind in self.limits]
+        applied = applied or [self.limits[ImageKind.CELL]]
+        return Thresholds(
+            low=self.low,
+            high=self.high,
+            distance=max(limits.distance for limits in applied),
+            reject=max(limits.reject for limits in applied),
+            cells=self.cells,
+        )
 
 
 def read_calibration(folder: Path = WEIGHTS) -> Calibration:
@@ -95,7 +102,10 @@ def read_calibration(folder: Path = WEIGHTS) -> Calibration:
         raise WeightsMismatch(
             f"the weights were trained on preprocessing {prepared!r}, this code is {VERSION!r}"
         )
-    return _calibration(found, hashlib.sha256(raw).hexdigest())
+    try:
+        return _calibration(found, hashlib.sha256(raw).hexdigest())
+    except (KeyError, IndexError, TypeError, ValueError) as problem:
+        raise WeightsMismatch(f"{CALIBRATION} lacks a part: {problem!r}") from problem
 
 
 def _read(path: Path) -> bytes:
@@ -113,7 +123,6 @@ def _calibration(found: dict[str, object], own_sha256: str) -> Calibration:
             "thresholds": {
                 "low": float(low),
                 "high": float(high),
-                "reject": float(reject),
                 "cells": int(cells),
             },
             "floor": {"cell": float(floor_cell), "field": float(floor_field)},
@@ -131,7 +140,6 @@ def _calibration(found: dict[str, object], own_sha256: str) -> Calibration:
                 offset=offset,
                 low=low,
                 high=high,
-                reject=reject,
                 cells=cells,
                 floor_cell=floor_cell,
                 floor_field=floor_field,
@@ -156,13 +164,14 @@ def _calibration(found: dict[str, object], own_sha256: str) -> Calibration:
 
 def _limits(ends: dict[str, Any]) -> CellLimits:
     low_high = {name: (ends[name][0], ends[name][1]) for name in ("foreground", "mean", "spread")}
-    return CellLimits(**low_high, distance=ends["distance"])
+    return CellLimits(**low_high, distance=ends["distance"], reject=ends["reject"])
 
 
 def malaria_card(folder: Path = WEIGHTS) -> ModelCard:
     """The model card with the metrics, thresholds and hashes of the weights in the folder."""
     calibration = read_calibration(folder)
     version = calibration.version
+    cell, field = (calibration.limits[kind] for kind in (ImageKind.CELL, ImageKind.FIELD))
     return read_card(
         CARD,
         identity=(version.id, version.version),
@@ -170,9 +179,10 @@ def malaria_card(folder: Path = WEIGHTS) -> ModelCard:
         thresholds={
             "parasite likely from": calibration.high,
             "not seen below": calibration.low,
-            "largest distance, cell images": calibration.limits[ImageKind.CELL].distance,
-            "largest distance, fields": calibration.limits[ImageKind.FIELD].distance,
-            "largest probability of not a red cell": calibration.reject,
+            "largest distance, cell images": cell.distance,
+            "largest distance, fields": field.distance,
+            "largest probability of not a red cell, cell images": cell.reject,
+            "largest probability of not a red cell, fields": field.reject,
             "temperature": calibration.temperature,
             "offset of the logit": calibration.offset,
             "false-positive floor, cell images": calibration.floor_cell,

