@@ -37,10 +37,12 @@ from fhir_server.app import (
     open_store,
     utc_now,
 )
+from fhir_server.publication import Publisher, publish
 from fhir_server.rest.middleware import RequestIds
 from fhir_server.security.rate_limit import Counters, MemoryCounters
 from fhir_server.settings import Settings
 from fhir_server.storage.port import ResourceStore
+from terminology import own
 
 
 class RefusedStart(ValueError):
@@ -155,6 +157,9 @@ async def _server(process: Process, store: ResourceStore, known: Knowledge) -> F
             origins=tuple(process.origins),
             app_origin=settings.base_url,
         )
+    base_url = f"{settings.base_url}/fhir"
+    publisher = Publisher(store, known.extract, utc_now, new_id, base_url)
+    await publish(publisher, own.resources())
     server = await create_server(
         settings,
         store,

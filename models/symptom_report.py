@@ -55,9 +55,9 @@ def symptom_observation(
 
 def _components(analysis: Analysis) -> list[Resource]:
     return [
-        *(_line(f"rule-{item.code}", item.text, finding_line(item)) for item in analysis.findings),
+        *(_named(f"rule-{item.code}", item.text, finding_line(item)) for item in analysis.findings),
         *(
-            _line("possibility", item.name, _possibility_line(item))
+            _named("possibility", item.name, _possibility_line(item))
             for item in analysis.possibilities
         ),
         *(
@@ -93,3 +93,11 @@ def _possibility_line(item: Possibility) -> str:
 
 def _line(code: str, display: str, text: str) -> Resource:
     return {"code": finding(code, display), "valueString": text}
+
+
+def _named(code: str, name: str, text: str) -> Resource:
+    """A line whose name is its own ("NEWS2 7", "Malaria"), so it is no display of the code."""
+    return {
+        "code": {"coding": [{"system": FINDINGS, "code": code}], "text": name},
+        "valueString": text,
+    }

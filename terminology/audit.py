@@ -1,0 +1,61 @@
+"""The codes of AuditEvents: what happened, and in which role a person acted."""
+
+from terminology.concepts import Concept, Resource, System, own
+
+AUDIT_EVENT = System(
+    "audit-event",
+    "MedSAGE audit events",
+    "What happened, as the app and the analysis tell it (AuditEvent.subtype).",
+    (
+        Concept("signature", "Signature", "A clinician signed a report."),
+        Concept(
+            "print", "Print", "A report, or the prescription after it, was opened for printing."
+        ),
+        Concept("app-refusal", "Request refused by the app", "The app refused a request."),
+        Concept("ai-result", "AI result", "An analysis was written as a preliminary report."),
+        Concept("ai-refusal", "AI gave no result", "An analysis ended without a finding."),
+        Concept("diagnose", "Diagnose", "A call of /api/diagnose was refused."),
+    ),
+)
+AUDIT_SUBTYPE = System(
+    "audit-subtype",
+    "MedSAGE audit subtypes",
+    "What happened, where neither FHIR nor DICOM nor IHE has a code for it, as the server tells "
+    "it (AuditEvent.subtype).",
+    (
+        Concept("launch", "Launch", "An EHR handed over its context for a SMART launch."),
+        Concept("authorize", "Authorize", "A client asked for authorization."),
+        Concept("ai-result", "AI result", "A result of an AI system was recorded."),
+        Concept("sign", "Sign", "A report was signed."),
+        Concept("print", "Print", "A report was printed."),
+    ),
+)
+ROLE = System(
+    "role",
+    "MedSAGE roles",
+    "In which role somebody acted (AuditEvent.agent.role); what a role may do at most is decided "
+    "by the server.",
+    (
+        Concept("doctor", "Doctor", "Reads and writes clinical content; may sign."),
+        Concept("nurse", "Nurse", "Reads clinical content and writes what nursing records."),
+        Concept("admin", "Administrator", "Keeps people, places, devices and definitions."),
+        Concept("auditor", "Auditor", "Reads the audit trail, and no clinical content."),
+        Concept("service", "Backend service", "A program that acts by itself, within its scopes."),
+    ),
+)
+SYSTEMS = (AUDIT_EVENT, AUDIT_SUBTYPE, ROLE)
+
+
+def audit_block() -> Resource:
+    """The CodeSystem of block numbers: known by their form, so none is listed."""
+    return {
+        **own(
+            "CodeSystem",
+            "audit-block",
+            "MedSAGE audit blocks",
+            "The number of the signed block of the audit chain that an AuditEvent is sealed in "
+            "(AuditEvent.meta.tag): a decimal number, counted up block by block.",
+        ),
+        "caseSensitive": True,
+        "content": "not-present",
+    }
