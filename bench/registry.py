@@ -4,6 +4,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Bench = Callable[[Mapping[str, str]], dict[str, Any]]
-"""Options (`--option name=value`) in, the JSON result out."""
+"""Options (`--option name=value`) in, the JSON result out; ValueError on unknown options."""
 
-BENCHES: Mapping[str, Bench] = {}
+
+def _synthea(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.synthea import run
+
+    return run(options)
+
+
+def _proof_kill(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.proof_kill import run
+
+    return run(options)
+
+
+BENCHES: Mapping[str, Bench] = {"synthea": _synthea, "proof-kill": _proof_kill}

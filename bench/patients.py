@@ -1,0 +1,45 @@
+"""The synthetic patients that benchmarks load: 105 transaction bundles made with Synthea."""
+
+import json
+import tarfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT = Path(__file__).parents[2] / "shared/data/synthea-105-small.tar.xz"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One transaction as it is posted, and its resources as they are counted and stored."""
+
+    body: bytes
+    types: Counter[str]
+    resources: tuple[bytes, ...]
+
+
+def bundles(path: Path = DEFAULT, most: int | None = None) -> list[Bundle]:
+    """The bundles of a tar archive or of a folder, by name; at most so many."""
+    return [_bundle(body) for body in bodies(path)[:most]]
+
+
+def bodies(path: Path = DEFAULT) -> list[bytes]:
+    """The files of the archive or folder as they are, by name."""
+    if path.is_dir():
+        return [file.read_bytes() for file in sorted(path.rglob("*.json"))]
+    found: dict[str, bytes] = {}
+    with tarfile.open(path) as archive:
+        for member in archive:
+            content = archive.extractfile(member) if member.isfile() else None
+            if content is not None:
+                found[member.name] = content.read()
+    return [found[name] for name in sorted(found)]
+
+
+def _bundle(body: bytes) -> Bundle:
+    resources = [entry["resource"] for entry in json.loads(body)["entry"]]
+    return Bundle(
+        body,
+        Counter(each["resourceType"] for each in resources),
+        tuple(json.dumps(each, separators=(",", ":")).encode() for each in resources),
+    )

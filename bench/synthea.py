@@ -1,0 +1,252 @@
+"""`medsage bench synthea`: load the Synthea set, then read, create and search.
+
+Options (`--option name=value`): `store` sqlite (default), mongodb or both; `set` the archive;
+`bundles` how many of it at most; `seconds` for each measurement (5).
+"""
+
+import asyncio
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+import uvloop
+
+from bench import client
+from bench.bare import DATABASE
+from bench.client import drive, for_seconds, request
+from bench.floors import mongodb_import, sqlite_import
+from bench.patients import DEFAULT, Bundle, bundles
+from bench.running import Running, medsage, started
+from deploy import dev_mongodb
+from deploy.demo.loading import demo_tokens
+
+AT_ONCE = (1, 4)
+CLIENTS = (1, 32)
+_SEED = 4
+_SAMPLES = 400
+_SCOPES = "system/*.cruds system/AuditEvent.rs"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What to measure."""
+
+    bundles: Sequence[Bundle]
+    seconds: float
+
+
+@dataclass
+class Loaded:
+    """What the server made of the bundles: references by type."""
+
+    references: dict[str, list[str]] = field(default_factory=dict)
+    refused: int = 0
+
+    def add(self, status: int, body: bytes) -> None:
+        """Take in a transaction-response."""
+        if status != 200:
+            self.refused += 1
+            return
+        for entry in json.loads(body)["entry"]:
+            type_, id_ = entry["response"]["location"].split("/")[:2]
+            self.references.setdefault(type_, []).append(id_)
+
+
+def run(options: Mapping[str, str]) -> dict[str, Any]:
+    """The figures of each store beside its floors."""
+    wanted = options.get("store", "sqlite")
+    kinds = ("sqlite", "mongodb") if wanted == "both" else (wanted,)
+    unknown = {*options} - {"store", "set", "bundles", "seconds"}
+    if unknown or not {*kinds} <= {"sqlite", "mongodb"}:
+        raise ValueError(f"not an option of this benchmark: {unknown or wanted}")
+    most = options.get("bundles")
+    found = bundles(Path(options.get("set", DEFAULT)), int(most) if most else None)
+    asked = Asked(found, float(options.get("seconds", "5")))
+    return {
+        "bench": "synthea",
+        "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
+        "client": client.NAME,
+        "bundles": len(found),
+        "resources": sum(each.types.total() for each in found),
+        **{kind: uvloop.run(_measured(kind, asked)) for kind in kinds},
+    }
+
+
+async def _measured(kind: str, asked: Asked) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder, _database(kind, Path(folder)) as uri:
+        place = Path(folder)
+        figures: dict[str, Any] = {"import": {}}
+        for at_once in AT_ONCE:
+            environment = _environment(uri, f"medsage_bench_{at_once}")
+            with medsage(place / f"data-{at_once}", environment) as server:
+                figures["import"][str(at_once)] = found = await _imported(server, asked, at_once)
+                if at_once == AT_ONCE[-1]:
+                    figures |= await _requests(server, asked, found.pop("loaded"))
+                found.pop("loaded", None)
+                figures["cold_start_seconds"] = server.started
+                figures["memory"] = server.memory()
+        await _add_floors(figures, asked, (place, uri))
+        return figures
+
+
+@contextmanager
+def _database(kind: str, folder: Path) -> Iterator[str | None]:
+    """The URI of a MongoDB of its own; None for the embedded store."""
+    named = os.environ.get("MEDSAGE_TEST_MONGODB_URI")
+    if kind == "sqlite" or named:
+        yield named if kind == "mongodb" else None
+        return
+    with dev_mongodb.running(dev_mongodb.find(os.environ), folder / "mongodb") as (uri, _):
+        yield uri
+
+
+def _environment(uri: str | None, database: str) -> dict[str, str]:
+    if uri is None:
+        return {}
+    return {"MEDSAGE_MONGODB_URI": uri, "MEDSAGE_MONGODB_DATABASE": database}
+
+
+async def _token(server: Running) -> str:
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
+        token = await demo_tokens(http, server.origin, _SCOPES).token()
+    if token is None:
+        raise ValueError("the server gave no token")
+    return token
+
+
+async def _imported(server: Running, asked: Asked, at_once: int) -> dict[str, Any]:
+    token, loaded = await _token(server), Loaded()
+    requests = [request("POST", "/fhir", body=each.body, token=token) for each in asked.bundles]
+    used = server.cpu_seconds()
+    load = await drive(server.port, requests, at_once, answered=loaded.add)
+    resources = sum(each.types.total() for each in asked.bundles)
+    counts = {type_: len(ids) for type_, ids in sorted(loaded.references.items())}
+    if loaded.refused or sum(counts.values()) != resources:
+        raise ValueError(f"the server took {counts} and refused {loaded.refused} bundles")
+    return {
+        "resources_per_second": round(resources / load.seconds, 1),
+        "seconds": round(load.seconds, 2),
+        "p50_ms": load.figures()["p50_ms"],
+        "p99_ms": load.figures()["p99_ms"],
+        "server_cpu_ms_per_resource": round((server.cpu_seconds() - used) * 1000 / resources, 3),
+        "sealed_after_seconds": await _sealed(server, token),
+        "loaded": loaded,
+    }
+
+
+async def _sealed(server: Running, token: str) -> float:
+    """How long after the last answer the audit trail was still being sealed."""
+    began = asyncio.get_running_loop().time()
+    headers = {"Authorization": f"Bearer {token}"}
+    async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+        before, last = -1, began
+        while asyncio.get_running_loop().time() - last < 2:
+            url = f"{server.origin}/fhir/AuditEvent?action=C&_summary=count"
+            now = (await http.get(url, headers=headers)).json().get("total", 0)
+            if now != before:
+                before, last = now, asyncio.get_running_loop().time()
+            await asyncio.sleep(0.25)
+    return round(last - began, 2)
+
+
+async def _requests(server: Running, asked: Asked, loaded: Loaded) -> dict[str, Any]:
+    token, random = await _token(server), Random(_SEED)
+    observations = loaded.references["Observation"]
+    reads = [
+        request("GET", f"/fhir/Observation/{random.choice(observations)}", token=token)
+        for _ in range(_SAMPLES)
+    ]
+    creates = [
+        request("POST", "/fhir/Observation", body=body, token=token)
+        for body in await _observations(server, reads[:50])
+    ]
+    searches = [request("GET", f"/fhir/{text}", token=token) for text in _searches(loaded, random)]
+    work = {"read": reads, "create": creates, "search": searches}
+    return {
+        name: {str(clients): await _rate(server, requests, clients, asked) for clients in CLIENTS}
+        for name, requests in work.items()
+    }
+
+
+async def _observations(server: Running, reads: Sequence[bytes]) -> list[bytes]:
+    """Bodies to create: stored Observations without what the server gave them."""
+    bodies: list[bytes] = []
+    await drive(server.port, reads, 1, answered=lambda _, body: bodies.append(body))
+    found = [json.loads(body) for body in bodies]
+    for each in found:
+        del each["id"], each["meta"]
+    return [json.dumps(each, separators=(",", ":")).encode() for each in found]
+
+
+def _searches(loaded: Loaded, random: Random) -> list[str]:
+    """Shapes that applications ask for, about random patients."""
+    shapes: tuple[Callable[[str], str], ...] = (
+        lambda id_: f"Observation?patient={id_}&_count=20",
+        lambda id_: f"Observation?patient={id_}&code=http://loinc.org|8302-2",
+        lambda id_: f"Observation?patient={id_}&_sort=-date&_count=10",
+        lambda id_: f"Condition?patient={id_}&clinical-status=active",
+        lambda id_: f"Encounter?patient={id_}&date=ge2015-01-01&_include=Encounter:subject",
+        lambda id_: f"Patient?_id={id_}&_revinclude=Immunization:patient",
+        lambda id_: "Patient?birthdate=ge1980&gender=female&_sort=family&_count=10",
+        lambda id_: "Observation?code=http://loinc.org|29463-7&value-quantity=gt90&_count=20",
+        lambda id_: f"Observation?subject:Patient.name={_NAMES[len(id_) % 3]}&_count=10",
+    )
+    patients = loaded.references["Patient"]
+    return [shape(random.choice(patients)) for _ in range(_SAMPLES // 8) for shape in shapes]
+
+
+_NAMES = ("A", "M", "S")
+
+
+async def _rate(
+    server: Running, requests: Sequence[bytes], clients: int, asked: Asked
+) -> dict[str, Any]:
+    load = await drive(server.port, for_seconds(requests, asked.seconds), clients)
+    return load.figures()
+
+
+async def _add_floors(
+    figures: dict[str, Any], asked: Asked, place: tuple[Path, str | None]
+) -> None:
+    """The floors, and the ratio of each figure to its own."""
+    folder, uri = place
+    rows = [each.resources for each in asked.bundles]
+    total = sum(len(each) for each in rows)
+    for at_once in AT_ONCE:
+        if uri is None:
+            seconds = sqlite_import(folder / f"floor-{at_once}.sqlite", rows, at_once)
+        else:
+            seconds = await mongodb_import(uri, f"{DATABASE}_{at_once}", rows, at_once)
+        found = figures["import"][str(at_once)]
+        found["floor_resources_per_second"] = round(total / seconds, 1)
+        found["of_floor"] = round(found["resources_per_second"] / (total / seconds), 3)
+    await _add_request_floors(figures, asked, place)
+
+
+async def _add_request_floors(
+    figures: dict[str, Any], asked: Asked, place: tuple[Path, str | None]
+) -> None:
+    folder, uri = place
+    address = uri or str(folder / f"floor-{AT_ONCE[-1]}.sqlite")
+    if uri is not None:
+        await mongodb_import(uri, DATABASE, [each.resources for each in asked.bundles], 1)
+    command = [sys.executable, "-m", "bench.bare", "--store", address]
+    sizes = [row for each in asked.bundles for row in each.resources]
+    with started(command, folder / "bare.log", "/") as bare:
+        reads = [request("GET", f"/{number}") for number in range(min(_SAMPLES, len(sizes)))]
+        creates = [request("POST", "/", body=row) for row in sizes[:50]]
+        for name, requests in (("read", reads), ("create", creates)):
+            for clients in CLIENTS:
+                floor = await _rate(bare, requests, clients, asked)
+                found = figures[name][str(clients)]
+                found["floor_per_second"] = floor["per_second"]
+                found["of_floor"] = round(found["per_second"] / floor["per_second"], 3)
