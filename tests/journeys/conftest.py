@@ -57,8 +57,8 @@ def without_scripts(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def screenshot() -> Callable[[Page, str], None]:
-    """Keep a picture of a page in the folder that MEDSAGE_SCREENSHOTS names, if it is set."""
-    folder = os.environ.get("MEDSAGE_SCREENSHOTS")
+    """Keep a picture of a page in the folder that MEDSAGE_TEST_SCREENSHOTS names, if it is set."""
+    folder = os.environ.get("MEDSAGE_TEST_SCREENSHOTS")
 
     def keep(page: Page, name: str) -> None:
         if folder:
