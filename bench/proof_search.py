@@ -5,23 +5,33 @@ deletions are tried as well), and asks each store for random searches, page by p
 difference is reduced to a small example and raised.
 """
 
+import asyncio
 import importlib
 import json
+import os
 import sys
+import tempfile
 import time
+import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from pymongo import AsyncMongoClient
+
+from deploy import dev_mongodb
 from fhir_server.search.evaluate import evaluate
 from fhir_server.search.expression import Query, SortKey, Terms
 from fhir_server.search.extract import Extractor
 from fhir_server.search.plan import Scope, plan_search
 from fhir_server.search.registry import Registry
+from fhir_server.storage.mongo.store import MongoStore
 from fhir_server.storage.port import Draft, Key, ResourceStore, Stored, Transaction
+from fhir_server.storage.sqlite.store import SqliteStore
 
 ROOT = Path(__file__).parents[1]
 BASE = "http://fhir.example/fhir"
@@ -47,10 +57,6 @@ class Proof:
     collections: int = 0
     seconds: float = 0.0
     stores: list[str] = field(default_factory=list)
-
-    def as_json(self) -> str:
-        """One line of JSON."""
-        return json.dumps(asdict(self))
 
 
 class Shelf:
@@ -192,6 +198,39 @@ async def _pages(store: ResourceStore, query: Query) -> list[str]:
         if after is None:
             return found
     raise Disagreement(f"the pages never end: {query}")
+
+
+def run(options: Mapping[str, str]) -> dict[str, Any]:
+    """`medsage bench proof-search`: `count` searches from the seed `seed`; `store` both
+    (default: the embedded store and MongoDB), or sqlite."""
+    unknown = {*options} - {"count", "seed", "store"}
+    wanted = options.get("store", "both")
+    if unknown or wanted not in {"both", "sqlite"}:
+        raise ValueError(f"not an option of this proof: {unknown or wanted}")
+    count, start = int(options.get("count", "1000")), int(options.get("seed", "0"))
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        uri = os.environ.get("MEDSAGE_TEST_MONGODB_URI")
+        if wanted == "both" and not uri:
+            server = dev_mongodb.running(dev_mongodb.find(os.environ), Path(folder) / "mongodb")
+            uri, _ = stack.enter_context(server)
+        asked = uri if wanted == "both" else None
+        proof = asyncio.run(_proved(Path(folder), asked, count=count, start=start))
+    return {"bench": "proof-search", **asdict(proof)}
+
+
+async def _proved(folder: Path, uri: str | None, *, count: int, start: int) -> Proof:
+    stores: dict[str, ResourceStore] = {"sqlite": SqliteStore.open(folder / "proof.sqlite")}
+    database = f"medsage_proof_{uuid.uuid4().hex}"
+    if uri is not None:
+        stores["mongodb"] = await MongoStore.open(uri, database)
+    try:
+        return await prove(stores, count=count, start=start)
+    finally:
+        for store in stores.values():
+            await store.close()
+        if uri is not None:
+            async with AsyncMongoClient[dict[str, Any]](uri) as client:
+                await client.drop_database(database)
 
 
 def _with_meta(resource: Resource) -> Resource:
