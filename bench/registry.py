@@ -19,4 +19,14 @@ def _proof_kill(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
-BENCHES: Mapping[str, Bench] = {"synthea": _synthea, "proof-kill": _proof_kill}
+def _proof_search(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.proof_search import run
+
+    return run(options)
+
+
+BENCHES: Mapping[str, Bench] = {
+    "synthea": _synthea,
+    "proof-kill": _proof_kill,
+    "proof-search": _proof_search,
+}

@@ -1,0 +1,71 @@
+"""The audit trail after all processes have ended: read from the store itself and verified."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from bench.kill.checks import Findings
+from bench.kill.clients import Sent
+from fhir_server.app import knowledge, open_store, utc_now
+from fhir_server.audit.export import export
+from fhir_server.audit.sealer import Sealer, signer_of
+from fhir_server.audit.verify import verify
+from fhir_server.load_settings import load
+
+Resource = dict[str, Any]
+Version = tuple[str, str]
+"""`Type/id` and version id."""
+
+_FOUND = "200"
+"""What the record of a conditional create says that found what it would have made."""
+
+
+async def check_trail(
+    environment: Mapping[str, str], origin: str, sent: Sequence[Sent], found: Findings
+) -> None:
+    """The chain verifies, and each acknowledged write has its one record in it."""
+    settings, _ = load(environment)
+    store = await open_store(settings)
+    try:
+        signer = await signer_of(store)
+        sealer = Sealer(store, knowledge(f"{origin}/fhir").extract, signer, utc_now)
+        while await sealer.seal_once():
+            pass
+        lines = [line async for line in export(store, signer, utc_now)]
+    finally:
+        await store.close()
+    report = verify(lines, signer.public_jwk)
+    for finding in report.findings:
+        found.fault("findings in the audit trail", f"line {finding.line}: {finding.text}")
+    records = Counter(_versions(lines))
+    for answer in (each for one in sent for each in one.answers):
+        version = f"{answer['resourceType']}/{answer['id']}", answer["meta"]["versionId"]
+        if not records[version]:
+            found.fault("acknowledged writes without an audit record", version)
+    for version, count in records.items():
+        if count > 1:
+            found.fault("versions with two audit records", version)
+    found.counts["audit"] = {"events": report.events, "blocks": report.blocks}
+
+
+def _versions(lines: Sequence[bytes]) -> list[Version]:
+    """The versions whose writing the events record."""
+    events = map(orjson.loads, lines)
+    return [
+        (entity["what"]["reference"], detail["valueString"])
+        for event in events
+        if event.get("outcome") == "0" and _is_write(event)
+        for entity in event.get("entity", ())
+        for detail in entity.get("detail", ())
+        if detail["type"] == "versionId"
+    ]
+
+
+def _is_write(event: Resource) -> bool:
+    match event.get("action"):
+        case "C":
+            return event.get("outcomeDesc") != _FOUND
+        case action:
+            return action in ("U", "D")
