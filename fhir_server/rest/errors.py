@@ -4,7 +4,7 @@ import logging
 import traceback
 
 from fhir_server.fhir.outcome import FhirError, busy, conflict, error
-from fhir_server.storage.port import VersionConflict
+from fhir_server.storage.port import StoreUnavailable, VersionConflict
 
 _log = logging.getLogger("fhir_server.errors")
 
@@ -17,6 +17,9 @@ def translated(failure: Exception, request_id: str) -> FhirError:
             return failure
         case VersionConflict():
             return conflict("another write came first; read the current version and try again")
+        case StoreUnavailable():
+            log_failure(failure, request_id)
+            return busy("the store can't be reached now", retry_after_seconds=5)
         case TimeoutError():
             return busy("the server is busy", retry_after_seconds=2)
         case _:

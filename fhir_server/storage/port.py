@@ -101,6 +101,11 @@ class VersionConflict(Exception):
     """A version, record or reservation was changed by somebody else; the unit did nothing."""
 
 
+class StoreUnavailable(Exception):
+    """The store can't be reached, or the connection was lost before it said whether it committed:
+    the caller looks, or sends the same request again later."""
+
+
 class Transaction(Protocol):
     """What a unit may do; sees its own writes. Nothing of it is visible outside before the
     commit."""

@@ -10,6 +10,7 @@ from fhir_server.storage.mongo import indexes, reading
 from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import Collections, collections, connect
 from fhir_server.storage.mongo.feed import Feed
+from fhir_server.storage.mongo.reachable import reachable
 from fhir_server.storage.mongo.records import live_record, record_id
 from fhir_server.storage.mongo.reservations import reservation
 from fhir_server.storage.mongo.units import run
@@ -55,21 +56,27 @@ class MongoStore:
             raise
         return cls(opened, clock)
 
+    @reachable
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
         return await reading.get(self._reader, key, version)
 
+    @reachable
     async def get_many(self, keys: Sequence[Key]) -> dict[Key, Stored]:
         return await reading.get_many(self._reader, keys)
 
+    @reachable
     async def find(self, query: Query) -> Page:
         return await reading.find(self._reader, query)
 
+    @reachable
     async def count(self, query: Query) -> int:
         return await reading.count(self._reader, query)
 
+    @reachable
     async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage:
         return await reading.history(self._reader, key, limit, before)
 
+    @reachable
     async def transaction(self, unit: Unit[T]) -> T:
         return await run(self._collections, self._clock, unit)
 
@@ -78,14 +85,17 @@ class MongoStore:
             async for change in feed:
                 yield change
 
+    @reachable
     async def journal(self, limit: int) -> Sequence[JournalEntry]:
         cursor = self._collections.journal.find({}, sort=[("_id", 1)], limit=limit)
         return [JournalEntry(str(each["_id"]), bytes(each["entry"])) async for each in cursor]
 
+    @reachable
     async def record(self, kind: str, id: str) -> Record | None:
         document = await self._collections.records.find_one({"_id": record_id(kind, id)})
         return live_record(document, self._clock())
 
+    @reachable
     async def records(
         self, kind: str, prefix: str = "", after: str = "", limit: int = 1000
     ) -> Sequence[Record]:
@@ -100,6 +110,7 @@ class MongoStore:
         found = [live_record(document, now) async for document in cursor]
         return [record for record in found if record is not None]
 
+    @reachable
     async def check(self) -> None:
         """Writes by a majority, within five seconds."""
         async with asyncio.timeout(_CHECK_SECONDS):

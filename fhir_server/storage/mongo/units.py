@@ -24,7 +24,7 @@ from pymongo.read_preferences import ReadPreference
 from fhir_server.fhir.outcome import too_large
 from fhir_server.storage.mongo.connect import MAJORITY, Collections, Session
 from fhir_server.storage.mongo.transaction import MongoTransaction, Overtaken
-from fhir_server.storage.port import T, Unit, VersionConflict
+from fhir_server.storage.port import StoreUnavailable, T, Unit, VersionConflict
 
 ATTEMPTS = 40
 PATIENCE_SECONDS = 20.0
@@ -49,7 +49,7 @@ _TRANSIENT = "TransientTransactionError"
 _UNKNOWN = "UnknownTransactionCommitResult"
 
 
-class CommitUnknown(Exception):
+class CommitUnknown(StoreUnavailable):
     """The commit may or may not have happened: the connection or the majority was lost in the
     middle of it. The caller has to look, or to send the same request again."""
 
