@@ -5,10 +5,11 @@ is signed. An event names its block in `meta.tag`, so that an event put in later
 """
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import orjson
 
 from fhir_server.audit.signing import BlockSigner
 from fhir_server.fhir.assessment import CANONICAL
@@ -83,7 +84,7 @@ def next_block(head: Head, events: Sequence[Resource], time: str, signer: BlockS
 
 def canonical(value: Any) -> bytes:
     """JSON with sorted keys and no white space, as UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
 def event_hash(event: Resource) -> str:

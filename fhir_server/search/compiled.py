@@ -43,7 +43,7 @@ class Output:
     keeps_bounds: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Node:
     """What is looked for at one place of the JSON: in its properties, behind filters, in the
     value itself, and in composites of which it is the element."""

@@ -8,6 +8,7 @@ from fhir_server.search.compiled import CompiledType, Composite, Node, compiled,
 from fhir_server.search.expression import Terms, TermTuple, TupleOfTerms
 from fhir_server.search.kinds.asked import Encoder, Entry, Extraction
 from fhir_server.search.registry import Registry
+from fhir_server.search.remembered import Part, Remembered, key_of
 
 _IN_COMPOSITES = frozenset(
     form + bound for form in ("", "|", ":unit", "~") for bound in ("", "<", ">")
@@ -17,35 +18,110 @@ _IN_COMPOSITES = frozenset(
 _ALWAYS_PRESENT = frozenset({"_id", "_lastUpdated"})
 
 
+_NOTHING: Mapping[Encoder, Entry] = {}
+
+
 class Extractor:
     """Makes the terms of resources. Parameters of a type are compiled at its first resource."""
 
     def __init__(self, registry: Registry, base_url: str) -> None:
         self._registry = registry
         self._own_url = base_url.rstrip("/") + "/"
+        self._known = Remembered()
 
     def __call__(self, resource: Mapping[str, Any]) -> Terms:
         """All terms, tuples and sort keys of a resource that has its id and meta already."""
         type_ = resource["resourceType"]
         plan = compiled(self._registry, type_)
         sink = _Sink(Extraction(resource, self._own_url))
-        sink.descend(plan.root, resource)
+        # Elsewhere the terms of a value depend on nothing but the value.
+        is_local = type_ != "Bundle" and "contained" not in resource
+        parts = self._walk(plan, sink, self._known if is_local else None)
+        sink.compose(plan.root, resource)
         for properties, output in plan.booleans:
             is_set = any(resource.get(name, False) is not False for name in properties)
             sink.terms.append((output.key, terms.joined("true" if is_set else "false", "")))
             sink.terms.append(output.present)
-        found = dict.fromkeys(sink.terms)
-        own = terms.has_key(type_)
-        for code in _ALWAYS_PRESENT:
-            found.pop((own, code), None)
-        return Terms(
-            terms=tuple(found),
-            tuples=tuple(dict.fromkeys(sink.tuples)) if sink.tuples else (),
-            sort=_sort_keys(plan, found),
-        )
+        parts.append(_part(plan, sink.terms, sink.tuples))
+        return _together(parts, terms.has_key(type_))
+
+    def _walk(self, plan: CompiledType, sink: "_Sink", known: Remembered | None) -> list[Part]:
+        """Look at the values of the resource's own properties, but not again at those that were
+        seen lately: what these give is returned, the rest stays in the sink."""
+        children, parts = plan.root.children, []
+        for name, inner in sink.extraction.resource.items():
+            node = children.get(name)
+            if node is None:
+                continue
+            for value in inner if isinstance(inner, list) else (inner,):
+                if known is None or type(value) is not dict:
+                    if value is not None:
+                        sink.visit(node, value)
+                    continue
+                part = _part_of_value(plan, node, value, (sink, known))
+                if part is not None:
+                    parts.append(part)
+        return parts
 
 
-def _sort_keys(plan: CompiledType, found: Iterable[TermTuple]) -> dict[str, tuple[str, str]]:
+def _part_of_value(
+    plan: CompiledType, node: Node, value: dict[str, Any], to: "tuple[_Sink, Remembered]"
+) -> Part | None:
+    """What the value gives, if it was seen before; None once it is in the sink."""
+    sink, known = to
+    key = key_of(node, value)
+    part = known.get(key)
+    if part is not None:
+        if part.entries:
+            sink.recall(value, part.entries)
+        return part
+    first, first_tuple = len(sink.terms), len(sink.tuples)
+    sink.visit(node, value)
+    if known.is_new(key):
+        return None
+    entries = sink.entries_of(node, value) if plan.root.composites else {}
+    part = _part(plan, sink.terms[first:], sink.tuples[first_tuple:], entries)
+    del sink.terms[first:], sink.tuples[first_tuple:]
+    known.put(key, part)
+    return part
+
+
+def _part(
+    plan: CompiledType,
+    found: Iterable[TermTuple],
+    tuples: Iterable[TupleOfTerms],
+    entries: Mapping[Encoder, Entry] = _NOTHING,
+) -> Part:
+    different = dict.fromkeys(found)
+    return Part(different, tuple(tuples), *_bounds(plan, different), entries)
+
+
+def _together(parts: Iterable[Part], presence: str) -> Terms:
+    """The parts of one resource as its terms; `presence` is the key of what is there."""
+    found: dict[TermTuple, None] = {}
+    tuples: dict[TupleOfTerms, None] = {}
+    lowest: dict[str, str] = {}
+    highest: dict[str, str] = {}
+    for part in parts:
+        found.update(part.terms)
+        if part.tuples:
+            tuples.update(dict.fromkeys(part.tuples))
+        for parameter, value in part.lowest.items():
+            if value < lowest.setdefault(parameter, value):
+                lowest[parameter] = value
+        for parameter, value in part.highest.items():
+            if value > highest.setdefault(parameter, value):
+                highest[parameter] = value
+    for code in _ALWAYS_PRESENT:
+        found.pop((presence, code), None)
+    sort = {key: (low, highest[key]) for key, low in lowest.items()}
+    return Terms(tuple(found), tuple(tuples), sort)
+
+
+def _bounds(
+    plan: CompiledType, found: Iterable[TermTuple]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """The lowest and the highest term of each parameter that can be sorted by."""
     lowest: dict[str, str] = {}
     highest: dict[str, str] = {}
     sorts = plan.sorts
@@ -63,7 +139,7 @@ def _sort_keys(plan: CompiledType, found: Iterable[TermTuple]) -> dict[str, tupl
             known = highest.get(parameter)
             if known is None or value > known:
                 highest[parameter] = value
-    return {key: (low, highest[key]) for key, low in lowest.items()}
+    return lowest, highest
 
 
 class _Sink:
@@ -85,6 +161,15 @@ class _Sink:
             entry = self.encoded[place] = encoder(value, self.extraction)
         return entry
 
+    def entries_of(self, node: Node, value: dict[str, Any]) -> dict[Encoder, Entry]:
+        """The terms that an object gave as a whole, for `recall`."""
+        return {encoder: self.encoded[id(value), encoder] for encoder in node.leaves}
+
+    def recall(self, value: Any, entries: Mapping[Encoder, Entry]) -> None:
+        """Take in what another object with the same content gave."""
+        for encoder, entry in entries.items():
+            self.encoded[id(value), encoder] = entry
+
     def descend(self, node: Node, value: Mapping[str, Any]) -> None:
         """Look at the properties of an object, and at the composites that it is the element
         of."""
@@ -99,6 +184,10 @@ class _Sink:
                         self.visit(child, each)
             elif inner is not None:
                 self.visit(child, inner)
+        self.compose(node, value)
+
+    def compose(self, node: Node, value: Mapping[str, Any]) -> None:
+        """Look at the composites that an object is the element of."""
         for composite in node.composites:
             if not value.keys().isdisjoint(composite.needed):
                 self.together(composite, value)

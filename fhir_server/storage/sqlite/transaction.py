@@ -2,33 +2,30 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+
+import orjson
 
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, VersionConflict
 from fhir_server.storage.sqlite import rows
 
 
-class ParameterNumbers:
-    """Parameter key → number, remembered; forgotten when the numbering rolls back."""
+class ParameterNumbers(dict[str, int]):
+    """Parameter key → number, remembered; cleared when the numbering rolls back."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        super().__init__()
         self._connection = connection
-        self._numbers: dict[str, int] = {}
 
-    def __getitem__(self, name: str) -> int:
-        number = self._numbers.get(name)
-        if number is None:
-            self._connection.execute("INSERT OR IGNORE INTO parameter (name) VALUES (?)", (name,))
-            (number,) = self._connection.execute(
-                "SELECT number FROM parameter WHERE name = ?", (name,)
-            ).fetchone()
-            self._numbers[name] = number
-        return number
-
-    def forget(self) -> None:
-        self._numbers.clear()
+    def __missing__(self, name: str) -> int:
+        self._connection.execute("INSERT OR IGNORE INTO parameter (name) VALUES (?)", (name,))
+        (number,) = self._connection.execute(
+            "SELECT number FROM parameter WHERE name = ?", (name,)
+        ).fetchone()
+        self[name] = found = int(number)
+        return found
 
 
 class SqliteTransaction:
@@ -57,37 +54,45 @@ class SqliteTransaction:
         """Nothing to do: units of one file run one after the other."""
 
     async def put(self, draft: Draft, expected: int) -> None:
-        version = draft.stored
+        key = draft.stored.key
+        if not expected and draft.stored.version == 1:
+            # Whatever was there once has a version 1, which the insert below runs into.
+            self._put_resource(draft, None, self._put_history(draft.stored))
+            return
         row = self._connection.execute(
-            "SELECT rid, version FROM resource WHERE type = ? AND id = ?", version.key
+            "SELECT rid, version FROM resource WHERE type = ? AND id = ?", key
         ).fetchone()
         if (row[1] if row else 0) != expected:
-            raise VersionConflict(f"{version.key} is at version {row[1] if row else 0}")
-        seq = self._connection.execute(
-            "INSERT INTO history (type, id, version, updated, method, body)"
-            " VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                *version.key,
-                version.version,
-                rows.milliseconds(version.updated),
-                version.method,
-                version.body,
-            ),
-        ).lastrowid
-        rid = self._put_resource(draft, row[0] if row else None, seq)
-        self._put_terms(rid, draft.terms.terms, is_new=row is None)
+            raise VersionConflict(f"{key} is at version {row[1] if row else 0}")
+        self._put_resource(draft, row[0] if row else None, self._put_history(draft.stored))
 
-    def _put_resource(self, draft: Draft, rid: int | None, seq: int | None) -> int:
+    def _put_history(self, version: Stored) -> int:
+        try:
+            seq = self._connection.execute(
+                "INSERT INTO history (type, id, version, updated, method, body)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    *version.key,
+                    version.version,
+                    rows.milliseconds(version.updated),
+                    version.method,
+                    version.body,
+                ),
+            ).lastrowid
+        except sqlite3.IntegrityError:
+            raise VersionConflict(f"{version.key} has a version {version.version}") from None
+        return _inserted(seq)
+
+    def _put_resource(self, draft: Draft, rid: int | None, seq: int) -> None:
         version, terms = draft.stored, draft.terms
         type_ = version.key.type
-        date = terms.sort.get(f"{type_}.date", (None, None))
         columns = (
             seq,
             version.version,
             int(version.is_deleted),
             terms.sort.get(f"{type_}._lastUpdated", (None,))[0],
-            *date,
-            json.dumps({key: list(bounds) for key, bounds in terms.sort.items()}),
+            *terms.sort.get(f"{type_}.date", (None, None)),
+            orjson.dumps(terms.sort).decode(),
             _tuples_json(terms),
         )
         if rid is None:
@@ -96,34 +101,34 @@ class SqliteTransaction:
                 " date_high, sort, tuples, type, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*columns, *version.key),
             ).lastrowid
-            if inserted is None:
-                raise sqlite3.DatabaseError("the inserted row has no number")
-            return inserted
+            self._insert_terms(_inserted(inserted), self._numbered(terms))
+            return
         self._connection.execute(
             "UPDATE resource SET seq = ?, version = ?, is_deleted = ?, updated_key = ?,"
             " date_low = ?, date_high = ?, sort = ?, tuples = ? WHERE rid = ?",
             (*columns, rid),
         )
-        return rid
+        self._replace_terms(rid, set(self._numbered(terms)))
 
-    def _put_terms(self, rid: int, terms: Iterable[tuple[str, str]], *, is_new: bool) -> None:
+    def _numbered(self, terms: Terms) -> Iterator[tuple[int, str]]:
+        return ((self._numbers[param], value) for param, value in terms.terms)
+
+    def _insert_terms(self, rid: int, terms: Iterable[tuple[int, str]]) -> None:
+        self._connection.executemany(
+            "INSERT OR IGNORE INTO term (param, value, rid) VALUES (?, ?, ?)",
+            [(param, value, rid) for param, value in terms],
+        )
+
+    def _replace_terms(self, rid: int, wanted: set[tuple[int, str]]) -> None:
         """Write only what differs: most updates change few terms."""
-        wanted = {(self._numbers[param], value) for param, value in terms}
-        present = (
-            set()
-            if is_new
-            else set(
-                self._connection.execute("SELECT param, value FROM term WHERE rid = ?", (rid,))
-            )
+        present = set(
+            self._connection.execute("SELECT param, value FROM term WHERE rid = ?", (rid,))
         )
         self._connection.executemany(
             "DELETE FROM term WHERE param = ? AND value = ? AND rid = ?",
             [(*term, rid) for term in present - wanted],
         )
-        self._connection.executemany(
-            "INSERT INTO term (param, value, rid) VALUES (?, ?, ?)",
-            [(*term, rid) for term in sorted(wanted - present)],
-        )
+        self._insert_terms(rid, wanted - present)
 
     async def record(self, kind: str, id: str) -> Record | None:
         return rows.record(self._connection, kind, id, rows.milliseconds(self._clock()))
@@ -161,7 +166,15 @@ class SqliteTransaction:
 
 
 def _tuples_json(terms: Terms) -> str:
-    grouped: dict[str, list[list[list[str]]]] = {}
+    if not terms.tuples:
+        return "{}"
+    grouped: dict[str, list[tuple[tuple[str, str], ...]]] = {}
     for param, members in terms.tuples:
-        grouped.setdefault(param, []).append([list(member) for member in members])
-    return json.dumps(grouped)
+        grouped.setdefault(param, []).append(members)
+    return orjson.dumps(grouped).decode()
+
+
+def _inserted(row: int | None) -> int:
+    if row is None:
+        raise sqlite3.DatabaseError("the inserted row has no number")
+    return row

@@ -82,7 +82,7 @@ class Writer:
         except Exception as failure:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            self._numbers.forget()
+            self._numbers.clear()
             outcomes = [(None, failure)] * len(group)
         else:
             self._after_commit()
@@ -100,7 +100,7 @@ class Writer:
         except Exception as failure:
             self._connection.execute("ROLLBACK TO unit")
             self._connection.execute("RELEASE unit")
-            self._numbers.forget()
+            self._numbers.clear()
             return None, failure
         self._connection.execute("RELEASE unit")
         return result, None
