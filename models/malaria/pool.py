@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from models.malaria.reading import CellAnswer, ImageKind, ImageReading, Pool, SmearAnswer
 
 Z95 = 1.959963984540054
+POSITIVE_IN_FIELDS = 2
+"""One positive cell of a field that holds few is no suspicion; one sent for itself may be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,8 @@ def _count(images: Sequence[ImageReading], rules: Rules) -> _Count:
 def _answer(count: _Count) -> SmearAnswer:
     if count.cells == 0:
         return SmearAnswer.REFUSED
-    if count.interval[0] > count.floor:
+    is_enough = count.only_single_cells or count.positive >= POSITIVE_IN_FIELDS
+    if is_enough and count.interval[0] > count.floor:
         return SmearAnswer.SUSPECTED
     if count.needed:
         doubtful = count.positive + count.indeterminate

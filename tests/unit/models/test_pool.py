@@ -58,6 +58,11 @@ def test_a_share_above_the_floor_is_suspected_however_few_cells_there_are():
     assert found.cells_needed == 0
 
 
+def test_one_positive_cell_of_a_field_with_few_is_no_suspicion():
+    assert pool([image(likely=1, clean=2)], RULES).answer is SmearAnswer.INSUFFICIENT
+    assert pool([image(likely=2, clean=4)], RULES).answer is SmearAnswer.SUSPECTED
+
+
 def test_a_share_within_the_floor_is_indeterminate_when_there_are_enough_cells():
     found = pool([image(likely=4, clean=296), image(likely=4, clean=296)], RULES)
     assert found.answer is SmearAnswer.INDETERMINATE
