@@ -8,6 +8,7 @@ import base64
 import hashlib
 import re
 import uuid
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -136,6 +137,7 @@ def _client(record: Record, kind: Kind, is_alone: bool) -> Resource:
     return agent
 
 
+@lru_cache(256)
 def _network(address: str | None) -> Resource:
     if not address:
         return IN_PROCESS
@@ -171,6 +173,7 @@ def _user(record: Record, kind: Kind) -> Resource | None:
     return agent
 
 
+@lru_cache(256)
 def _this_server(base_url: str) -> Resource:
     return {
         "identifier": {"system": URI, "value": base_url},
@@ -178,6 +181,7 @@ def _this_server(base_url: str) -> Resource:
     }
 
 
+@lru_cache(256)
 def _source(base_url: str) -> Resource:
     return {
         "site": urlsplit(base_url).netloc or base_url,

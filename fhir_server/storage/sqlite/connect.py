@@ -16,7 +16,11 @@ class SchemaMismatch(Exception):
 def connect(path: Path, *, is_writer: bool) -> sqlite3.Connection:
     """A connection in autocommit mode; transactions are begun explicitly."""
     connection = sqlite3.connect(
-        path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        path,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=512,
     )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")

@@ -10,6 +10,7 @@ import orjson
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, VersionConflict
 from fhir_server.storage.sqlite import rows
+from fhir_server.storage.sqlite.bulk import Rows
 
 
 class ParameterNumbers(dict[str, int]):
@@ -40,14 +41,23 @@ class SqliteTransaction:
         self._connection = connection
         self._numbers = numbers
         self._clock = clock
+        self._terms = Rows("INSERT OR IGNORE INTO term (param, value, rid)", 3)
+        self._journal = Rows("INSERT INTO journal (entry)", 1)
+
+    def finish(self) -> None:
+        """Write what was put off: nothing in the unit reads it any more."""
+        self._terms.write(self._connection)
+        self._journal.write(self._connection)
 
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
         return rows.get(self._connection, key, version)
 
     async def find(self, query: Query) -> Page:
+        self._terms.write(self._connection)
         return rows.find(self._connection, query)
 
     async def count(self, query: Query) -> int:
+        self._terms.write(self._connection)
         return rows.count(self._connection, query)
 
     async def reserve(self, name: str) -> None:
@@ -114,13 +124,11 @@ class SqliteTransaction:
         return ((self._numbers[param], value) for param, value in terms.terms)
 
     def _insert_terms(self, rid: int, terms: Iterable[tuple[int, str]]) -> None:
-        self._connection.executemany(
-            "INSERT OR IGNORE INTO term (param, value, rid) VALUES (?, ?, ?)",
-            [(param, value, rid) for param, value in terms],
-        )
+        self._terms.add([(param, value, rid) for param, value in terms])
 
     def _replace_terms(self, rid: int, wanted: set[tuple[int, str]]) -> None:
         """Write only what differs: most updates change few terms."""
+        self._terms.write(self._connection)
         present = set(
             self._connection.execute("SELECT param, value FROM term WHERE rid = ?", (rid,))
         )
@@ -154,15 +162,16 @@ class SqliteTransaction:
         self._connection.execute("DELETE FROM record WHERE kind = ? AND id = ?", (kind, id))
 
     async def journal(self, entry: bytes) -> None:
-        self._connection.execute("INSERT INTO journal (entry) VALUES (?)", (entry,))
+        self._journal.add([(entry,)])
 
     async def seal(self, positions: Sequence[str]) -> None:
-        for position in positions:
-            gone = self._connection.execute(
-                "DELETE FROM journal WHERE seq = ?", (int(position),)
-            ).rowcount
-            if gone != 1:
-                raise VersionConflict(f"audit record {position} is sealed already")
+        sequences = [int(position) for position in positions]
+        gone = self._connection.execute(
+            "DELETE FROM journal WHERE seq IN (SELECT value FROM json_each(?))",
+            (orjson.dumps(sequences).decode(),),
+        ).rowcount
+        if gone != len(sequences):
+            raise VersionConflict("an audit record is sealed already")
 
 
 def _tuples_json(terms: Terms) -> str:

@@ -94,6 +94,7 @@ class Writer:
         try:
             transaction = SqliteTransaction(self._connection, self._numbers, self._clock)
             result = _drive(unit, transaction)
+            transaction.finish()
         except sqlite3.OperationalError:
             # Disk full, I/O error …: the state of the whole group is in doubt.
             raise
