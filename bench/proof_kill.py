@@ -22,7 +22,7 @@ import httpx
 
 from bench.kill.checks import Findings, check_results, check_writes, stored_on, unfinished
 from bench.kill.clients import Clients
-from bench.kill.processes import LEASE_SECONDS, Installation, Service, installation
+from bench.kill.processes import LEASE_SECONDS, Installation, RoleProcess, installation
 from bench.kill.trail import check_trail
 from deploy.demo.loading import demo_fhir
 from fhir_server.app import new_id
@@ -116,7 +116,7 @@ def _head(plan: Plan, service: Installation, seconds: float) -> dict[str, Any]:
     }
 
 
-async def _started(services: Sequence[Service]) -> None:
+async def _started(services: Sequence[RoleProcess]) -> None:
     """One after the other: the worker needs the server's tokens to begin."""
     for each in services:
         each.start()

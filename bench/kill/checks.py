@@ -138,6 +138,8 @@ def check_results(stored: Stored, found: Findings) -> None:
         if traces[f"DiagnosticReport/{report['id']}"] != len(results):
             found.fault("reports without their one set of Provenance", report["id"])
     found.counts["tasks"] = dict(Counter(task["status"] for task in stored.of("Task")))
+    reasons = [task.get("statusReason", {}).get("text") for task in stored.of("Task")]
+    found.counts["failed_because"] = dict(Counter(filter(None, reasons)))
     found.counts["reports"] = len(stored.of("DiagnosticReport"))
     found.counts["provenances"] = len(stored.of("Provenance"))
     _check_singles(stored, found)

@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.05
 
 
 @dataclass
-class Service:
+class RoleProcess:
     """One process of a role; its log goes on from one start to the next."""
 
     role: str
@@ -85,7 +85,7 @@ class Service:
 class Installation:
     """The processes, the address of the server role, and the settings of its store."""
 
-    services: Sequence[Service]
+    services: Sequence[RoleProcess]
     origin: str
     store: Mapping[str, str]
 
@@ -109,5 +109,5 @@ def installation(
         "MEDSAGE_LOG_LEVEL": "warning",
     }
     environment = own | given | store
-    services = [Service(role, port, folder, environment) for role, port in ports.items()]
+    services = [RoleProcess(role, port, folder, environment) for role, port in ports.items()]
     return Installation(services, f"http://localhost:{first}", store)
