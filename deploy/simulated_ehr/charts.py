@@ -23,10 +23,11 @@ class Chart:
 
 @dataclass(frozen=True)
 class Visit:
-    """One encounter to choose from."""
+    """One encounter to choose from; `is_current` when it has begun and not ended."""
 
     id: str
     text: str
+    is_current: bool
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,16 @@ def visits_of(bundle: Resource) -> tuple[Visit, ...]:
 
 
 def _visit(encounter: Resource) -> Visit:
-    start = encounter.get("period", {}).get("start", "")[:10] or "no date"
+    start = encounter.get("period", {}).get("start", "")[:10]
+    when = _day(date.fromisoformat(start)) if len(start) == 10 else start or "no date"
     kinds = encounter.get("type", [{}])
     coding = kinds[0].get("coding", [{}])[0]
-    kind = kinds[0].get("text") or coding.get("display") or encounter["class"].get("code", "visit")
-    return Visit(encounter["id"], f"{start} · {kind} · {encounter['status']}")
+    given = encounter["class"]
+    words = (kinds[0].get("text"), coding.get("display"), given.get("display"), given.get("code"))
+    kind = next(filter(None, words), "visit")
+    status = encounter["status"]
+    text = f"{when} · {kind} · {status.replace('-', ' ')}"
+    return Visit(encounter["id"], text, status == "in-progress")
 
 
 def _name(names: Any) -> str:
@@ -89,9 +95,13 @@ def _born(text: str | None, today: date) -> str:
     if len(parts) < 3:
         return text
     born = date(*parts)
-    shown = f"{born.day:02d}-{_MONTHS[born.month - 1]}-{born.year}"
+    shown = _day(born)
     months = (today.year - born.year) * 12 + today.month - born.month - (today.day < born.day)
     return f"{shown} ({months} months)" if months < 24 else f"{shown} ({months // 12} y)"
+
+
+def _day(day: date) -> str:
+    return f"{day.day:02d}-{_MONTHS[day.month - 1]}-{day.year}"
 
 
 def _number(patient: Resource) -> str:

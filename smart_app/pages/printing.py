@@ -15,6 +15,7 @@ async def log_print(visit: Visit) -> Response:
     what = "prescription" if visit.text("what") == "prescription" else "report"
     loaded = await load_report(visit, visit.request.path_params["report"])
     event = audit_event("print", loaded.resource, visit.patient, signer(visit))
+    event["entity"][-1]["description"] = what
     await visit.fhir.create(event)
     await visit.parts.sessions.store.put(_ticket(visit, what), b"1", TICKET_SECONDS)
     return visit.see(f"reports/{loaded.view.id}/print/{what}")

@@ -74,9 +74,8 @@ def enter_home(page: Page, service: Service, user: str) -> Frame:
 
 
 def launch(page: Page, patient: str) -> Frame:
-    """From the list through the patient's chart to the app in its frame."""
+    """From the list through the patient's chart, in its current visit, to the app in its frame."""
     page.get_by_role("link", name=patient).first.click()
-    page.get_by_role("radio", name=re.compile("ambulatory|AMB", re.I)).first.check()
     page.get_by_role("button", name="Launch MedSAGE").click()
     return app_frame(page)
 

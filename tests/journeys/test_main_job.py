@@ -10,7 +10,7 @@ from playwright.sync_api import Frame, Page
 from tests.journeys import clinician as dr
 from tests.journeys import trail
 from tests.journeys.clinician import Watched
-from tests.journeys.running import Service
+from tests.journeys.running import Service, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -47,7 +47,7 @@ def main_job(watched: Watched, service: Service, keep: Keep) -> str:
     keep(page, "ehr")
     dr.begin(app)
     dr.answer(app, dr.FEVERISH, dr.FEVER, "Back from the lake shore last week")
-    dr.upload(app, "cell-parasitized.png", "field-1.jpg")
+    dr.upload(app, "field-1.jpg", "cell-parasitized.png")
     told = app.locator("main").inner_text()
     for fact in ("39.4 °C", "Back from the lake", "I confirm that these slides belong to"):
         assert fact in told
@@ -87,9 +87,9 @@ def print_both(app: Frame, page: Page, keep: Keep) -> None:
     paper = app.locator(".sheet").inner_text()
     for fact in ("ACHIENG, Mercy", "17-Mar-1994", "FINAL", "version 2", CONCLUSION, dr.AMINA):
         assert fact in paper
-    assert app.locator(".sheet img").count() == 2
-    sizes = app.locator(".sheet img").evaluate_all("all => all.map(one => one.naturalWidth)")
-    assert all(size > 0 for size in sizes)
+    loaded = "all => all.filter(one => one.naturalWidth > 0).length"
+    pictures = app.locator(".sheet img")
+    assert eventually(lambda: pictures.evaluate_all(loaded), lambda n: n == 2) == 2
     keep(page, "report")
     app.get_by_role("link", name="Back to the report").click()
     dr.prescribe(app, "Artemether-lumefantrine")

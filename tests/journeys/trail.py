@@ -69,6 +69,9 @@ def audited(service: Service, report: Resource, practitioner: str) -> None:
         # Sealed a moment after the commit that journaled them.
         prints = {"patient": patient, "subtype": "print", "agent": practitioner}
         assert eventually(lambda: count(**prints), lambda n: n >= 2) == 2
+        printed = service.search("AuditEvent", auditor, **prints)
+        described = {each["entity"][-1]["description"] for each in printed}
+        assert described == {"report", "prescription"}
         about = {"patient": patient, "entity": f"DiagnosticReport/{report['id']}"}
         today = f"ge{report['issued'][:10]}"
         assert count(subtype="launch", entity=patient, agent=practitioner)

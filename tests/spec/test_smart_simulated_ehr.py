@@ -138,7 +138,8 @@ async def test_the_launch_opens_the_app_in_a_frame_with_a_handle_that_works_ther
     await _sign_in(window)
     chart = await window.get("/ehr/chart/p1")
     assert "Launch MedSAGE" in chart.text
-    assert 'value="e1"' in chart.text
+    assert 'value="e1" id="visit-1" checked>' in chart.text
+    assert "01-Feb-2026 · AMB · in progress" in chart.text
     page = await window.get("/ehr/chart/p1/medsage", params={"banner": "ehr"})
     (url,) = _frames(page)
     assert url.startswith("https://app.test/launch?")
