@@ -40,7 +40,8 @@ class Pace:
     concurrency: int = 2
     lease: timedelta = timedelta(seconds=60)
     poll_seconds: float = 15.0
-    most_attempts: int = 3
+    # A Task that kills its worker must end; one whose server was restarted often must not.
+    most_attempts: int = 10
     retry_delays_seconds: Sequence[float] = (0.2, 1.0, 3.0)
 
 

@@ -255,7 +255,7 @@ async def test_a_task_that_kills_its_worker_each_time_ends_as_failed(world: Worl
 
     task = world.task(reference)
     assert task["status"] == "failed"
-    assert "3 attempts" in task["statusReason"]["text"]
+    assert f"{world.pace.most_attempts} attempts" in task["statusReason"]["text"]
 
 
 async def test_one_bad_task_does_not_keep_the_others(world: World) -> None:

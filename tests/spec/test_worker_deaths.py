@@ -89,10 +89,10 @@ async def test_a_death_at_any_request_leaves_one_report(moment: str) -> None:
         assert len(world.fhir.of_type("Device")) == 3, number
 
 
-async def test_a_death_between_each_two_requests_is_survived_three_times_at_most() -> None:
+async def test_deaths_in_one_task_are_survived_up_to_the_bound() -> None:
     world = World()
     await world.submit()
-    for _ in range(3):
+    for _ in range(Pace().most_attempts):
         world.fhir.after = killed_at(6)
         with pytest.raises(BaseException):  # noqa: B017
             await world.work()
