@@ -49,18 +49,31 @@ def scaling(truth: Truth, logits: Vector) -> tuple[float, float]:
 
     Newton's method on the two (Platt 1999, temperature as in Guo 2017); the loss is convex.
     """
-    slope, shift = 1.0, 0.0
+    at = np.array([1.0, 0.0])
     for _ in range(100):
-        chance = 0.5 * (1.0 + np.tanh(0.5 * (slope * logits + shift)))
+        chance = 0.5 * (1.0 + np.tanh(0.5 * (at[0] * logits + at[1])))
         wrong, weight = chance - truth, chance * (1.0 - chance)
         gradient = np.array([(wrong * logits).mean(), wrong.mean()])
         mixed = (weight * logits).mean()
         curvature = np.array([[(weight * logits**2).mean(), mixed], [mixed, weight.mean()]])
-        step = np.linalg.solve(curvature, gradient)
-        slope, shift = slope - float(step[0]), shift - float(step[1])
-        if float(np.abs(step).max()) < 1e-10:
+        step = np.linalg.solve(curvature + 1e-9 * np.eye(2), gradient)
+        at, moved = _downhill(truth, logits, at=at, step=step)
+        if moved < 1e-10:
             break
-    return 1.0 / slope, shift / slope
+    if at[0] <= 0:
+        raise ValueError("the network's answers run against the truth: it has learnt nothing")
+    return float(1.0 / at[0]), float(at[1] / at[0])
+
+
+def _downhill(truth: Truth, logits: Vector, *, at: Vector, step: Vector) -> tuple[Vector, float]:
+    """Go along the step, or as much of it as lowers the loss; and how far that was."""
+    before = log_loss(truth, at[0] * logits + at[1])
+    for _ in range(40):
+        there = at - step
+        if log_loss(truth, there[0] * logits + there[1]) <= before:
+            return there, float(np.abs(step).max())
+        step = step / 2.0
+    return at, 0.0
 
 
 def patient_bootstrap(

@@ -169,3 +169,20 @@ def test_shipped_files_are_small_and_their_figures_meet_the_release_gate():
     assert metrics["sensitivity"] >= 0.945
     assert metrics["specificity"] >= 0.965
     assert metrics["ece"] <= 0.02
+
+
+@pytest.mark.parametrize(("stretch", "shift"), [(40.0, -300.0), (0.001, 0.0), (15.0, 200.0)])
+def test_scaling_brings_back_logits_that_are_far_off(stretch, shift):
+    chance = np.random.default_rng(2)
+    logits = chance.normal(0, 3, 4000)
+    truth = (chance.random(4000) < 1 / (1 + np.exp(-logits))).astype(np.uint8)
+    temperature, offset = scaling(truth, logits * stretch + shift)
+    found = (logits * stretch + shift + offset) / temperature
+    assert np.abs(found - logits).max() < 1.5
+
+
+def test_a_network_that_learnt_the_opposite_is_not_calibrated():
+    truth = np.array([0, 0, 0, 1, 1, 1] * 50, np.uint8)
+    logits = np.tile([2.0, 1.0, -1.0, 1.0, -1.0, -2.0], 50)
+    with pytest.raises(ValueError, match="learnt nothing"):
+        scaling(truth, logits)
