@@ -27,9 +27,11 @@ DATABASE = "medsage_bench_floor"
 class Rows(Protocol):
     """The store below the floor."""
 
-    async def read(self, id_: str) -> bytes: ...
+    async def read(self, id_: str) -> bytes:
+        """One body, once an audit record is durable."""
 
-    async def write(self, body: bytes) -> None: ...
+    async def write(self, body: bytes) -> None:
+        """Returns once the body and an audit record are durable."""
 
 
 class SqliteRows:

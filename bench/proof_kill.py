@@ -25,7 +25,7 @@ from bench.kill.clients import Clients
 from bench.kill.processes import LEASE_SECONDS, Installation, RoleProcess, installation
 from bench.kill.trail import check_trail
 from deploy.demo.loading import demo_fhir
-from fhir_server.app import new_id
+from fhir_server.system import new_id
 from models.fhir_client import FhirFailure
 
 ROLES: Mapping[str, Sequence[str]] = {"all": ("all",), "split": ("server", "worker")}

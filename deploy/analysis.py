@@ -11,8 +11,9 @@ from joserfc.jwk import ECKey
 from deploy import registrations
 from deploy.background import Work
 from deploy.process import Process
-from fhir_server.app import FhirServer, new_id, utc_now
+from fhir_server.app import FhirServer
 from fhir_server.settings import Settings
+from fhir_server.system import new_id, utc_now
 from models.analysis import Analysts
 from models.app import cards_router, notifications_router, symptom_analyst
 from models.diagnose import Diagnosis, diagnose_router, refusals_to

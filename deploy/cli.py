@@ -1,26 +1,58 @@
 """The `medsage` command.
 
 Exit codes: 0 done, 1 the work failed, 2 wrong usage or unusable settings, 3 no server answers.
+A command's modules are imported when it is asked for, so that light commands start at once.
 """
 
-import typer
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
-from deploy.commands import bench, demo, dev, importing, models, serve, user
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
+
+COMMANDS: Mapping[str, str] = {
+    "serve": "deploy.commands.serve",
+    "demo": "deploy.commands.demo",
+    "import": "deploy.commands.importing",
+    "bench": "deploy.commands.bench",
+    "models": "deploy.commands.models",
+    "user": "deploy.commands.user",
+    "dev": "deploy.commands.dev",
+}
+"""Name → the module whose `app` it is."""
+GROUPS = frozenset({"models", "user", "dev"})
+"""Those that have commands of their own."""
+
+
+class _Commands(TyperGroup):
+    """The commands of the table."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        found = import_module(COMMANDS[cmd_name]).app
+        command = get_group(found) if cmd_name in GROUPS else get_command(found)
+        command.name = cmd_name
+        return command
+
 
 app = typer.Typer(
     name="medsage",
-    help="FHIR R4 server and SMART app: smear image in, signed report out.",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-app.command("serve", epilog=serve.EXAMPLE)(serve.serve)
-app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
-app.command("import", epilog=importing.EXAMPLE)(importing.import_bundles)
-app.command("bench", epilog=bench.EXAMPLE)(bench.bench)
-app.add_typer(models.app, name="models")
-app.add_typer(user.app, name="user")
-app.add_typer(dev.app, name="dev")
+
+
+@app.callback()
+def medsage() -> None:
+    """FHIR R4 server and SMART app: smear image in, signed report out."""
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp
 
 from deploy import registrations
 from deploy.process import Process
-from fhir_server.app import new_id, utc_now
+from fhir_server.system import new_id, utc_now
 from smart_app.app import create_app
 from smart_app.issuers import AppConfig, Issuer
 from smart_app.sessions import RedisSessionStore, SessionStore

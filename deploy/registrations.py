@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from deploy.demo import client as demo_client
 from deploy.demo import identities
 from deploy.keys import Keys, public_jwks
 from deploy.simulated_ehr.oauth import SCOPES as EHR_SCOPES
@@ -55,12 +56,12 @@ def demo_clients(keys: Keys, ehr_origins: Sequence[str]) -> list[Client]:
             is_ehr=True,
         ),
         Client(
-            identities.CLIENT_ID,
+            demo_client.CLIENT_ID,
             "MedSAGE demonstration",
-            identities.SCOPES,
+            demo_client.SCOPES,
             grant_types=frozenset({"client_credentials", "authorization_code"}),
-            redirect_uris=(identities.REDIRECT_URI,),
-            jwks=public_jwks(identities.demo_key()),
+            redirect_uris=(demo_client.REDIRECT_URI,),
+            jwks=public_jwks(demo_client.demo_key()),
             is_preapproved=True,
         ),
     ]

@@ -33,15 +33,14 @@ from fhir_server.app import (
     background,
     create_server,
     knowledge,
-    new_id,
     open_store,
-    utc_now,
 )
 from fhir_server.publication import Publisher, publish
 from fhir_server.rest.middleware import RequestIds
 from fhir_server.security.rate_limit import Counters, MemoryCounters
 from fhir_server.settings import Settings
 from fhir_server.storage.port import ResourceStore
+from fhir_server.system import new_id, utc_now
 from terminology import own
 
 

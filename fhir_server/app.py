@@ -1,10 +1,8 @@
 """The FHIR server and its authorization server, put together: the only place that names concrete
 storage adapters. What runs behind the requests (sealing, Subscriptions) is in `background`."""
 
-import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -38,6 +36,7 @@ from fhir_server.storage.port import ResourceStore, Terms
 from fhir_server.subscriptions.deliver import Deliverer
 from fhir_server.subscriptions.notify import Follower
 from fhir_server.subscriptions.state import FollowerParts
+from fhir_server.system import new_id, utc_now
 from fhir_server.validation.validate import Validator
 
 ITSELF = Principal(
@@ -74,16 +73,6 @@ class FhirServer:
     discovery: ASGIApp
     authorization: ASGIApp
     smart: AuthorizationServer
-
-
-def utc_now() -> datetime:
-    """The clock of a running server."""
-    return datetime.now(UTC)
-
-
-def new_id() -> str:
-    """A random id, as an R4 id and as a UUID."""
-    return str(uuid.uuid4())
 
 
 async def open_store(settings: Settings) -> ResourceStore:

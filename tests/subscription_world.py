@@ -9,13 +9,14 @@ from typing import Any
 
 import httpx
 
-from fhir_server.app import ITSELF, new_id
+from fhir_server.app import ITSELF
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.search.plan import Scope
 from fhir_server.storage.port import Change, Record, ResourceStore
 from fhir_server.subscriptions.deliver import EVENT_HEADER, SUBSCRIPTION_HEADER, Deliverer, Pace
 from fhir_server.subscriptions.notify import Follower
 from fhir_server.subscriptions.state import DELIVERY, FollowerParts
+from fhir_server.system import new_id
 from tests.fhir_world import BASE, Json, World, extract, fhir_world, registry
 
 ENDPOINT = "http://hook.example/told"

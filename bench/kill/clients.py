@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 
 from deploy.demo.loading import demo_tokens
-from fhir_server.app import new_id, utc_now
 from fhir_server.fhir import codec
 from fhir_server.fhir.assessment import CANONICAL, Image, Intake, Parties, submission
+from fhir_server.system import new_id, utc_now
 from models.fhir_client import BackendToken, FhirFailure
 
 Resource = dict[str, Any]

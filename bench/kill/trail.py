@@ -8,11 +8,12 @@ import orjson
 
 from bench.kill.checks import Findings
 from bench.kill.clients import Sent
-from fhir_server.app import knowledge, open_store, utc_now
+from fhir_server.app import knowledge, open_store
 from fhir_server.audit.export import export
 from fhir_server.audit.sealer import Sealer, signer_of
 from fhir_server.audit.verify import verify
 from fhir_server.load_settings import load
+from fhir_server.system import utc_now
 
 Resource = dict[str, Any]
 Version = tuple[str, str]

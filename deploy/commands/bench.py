@@ -8,9 +8,11 @@ import typer
 from bench.registry import BENCHES
 from deploy.commands.ending import FAILED, UNUSABLE, fail
 
+app = typer.Typer(add_completion=False)
 EXAMPLE = "Example: medsage bench synthea --json"
 
 
+@app.command(epilog=EXAMPLE)
 def bench(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(sorted(BENCHES))}.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,

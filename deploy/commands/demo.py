@@ -17,11 +17,13 @@ from deploy.logs import configure
 from deploy.standalone import composed
 from models.fhir_client import FhirFailure
 
+app = typer.Typer(add_completion=False)
 EXAMPLE = "Example: medsage demo --json --base-url http://localhost:5000"
 IMAGE = Path(__file__).parents[1] / "demo" / "images" / "cell-parasitized.png"
 _OWN_URL = "http://localhost"
 
 
+@app.command(epilog=EXAMPLE)
 def demo(
     as_json: Annotated[bool, typer.Option("--json", help="Print ids, states, times.")] = False,
     base_url: Annotated[

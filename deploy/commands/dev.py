@@ -7,7 +7,6 @@ from typing import Annotated
 import httpx
 import typer
 
-from deploy import dev_mongodb
 from deploy.commands.ending import NO_SERVER, fail
 from deploy.demo.loading import demo_tokens
 from models.fhir_client import FhirFailure
@@ -49,6 +48,8 @@ def mongodb(
 
 
 def _mongodb(data: Path, port: int, install_first: bool) -> int:
+    from deploy import dev_mongodb
+
     if install_first and (code := dev_mongodb.install()):
         return code
     return dev_mongodb.serve(data, port)

@@ -18,6 +18,7 @@ from deploy.commands.ending import NO_SERVER, fail
 from deploy.demo.loading import demo_tokens
 from models.fhir_client import CallerToken, FhirFailure, TokenSource
 
+app = typer.Typer(add_completion=False)
 EXAMPLE = "Example: medsage import bundles/ more.ndjson --base-url http://localhost:5000"
 _HEADERS = {"Content-Type": "application/fhir+json", "Prefer": "return=minimal"}
 _LINES_AT_ONCE = 200
@@ -32,6 +33,7 @@ class Tally:
     failures: list[str] = field(default_factory=list)
 
 
+@app.command(epilog=EXAMPLE)
 def import_bundles(
     paths: Annotated[list[Path], typer.Argument(help="Files (.json, .ndjson) or folders.")],
     base_url: Annotated[

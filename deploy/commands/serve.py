@@ -21,6 +21,7 @@ from deploy.standalone import RefusedStart, StoreNotOpened, composed
 from fhir_server.load_settings import UnusableSettings, load
 from fhir_server.settings import Settings
 
+app = typer.Typer(add_completion=False)
 EXAMPLE = "Example: medsage serve --port 5000 --data data"
 _GRACE_SECONDS = 6
 """What answers under way may take at the end; a process ends within 20 seconds of SIGTERM."""
@@ -31,6 +32,7 @@ class CantListen(Exception):
     """The address or port can't be had; the text says why."""
 
 
+@app.command(epilog=EXAMPLE)
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,

@@ -10,8 +10,9 @@ import httpx
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from deploy.demo.identities import CLIENT_ID, PASSWORD, REDIRECT_URI, demo_key
-from fhir_server.app import new_id, utc_now
+from deploy.demo.client import CLIENT_ID, REDIRECT_URI, demo_key
+from deploy.demo.identities import PASSWORD
+from fhir_server.system import new_id, utc_now
 
 _SCOPE = "openid fhirUser user/*.cruds user/AuditEvent.c"
 _MOST_STEPS = 6

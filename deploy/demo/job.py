@@ -13,12 +13,12 @@ from typing import Any
 import filetype
 import httpx
 
+from deploy.demo.client import demo_key
 from deploy.demo.doctor import doctors_token
-from deploy.demo.identities import demo_key
 from deploy.demo.loading import demo_fhir
-from fhir_server.app import new_id, utc_now
 from fhir_server.fhir.assessment import OUTPUT_REPORT, Image, Intake, Parties, parts, submission
 from fhir_server.fhir.codec import instant
+from fhir_server.system import new_id, utc_now
 from models.fhir_client import CallerToken, FhirClient
 from smart_app.auditing import audit_event
 from smart_app.launch.keys import signature_over

@@ -6,9 +6,9 @@ from datetime import datetime
 import httpx
 from joserfc.jwk import ECKey
 
-from deploy.demo.identities import CLIENT_ID, demo_key
+from deploy.demo.client import CLIENT_ID, demo_key
 from deploy.demo.ward import ward
-from fhir_server.app import new_id, utc_now
+from fhir_server.system import new_id, utc_now
 from models.fhir_client import BackendClient, BackendToken, FhirClient
 
 _SCOPES = "system/*.cruds system/AuditEvent.rs"

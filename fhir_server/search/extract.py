@@ -54,10 +54,6 @@ class Extractor:
             if node is None:
                 continue
             for value in inner if isinstance(inner, list) else (inner,):
-                if known is None or type(value) is not dict:
-                    if value is not None:
-                        sink.visit(node, value)
-                    continue
                 part = _part_of_value(plan, node, value, (sink, known))
                 if part is not None:
                     parts.append(part)
@@ -65,10 +61,14 @@ class Extractor:
 
 
 def _part_of_value(
-    plan: CompiledType, node: Node, value: dict[str, Any], to: "tuple[_Sink, Remembered]"
+    plan: CompiledType, node: Node, value: Any, to: "tuple[_Sink, Remembered | None]"
 ) -> Part | None:
     """What the value gives, if it was seen before; None once it is in the sink."""
     sink, known = to
+    if known is None or type(value) is not dict:
+        if value is not None:
+            sink.visit(node, value)
+        return None
     key = key_of(node, value)
     part = known.get(key)
     if part is not None:

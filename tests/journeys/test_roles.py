@@ -24,9 +24,10 @@ from deploy import registrations
 from deploy.is_ready import problem
 from deploy.keys import public_jwks
 from deploy.secret_files import make_missing
-from fhir_server.app import new_id, open_store, utc_now
+from fhir_server.app import open_store
 from fhir_server.load_settings import load
 from fhir_server.security.authorization.clients import Client
+from fhir_server.system import new_id, utc_now
 from models.fhir_client import BackendClient, BackendToken
 from tests.availability import ROOT
 from tests.nginx_door import NGINX, free_port, opened

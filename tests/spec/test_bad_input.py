@@ -14,8 +14,8 @@ import pytest_asyncio
 from PIL import Image as Picture
 
 from deploy.demo.loading import demo_tokens
-from fhir_server.app import new_id, utc_now
 from fhir_server.fhir.assessment import Image, Intake, Parties, submission
+from fhir_server.system import new_id, utc_now
 from tests.composed_world import ORIGIN, Json, Whole, observation, picture, whole
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
