@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page
 from tests.journeys.clinician import Watched
 from tests.journeys.running import Service, served
 
-SIZE = {"width": 1280, "height": 1000}
+SIZE = {"width": 1040, "height": 1000}
 
 
 @pytest.fixture(scope="session")

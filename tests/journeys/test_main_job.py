@@ -87,6 +87,7 @@ def print_both(app: Frame, page: Page, keep: Keep) -> None:
     paper = app.locator(".sheet").inner_text()
     for fact in ("ACHIENG, Mercy", "17-Mar-1994", "FINAL", "version 2", CONCLUSION, dr.AMINA):
         assert fact in paper
+    assert paper.count("Add images of more fields") <= 1
     loaded = "all => all.filter(one => one.naturalWidth > 0).length"
     pictures = app.locator(".sheet img")
     assert eventually(lambda: pictures.evaluate_all(loaded), lambda n: n == 2) == 2
