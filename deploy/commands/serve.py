@@ -13,6 +13,7 @@ import typer
 import uvicorn
 import uvloop
 
+from deploy import tuning
 from deploy.commands.ending import UNUSABLE, fail
 from deploy.demo.identities import PASSWORD, USERS
 from deploy.keys import MissingSecret
@@ -93,6 +94,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
         )
         server = _Server(config)
         stop.ends(server)
+        tuning.for_serving()
         typer.echo(_where(settings))
         await server.serve([listening])
 

@@ -5,6 +5,7 @@ that dies repeats its step, and of several sealers one wins each step.
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -64,16 +65,17 @@ class Sealer:
         self._clock = clock
 
     async def run(self) -> None:
-        """Seal until cancelled; a failure is logged and tried again."""
+        """Seal until cancelled; a failure is logged and tried again. After each block the sealer
+        rests as long as the block took: the requests that it follows come first."""
         while True:
+            began = time.monotonic()
             try:
                 sealed = await self.seal_once()
             except Exception as failure:  # the trail must outlive any one failure
                 _log.error("audit sealing failed", error=type(failure).__name__)
                 await asyncio.sleep(FAILURE_SECONDS)
                 continue
-            if not sealed:
-                await asyncio.sleep(IDLE_SECONDS)
+            await asyncio.sleep(time.monotonic() - began if sealed else IDLE_SECONDS)
 
     async def seal_once(self) -> int:
         """Seal one block of what waits; the number of records sealed, 0 when none waits or
