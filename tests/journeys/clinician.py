@@ -9,7 +9,7 @@ from playwright.sync_api import ConsoleMessage, Frame, Page, Request
 
 from deploy.demo.identities import PASSWORD
 from tests.availability import ROOT
-from tests.journeys.running import Service
+from tests.journeys.running import Installation
 
 IMAGES = ROOT / "deploy/demo/images"
 AMINA = "Dr Amina Njoroge"
@@ -56,7 +56,7 @@ def sign_in(page: Page, user: str) -> None:
     page.get_by_role("button", name="Sign in").click()
 
 
-def enter_ehr(page: Page, service: Service, user: str) -> None:
+def enter_ehr(page: Page, service: Installation, user: str) -> None:
     """From the EHR's start to its list of patients."""
     page.goto(service.ehr)
     page.get_by_role("link", name="Sign in as a clinician").click()
@@ -64,7 +64,7 @@ def enter_ehr(page: Page, service: Service, user: str) -> None:
     page.get_by_role("heading", name="Patients").wait_for()
 
 
-def enter_home(page: Page, service: Service, user: str) -> Frame:
+def enter_home(page: Page, service: Installation, user: str) -> Frame:
     """From the app's Home page to its search for patients."""
     page.goto(f"{service.origin}/app/")
     page.get_by_role("button", name="Sign in").click()

@@ -8,13 +8,13 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from tests.journeys.clinician import Watched
-from tests.journeys.running import Service, served
+from tests.journeys.running import Installation, served
 
 SIZE = {"width": 1040, "height": 1000}
 
 
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """On the embedded store."""
     with served(tmp_path_factory.mktemp("journeys") / "data") as running:
         yield running
@@ -23,7 +23,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 @pytest.fixture
 def service_on_mongodb(
     mongodb_server: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
+) -> Iterator[Installation]:
     """On MongoDB, in a database of its own."""
     from pymongo import MongoClient
 

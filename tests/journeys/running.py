@@ -30,7 +30,7 @@ _PATIENCE_SECONDS = 30.0
 
 
 @dataclass
-class Service:
+class Installation:
     """A running server: `origin` is its base URL, `ehr` the simulated EHR on another site (a
     number is not the same site as a name), `fhir` an HTTP client with a service's token."""
 
@@ -95,7 +95,7 @@ def eventually(look: Callable[[], T], is_there: Callable[[T], bool]) -> T:
 
 
 @contextmanager
-def served(folder: Path, **settings: str) -> Iterator[Service]:
+def served(folder: Path, **settings: str) -> Iterator[Installation]:
     """`medsage serve` on a free port with its data in `folder`; stopped at the end. `settings`
     are MEDSAGE variables in lower case without the prefix."""
     port = _free_port()
@@ -113,7 +113,7 @@ def served(folder: Path, **settings: str) -> Iterator[Service]:
         )
     try:
         _wait(process, port, folder / "log")
-        yield Service(port)
+        yield Installation(port)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

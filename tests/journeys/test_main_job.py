@@ -10,7 +10,7 @@ from playwright.sync_api import Frame, Page
 from tests.journeys import clinician as dr
 from tests.journeys import trail
 from tests.journeys.clinician import Watched
-from tests.journeys.running import Service, eventually
+from tests.journeys.running import Installation, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +21,7 @@ Keep = Callable[[Page, str], None]
 
 
 def test_from_the_chart_in_the_ehr_to_the_signed_and_printed_report(
-    watched: Watched, service: Service, screenshot: Keep
+    watched: Watched, service: Installation, screenshot: Keep
 ) -> None:
     report_id = main_job(watched, service, screenshot)
     check_trail(service, report_id)
@@ -29,13 +29,13 @@ def test_from_the_chart_in_the_ehr_to_the_signed_and_printed_report(
 
 @pytest.mark.mongodb
 def test_the_same_way_with_mongodb_as_the_store(
-    watched: Watched, service_on_mongodb: Service
+    watched: Watched, service_on_mongodb: Installation
 ) -> None:
     report_id = main_job(watched, service_on_mongodb, lambda page, name: None)
     check_trail(service_on_mongodb, report_id)
 
 
-def main_job(watched: Watched, service: Service, keep: Keep) -> str:
+def main_job(watched: Watched, service: Installation, keep: Keep) -> str:
     """What the doctor does and sees; returns the id of the signed report."""
     page = watched.page
     dr.enter_ehr(page, service, "dr.amina")
@@ -102,7 +102,7 @@ def print_both(app: Frame, page: Page, keep: Keep) -> None:
     assert app.get_by_role("button", name="Print now").is_visible()
 
 
-def check_trail(service: Service, report_id: str) -> None:
+def check_trail(service: Installation, report_id: str) -> None:
     """What the server holds afterwards."""
     report = trail.final_report(service, report_id, PATIENT, CONCLUSION)
     assert report["encounter"]["reference"] == "Encounter/ward-1-visit"

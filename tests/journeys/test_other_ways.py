@@ -8,7 +8,7 @@ from playwright.sync_api import Frame, Page
 
 from tests.journeys import clinician as dr
 from tests.journeys.clinician import Watched
-from tests.journeys.running import Service, eventually
+from tests.journeys.running import Installation, eventually
 
 pytestmark = pytest.mark.browser
 
@@ -22,7 +22,7 @@ NEW_PATIENT = {
 
 
 def test_a_doctor_without_an_ehr_enters_a_patient_and_signs(
-    watched: Watched, service: Service
+    watched: Watched, service: Installation
 ) -> None:
     app = dr.enter_home(watched.page, service, "dr.kofi")
     app.get_by_role("link", name="Enter a new patient").click()
@@ -48,7 +48,7 @@ def test_a_doctor_without_an_ehr_enters_a_patient_and_signs(
     assert watched.complaints == []
 
 
-def measured_and_asked(service: Service, reference: str) -> None:
+def measured_and_asked(service: Installation, reference: str) -> None:
     """The new patient and what was entered with her."""
     patient = service.read(reference)
     assert patient["name"][0]["family"] == "Wafula"
@@ -63,7 +63,7 @@ def measured_and_asked(service: Service, reference: str) -> None:
 
 
 def test_an_image_that_is_no_smear_is_refused_and_the_symptoms_are_still_analysed(
-    watched: Watched, service: Service
+    watched: Watched, service: Installation
 ) -> None:
     dr.enter_ehr(watched.page, service, "dr.amina")
     app = dr.launch(watched.page, "BANDA, Chisomo")
@@ -83,7 +83,7 @@ def test_an_image_that_is_no_smear_is_refused_and_the_symptoms_are_still_analyse
 
 
 def test_an_image_that_is_no_smear_alone_ends_without_a_result(
-    watched: Watched, service: Service
+    watched: Watched, service: Installation
 ) -> None:
     dr.enter_ehr(watched.page, service, "dr.amina")
     app = dr.launch(watched.page, "DIALLO, Fatoumata")
@@ -103,7 +103,7 @@ def test_an_image_that_is_no_smear_alone_ends_without_a_result(
     assert watched.complaints == []
 
 
-def test_two_charts_side_by_side_do_not_bleed(watched: Watched, service: Service) -> None:
+def test_two_charts_side_by_side_do_not_bleed(watched: Watched, service: Installation) -> None:
     page = watched.page
     dr.enter_ehr(page, service, "dr.amina")
     dr.launch(page, "EZE, Chinedu")
@@ -141,7 +141,7 @@ def shown_apart(app: Frame, name: str, temperature: str, words: str) -> None:
 
 
 def test_a_form_of_one_chart_is_refused_in_another_and_the_refusal_is_audited(
-    watched: Watched, service: Service
+    watched: Watched, service: Installation
 ) -> None:
     dr.enter_ehr(watched.page, service, "dr.amina")
     app = dr.launch(watched.page, "OKELLO, Grace")
@@ -159,7 +159,9 @@ def test_a_form_of_one_chart_is_refused_in_another_and_the_refusal_is_audited(
     assert not service.search("Task", patient="Patient/ward-8")
 
 
-def test_signing_out_ends_the_session_in_every_window(watched: Watched, service: Service) -> None:
+def test_signing_out_ends_the_session_in_every_window(
+    watched: Watched, service: Installation
+) -> None:
     page = watched.page
     app = dr.enter_home(page, service, "dr.kofi")
     inside = app.url
@@ -181,7 +183,7 @@ def test_signing_out_ends_the_session_in_every_window(watched: Watched, service:
 
 
 def test_signing_out_of_the_ehr_ends_the_app_that_it_launched(
-    watched: Watched, service: Service
+    watched: Watched, service: Installation
 ) -> None:
     page = watched.page
     dr.enter_ehr(page, service, "dr.amina")
@@ -197,7 +199,7 @@ def test_signing_out_of_the_ehr_ends_the_app_that_it_launched(
     assert "MWANGI" not in window.locator("body").inner_text()
 
 
-def test_the_whole_way_works_without_scripts(without_scripts: Page, service: Service) -> None:
+def test_the_whole_way_works_without_scripts(without_scripts: Page, service: Installation) -> None:
     page = without_scripts
     dr.enter_ehr(page, service, "dr.amina")
     app = dr.launch(page, "MWANGI, Peter")

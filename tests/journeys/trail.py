@@ -6,13 +6,13 @@ from typing import Any
 
 import httpx
 
-from tests.journeys.running import Service, eventually
+from tests.journeys.running import Installation, eventually
 
 Resource = dict[str, Any]
 AI = "AIAST"
 
 
-def final_report(service: Service, report_id: str, patient: str, conclusion: str) -> Resource:
+def final_report(service: Installation, report_id: str, patient: str, conclusion: str) -> Resource:
     """The signed report: final, about this patient, in the words of who signed, with images,
     results of AI that say so, and the version before it still there."""
     report = service.read(f"DiagnosticReport/{report_id}")
@@ -26,7 +26,7 @@ def final_report(service: Service, report_id: str, patient: str, conclusion: str
     return report
 
 
-def ai_results(service: Service, report: Resource) -> list[Resource]:
+def ai_results(service: Installation, report: Resource) -> list[Resource]:
     """The Observations of the report that a model wrote."""
     results = [service.read(each["reference"]) for each in report["result"]]
     return [
@@ -36,7 +36,7 @@ def ai_results(service: Service, report: Resource) -> list[Resource]:
     ]
 
 
-def provenances(service: Service, report: Resource, practitioner: str) -> None:
+def provenances(service: Installation, report: Resource, practitioner: str) -> None:
     """Provenance of what the AI wrote, by a Device, and of the signature, by its verifier, over
     the very report."""
     target = f"DiagnosticReport/{report['id']}"
@@ -57,7 +57,7 @@ def provenances(service: Service, report: Resource, practitioner: str) -> None:
     assert json.loads(base64.urlsafe_b64decode(payload + "==="))["resource"] == target
 
 
-def audited(service: Service, report: Resource, practitioner: str) -> None:
+def audited(service: Installation, report: Resource, practitioner: str) -> None:
     """The AuditEvents: launch, sign-in, the analysis, the report's creation and signature, and
     two prints; found by the auditor, refused to the doctor, and not to be changed."""
     patient = report["subject"]["reference"]
