@@ -33,7 +33,7 @@ def train_malaria(
     epochs: int | None = None,
 ) -> int:
     """Train from a folder of data, show progress and the result; the exit code comes back."""
-    from models.training.malaria import DataMissing, model_page, train
+    from models.training.malaria import SetMissing, model_page, train
 
     errors = Console(stderr=True)
     try:
@@ -42,7 +42,7 @@ def train_malaria(
     except ModuleNotFoundError as missing:
         errors.print(f"{missing.name} is not installed; install medsage with the train extra")
         return NOT_INSTALLED
-    except (DataMissing, LeakError, ValueError) as problem:
+    except (SetMissing, LeakError, ValueError) as problem:
         errors.print(str(problem), markup=False)
         return WRONG_DATA
     if page is not None:

@@ -42,6 +42,8 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
+    """Cells of one training step, with an answer and a weight for each."""
+
     x: Floats
     parasite: Floats
     stranger: Floats

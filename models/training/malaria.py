@@ -64,7 +64,7 @@ REPORTED_FIELDS = (3, 6)
 Progress = Callable[[str, int, int], None]
 
 
-class DataMissing(FileNotFoundError):
+class SetMissing(FileNotFoundError):
     """A file that training needs is not in the folder."""
 
 
@@ -78,12 +78,12 @@ class Sources:
 
     @classmethod
     def find(cls, place: Path) -> "Sources":
-        """From a folder, or from the npz in it; raises DataMissing naming what is absent."""
+        """From a folder, or from the npz in it; raises SetMissing naming what is absent."""
         cells = place if place.suffix == ".npz" else place / CELLS
         sources = cls(cells, cells.parent / BCCD, cells.parent / CHULA)
         for path in (sources.cells, sources.bccd, sources.chula):
             if not path.is_file():
-                raise DataMissing(f"{path} is not there; see docs/models/malaria.md for the data")
+                raise SetMissing(f"{path} is not there; see docs/models/malaria.md for the data")
         return sources
 
     def sha256(self) -> dict[str, str]:
@@ -101,7 +101,7 @@ def train(
 ) -> dict[str, Any]:
     """Train, export, calibrate, measure and write everything into `weights`; the metrics come back.
 
-    Raises DataMissing, LeakError or ValueError before any work when the data are not right.
+    Raises SetMissing, LeakError or ValueError before any work when the data are not right.
     """
     from models.training.fit import Recipe, fit, fix_threads
 
