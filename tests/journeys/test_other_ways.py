@@ -37,7 +37,6 @@ def test_a_doctor_without_an_ehr_enters_a_patient_and_signs(
     dr.press(app, "Continue without an image", then="Check and start")
     dr.start(app)
     dr.arrive(app, "1. Your own reading")
-    assert watched.heard("eventsource")
     dr.read_first(app, "malaria-unlikely")
     assert "No AI opinion on an image" in app.locator("section[aria-labelledby=ai]").inner_text()
     dr.conclude(app, "malaria-unlikely", "accept", "Fever; do a smear before any treatment.")
@@ -182,21 +181,41 @@ def test_signing_out_ends_the_session_in_every_window(
         assert eventually(lambda: service.search("AuditEvent", auditor, **asked), bool)
 
 
+def test_progress_comes_as_events_in_a_window_of_its_own(
+    watched: Watched, service: Installation
+) -> None:
+    dr.enter_ehr(watched.page, service, "dr.amina")
+    window = Watched(in_a_window(watched.page, "MWANGI, Peter"))
+    app = window.page.main_frame
+    dr.begin(app)
+    dr.answer(app, {}, {})
+    dr.upload(app, "field-1.jpg", "field-2.jpg")
+    dr.start(app)
+    dr.arrive(app, "1. Your own reading")
+    assert window.heard("eventsource")
+    assert window.complaints == []
+
+
 def test_signing_out_of_the_ehr_ends_the_app_that_it_launched(
     watched: Watched, service: Installation
 ) -> None:
     page = watched.page
     dr.enter_ehr(page, service, "dr.amina")
-    with page.context.expect_page() as opened:
-        page.get_by_role("link", name="MWANGI, Peter").first.click()
-        page.get_by_role("button", name="Launch in a new window").click()
-    window = opened.value
-    window.get_by_role("heading", name="Malaria assessments").wait_for()
+    window = in_a_window(page, "MWANGI, Peter")
     page.get_by_role("link", name="Sign out").click()
     page.wait_for_url("**/ehr/")
     window.reload()
     window.get_by_role("alert").wait_for()
     assert "MWANGI" not in window.locator("body").inner_text()
+
+
+def in_a_window(page: Page, patient: str) -> Page:
+    """The app launched from this patient's chart, beside the EHR instead of in it."""
+    with page.context.expect_page() as opened:
+        page.get_by_role("link", name=patient).first.click()
+        page.get_by_role("button", name="Launch in a new window").click()
+    opened.value.get_by_role("heading", name="Malaria assessments").wait_for()
+    return opened.value
 
 
 def test_the_whole_way_works_without_scripts(without_scripts: Page, service: Installation) -> None:
