@@ -13,6 +13,12 @@ def _synthea(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
+def _diagnose(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.diagnose import run
+
+    return run(options)
+
+
 def _proof_kill(options: Mapping[str, str]) -> dict[str, Any]:
     from bench.proof_kill import run
 
@@ -27,6 +33,7 @@ def _proof_search(options: Mapping[str, str]) -> dict[str, Any]:
 
 BENCHES: Mapping[str, Bench] = {
     "synthea": _synthea,
+    "diagnose": _diagnose,
     "proof-kill": _proof_kill,
     "proof-search": _proof_search,
 }

@@ -10,8 +10,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -26,8 +25,7 @@ from bench.client import drive, for_seconds, request
 from bench.floors import mongodb_import, sqlite_import
 from bench.patients import DEFAULT, Bundle, bundles
 from bench.running import Running, medsage, started
-from deploy import dev_mongodb
-from deploy.demo.loading import demo_tokens
+from bench.stores import database, environment, token
 
 AT_ONCE = (1, 4)
 CLIENTS = (1, 32)
@@ -82,12 +80,12 @@ def run(options: Mapping[str, str]) -> dict[str, Any]:
 
 
 async def _measured(kind: str, asked: Asked) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder, _database(kind, Path(folder)) as uri:
+    with tempfile.TemporaryDirectory() as folder, database(kind, Path(folder)) as uri:
         place = Path(folder)
         figures: dict[str, Any] = {"import": {}}
         for at_once in AT_ONCE:
-            environment = _environment(uri, f"medsage_bench_{at_once}")
-            with medsage(place / f"data-{at_once}", environment) as server:
+            settings = environment(uri, f"medsage_bench_{at_once}")
+            with medsage(place / f"data-{at_once}", settings) as server:
                 figures["import"][str(at_once)] = found = await _imported(server, asked, at_once)
                 if at_once == AT_ONCE[-1]:
                     figures |= await _requests(server, asked, found.pop("loaded"))
@@ -98,34 +96,9 @@ async def _measured(kind: str, asked: Asked) -> dict[str, Any]:
         return figures
 
 
-@contextmanager
-def _database(kind: str, folder: Path) -> Iterator[str | None]:
-    """The URI of a MongoDB of its own; None for the embedded store."""
-    named = os.environ.get("MEDSAGE_TEST_MONGODB_URI")
-    if kind == "sqlite" or named:
-        yield named if kind == "mongodb" else None
-        return
-    with dev_mongodb.running(dev_mongodb.find(os.environ), folder / "mongodb") as (uri, _):
-        yield uri
-
-
-def _environment(uri: str | None, database: str) -> dict[str, str]:
-    if uri is None:
-        return {}
-    return {"MEDSAGE_MONGODB_URI": uri, "MEDSAGE_MONGODB_DATABASE": database}
-
-
-async def _token(server: Running) -> str:
-    async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
-        token = await demo_tokens(http, server.origin, _SCOPES).token()
-    if token is None:
-        raise ValueError("the server gave no token")
-    return token
-
-
 async def _imported(server: Running, asked: Asked, at_once: int) -> dict[str, Any]:
-    token, loaded = await _token(server), Loaded()
-    requests = [request("POST", "/fhir", body=each.body, token=token) for each in asked.bundles]
+    bearer, loaded = await token(server, _SCOPES), Loaded()
+    requests = [request("POST", "/fhir", body=each.body, token=bearer) for each in asked.bundles]
     used = server.cpu_seconds()
     load = await drive(server.port, requests, at_once, answered=loaded.add)
     resources = sum(each.types.total() for each in asked.bundles)
@@ -138,15 +111,15 @@ async def _imported(server: Running, asked: Asked, at_once: int) -> dict[str, An
         "p50_ms": load.figures()["p50_ms"],
         "p99_ms": load.figures()["p99_ms"],
         "server_cpu_ms_per_resource": round((server.cpu_seconds() - used) * 1000 / resources, 3),
-        "sealed_after_seconds": await _sealed(server, token),
+        "sealed_after_seconds": await _sealed(server, bearer),
         "loaded": loaded,
     }
 
 
-async def _sealed(server: Running, token: str) -> float:
+async def _sealed(server: Running, bearer: str) -> float:
     """How long after the last answer the audit trail was still being sealed."""
     began = asyncio.get_running_loop().time()
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"Bearer {bearer}"}
     async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
         before, last = -1, began
         while asyncio.get_running_loop().time() - last < 2:
@@ -159,17 +132,17 @@ async def _sealed(server: Running, token: str) -> float:
 
 
 async def _requests(server: Running, asked: Asked, loaded: Loaded) -> dict[str, Any]:
-    token, random = await _token(server), Random(_SEED)
+    bearer, random = await token(server, _SCOPES), Random(_SEED)
     observations = loaded.references["Observation"]
     reads = [
-        request("GET", f"/fhir/Observation/{random.choice(observations)}", token=token)
+        request("GET", f"/fhir/Observation/{random.choice(observations)}", token=bearer)
         for _ in range(_SAMPLES)
     ]
     creates = [
-        request("POST", "/fhir/Observation", body=body, token=token)
+        request("POST", "/fhir/Observation", body=body, token=bearer)
         for body in await _observations(server, reads[:50])
     ]
-    searches = [request("GET", f"/fhir/{text}", token=token) for text in _searches(loaded, random)]
+    searches = [request("GET", f"/fhir/{text}", token=bearer) for text in _searches(loaded, random)]
     work = {"read": reads, "create": creates, "search": searches}
     return {
         name: {str(clients): await _rate(server, requests, clients, asked) for clients in CLIENTS}
