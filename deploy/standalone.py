@@ -7,6 +7,7 @@ over a transport that calls the application in this process.
 """
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -127,7 +128,10 @@ async def _server_and_worker(process: Process, stack: AsyncExitStack) -> None:
     stack.push_async_callback(store.close)
     process.checks["store"] = store.check
     known = await asyncio.to_thread(knowledge, f"{settings.base_url}/fhir")
-    server = await _server(process, store, known) if settings.role != "worker" else None
+    counters = _counters(process, stack)
+    server = None
+    if settings.role != "worker":
+        server = await _server(process, store, known, counters)
     if settings.role != "server":
         process.running += map(Work, await background(store, known, process.http))
     await analysis.add(process, server)
@@ -141,7 +145,9 @@ async def _opened(settings: Settings) -> ResourceStore:
         raise StoreNotOpened(f"the store can't be opened: {type(problem).__name__}") from problem
 
 
-async def _server(process: Process, store: ResourceStore, known: Knowledge) -> FhirServer:
+async def _server(
+    process: Process, store: ResourceStore, known: Knowledge, counters: Counters
+) -> FhirServer:
     settings, keys = process.settings, process.keys
     await registrations.register(
         store, registrations.own_clients(settings.base_url, keys, process.origins)
@@ -163,8 +169,9 @@ async def _server(process: Process, store: ResourceStore, known: Knowledge) -> F
         settings,
         store,
         known,
-        counters=_counters(settings),
-        cursor_key=keys.secret[:32],
+        counters=counters,
+        # Each use of the secret has a key of its own.
+        cursor_key=hmac.digest(keys.secret, b"search cursors", "sha256"),
         metrics=process.metrics,
     )
     process.parts |= {"fhir": server.fhir, "auth": server.authorization}
@@ -172,14 +179,17 @@ async def _server(process: Process, store: ResourceStore, known: Knowledge) -> F
     return server
 
 
-def _counters(settings: Settings) -> Counters:
-    if settings.redis_url is None:
+def _counters(process: Process, stack: AsyncExitStack) -> Counters:
+    """Rate limits in Redis when its address is set, else in this process."""
+    if process.settings.redis_url is None:
         return MemoryCounters(utc_now)
     from redis.asyncio import Redis
 
     from fhir_server.storage.redis.counters import RedisCounters
 
-    return RedisCounters(Redis.from_url(settings.redis_url.get_secret_value()))
+    redis = Redis.from_url(process.settings.redis_url.get_secret_value())
+    stack.push_async_callback(redis.aclose)
+    return RedisCounters(redis)
 
 
 def _finish(process: Process) -> None:
