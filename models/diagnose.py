@@ -46,7 +46,7 @@ Resource = dict[str, Any]
 _FORM_BYTES = 256 * 1024  # what the text fields and the multipart frame may take
 # The seed read either; a form without an image is often sent as the second.
 _FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
-_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.05, 0.5
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.05, 0.25
 
 
 @dataclass(frozen=True)

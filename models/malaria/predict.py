@@ -8,9 +8,11 @@ An image that cannot be read is answered with its refusal, never with an excepti
 
 import asyncio
 import hashlib
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
@@ -55,6 +57,33 @@ __all__ = [
     "WeightsMismatch",
     "check_image",
 ]
+
+RECENT = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """The latest images that passed the gate, by the hash of their bytes: the check at the door
+    and the worker in the same process look at the same image shortly after one another."""
+
+    smears: "OrderedDict[str, tuple[Smear, float]]" = field(default_factory=OrderedDict)
+    lock: Lock = field(default_factory=Lock)
+
+    def smear_of(self, digest: str, picture: Picture) -> tuple[Smear, float]:
+        """What passed, and how much smaller it was looked at; raises ImageRefused."""
+        with self.lock:
+            known = self.smears.get(digest)
+        if known is None:
+            small = reduce_size(picture.rgb)
+            known = inspect(small), picture.rgb.shape[1] / small.shape[1]
+            with self.lock:
+                self.smears[digest] = known
+                if len(self.smears) > RECENT:
+                    self.smears.popitem(last=False)
+        return known
+
+
+_PASSED = _Passed()
 
 CUT_OFF = Refusal(
     "cut-off",
@@ -131,12 +160,11 @@ class MalariaModel:
         return self._read_picture(picture, reading)
 
     def _read_picture(self, picture: Picture, reading: ImageReading) -> ImageReading:
-        small = reduce_size(picture.rgb)
         try:
-            smear = inspect(small)
+            smear, scale = _PASSED.smear_of(reading.sha256, picture)
         except ImageRefused as refused:
             return replace(reading, refusal=refused.refusal)
-        cells = self._read_cells(smear, picture.rgb.shape[1] / small.shape[1])
+        cells = self._read_cells(smear, scale)
         if smear.kind is ImageKind.CELL and cells[0].refusal is not None:
             return replace(reading, refusal=cells[0].refusal)
         return replace(reading, kind=smear.kind, cells=cells)
@@ -158,7 +186,7 @@ def check_image(image: SmearImage) -> Refusal | None:
     Blocking, needs no model: decoding and the smear gate alone.
     """
     try:
-        inspect(reduce_size(decode(image).rgb))
+        _PASSED.smear_of(hashlib.sha256(image.content).hexdigest(), decode(image))
     except ImageRefused as refused:
         return refused.refusal
     return None
