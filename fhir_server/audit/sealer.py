@@ -32,7 +32,7 @@ from fhir_server.storage.port import (
 
 BLOCKS, HEADS, KEYS = "audit-block", "audit-head", "audit-key"
 ONLY = "current"
-BLOCK_LIMIT = 100
+BLOCK_LIMIT = 50
 IDLE_SECONDS = 0.25
 FAILURE_SECONDS = 5.0
 

@@ -1,0 +1,86 @@
+"""The benchmarks run, on a tiny set: figures of a fast machine are not what is tested here."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench import diagnose, synthea
+from bench.client import percentile
+from bench.diagnose import marked
+from deploy.cli import app
+from models.malaria.decode import decode
+from models.malaria.reading import SmearImage
+from tests.bundles import entry, transaction
+from tests.fhir_world import Json, observation
+
+IMAGES = Path(__file__).parents[2] / "deploy/demo/images"
+
+
+def patient_bundle(number: int) -> Json:
+    """A patient with two Observations, as the Synthea set has them."""
+    url = f"urn:uuid:00000000-0000-4000-8000-{number:012}"
+    patient: Json = {"resourceType": "Patient", "name": [{"family": f"Family{number}"}]}
+    weight = observation(subject={"reference": url}, valueString="heavy")
+    return transaction(
+        {**entry("POST", "Patient", patient), "fullUrl": url},
+        entry("POST", "Observation", weight),
+        entry("POST", "Observation", observation(subject={"reference": url})),
+    )
+
+
+@pytest.mark.slow
+def test_the_synthea_bench_states_each_figure_beside_its_floor(tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.json").write_text(json.dumps(patient_bundle(number)))
+
+    found = synthea.run({"set": str(tmp_path), "seconds": "0.3"})
+
+    assert (found["bundles"], found["resources"]) == (6, 18)
+    figures = found["sqlite"]
+    assert figures["memory"]["now_mb"] > 0
+    for at_once in ("1", "4"):
+        assert figures["import"][at_once]["of_floor"] > 0
+    for work in ("read", "create", "search"):
+        for clients in ("1", "32"):
+            assert figures[work][clients]["requests"] > 0
+            assert figures[work][clients]["refused"] == 0
+    assert figures["read"]["1"]["of_floor"] > 0
+    assert figures["create"]["32"]["of_floor"] > 0
+
+
+@pytest.mark.slow
+def test_the_diagnose_bench_measures_every_kind_of_submission() -> None:
+    found = diagnose.run({"rate": "2", "seconds": "1"})
+
+    for kind in ("symptoms", "cell", "field"):
+        assert found["kinds"][kind]["alone"]["answers"] == 5
+        assert found["kinds"][kind]["at_rate"]["answers"] == 2
+
+
+@pytest.mark.parametrize("name", ["cell-parasitized.png", "field-1.jpg"])
+def test_a_marked_image_is_the_same_picture_in_other_bytes(name: str) -> None:
+    content = (IMAGES / name).read_bytes()
+
+    first, second = marked(content, 1), marked(content, 2)
+
+    assert first != second
+    assert (decode(SmearImage(first)).rgb == decode(SmearImage(content)).rgb).all()
+
+
+@pytest.mark.parametrize("bench", ["synthea", "diagnose"])
+def test_an_option_that_a_bench_does_not_have_is_refused_by_name(bench: str) -> None:
+    answer = CliRunner().invoke(app, ["bench", bench, "--option", "speed=11"])
+
+    assert answer.exit_code == 2
+    assert "speed" in answer.output
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    ordered = [float(each) for each in range(1, 101)]
+
+    assert percentile(ordered, 50) == 50
+    assert percentile(ordered, 99) == 99
+    assert percentile([7.0], 99) == 7
+    assert percentile([], 99) == 0
