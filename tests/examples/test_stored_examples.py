@@ -1,11 +1,5 @@
-"""Published resources through the FHIR base onto both stores, and back as they were sent."""
+"""The official examples through the FHIR base onto both stores, and back as they were sent."""
 
-import io
-import json
-import lzma
-import random
-import tarfile
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +7,6 @@ import pytest
 
 from fhir_server.fhir import codec
 from fhir_server.storage.port import ResourceStore
-from tests.examples.conftest import ARCHIVE
 from tests.examples.test_official_examples import KNOWN_BAD
 from tests.fhir_world import World, fhir_world
 from tests.stores import place, store
@@ -21,9 +14,6 @@ from tests.stores import place, store
 __all__ = ["place", "store"]
 
 pytestmark = pytest.mark.shared
-SYNTHEA = ARCHIVE.parents[1] / "data/synthea-105-small.tar.xz"
-SAMPLE = 12
-SEED = 20261124
 _LARGEST_BODY = 64 * 1024 * 1024
 
 
@@ -66,39 +56,3 @@ def _content(resource: dict[str, Any]) -> list[tuple[str, Any]]:
     }
     members = {**resource, "meta": meta}
     return sorted((name, value) for name, value in members.items() if value != {})
-
-
-async def test_synthea_patients_load_as_transactions_and_every_resource_counts(
-    store: ResourceStore, tmp_path: Path
-) -> None:
-    bundles = _synthea()
-    expected: Counter[str] = Counter()
-    async with fhir_world(tmp_path, store=store, max_body_bytes=_LARGEST_BODY) as world:
-        for body in bundles:
-            expected.update(
-                entry["resource"]["resourceType"] for entry in json.loads(body)["entry"]
-            )
-            answer = await world.post("/", body, prefer="return=minimal")
-            assert answer.status_code == 200, answer.text[:500]
-        found = {type_: await _total(world, type_) for type_ in expected}
-
-    assert found == dict(expected)
-
-
-async def _total(world: World, type_: str) -> int:
-    answer = await world.get(f"/{type_}?_total=accurate&_count=0")
-    total: int = answer.json()["total"]
-    return total
-
-
-def _synthea() -> list[bytes]:
-    """A seeded sample of the patients, after the hospitals and practitioners they refer to."""
-    if not SYNTHEA.exists():
-        pytest.skip(f"not run: the Synthea set is not at {SYNTHEA}")
-    with tarfile.open(fileobj=io.BytesIO(lzma.decompress(SYNTHEA.read_bytes()))) as archive:
-        files = sorted((each for each in archive if each.isfile()), key=lambda each: each.name)
-        first = [each for each in files if "Information" in each.name]
-        patients = [each for each in files if each not in first and each.name.endswith(".json")]
-        chosen = first + random.Random(SEED).sample(patients, SAMPLE)
-        contents = [archive.extractfile(each) for each in chosen]
-        return [content.read() for content in contents if content is not None]
