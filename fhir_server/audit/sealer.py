@@ -34,6 +34,7 @@ BLOCKS, HEADS, KEYS = "audit-block", "audit-head", "audit-key"
 ONLY = "current"
 BLOCK_LIMIT = 50
 IDLE_SECONDS = 0.25
+LONGEST_REST_SECONDS = 0.1
 FAILURE_SECONDS = 5.0
 
 _log = structlog.get_logger(__name__)
@@ -75,7 +76,8 @@ class Sealer:
                 _log.error("audit sealing failed", error=type(failure).__name__)
                 await asyncio.sleep(FAILURE_SECONDS)
                 continue
-            await asyncio.sleep(time.monotonic() - began if sealed else IDLE_SECONDS)
+            rest = min(time.monotonic() - began, LONGEST_REST_SECONDS)
+            await asyncio.sleep(rest if sealed else IDLE_SECONDS)
 
     async def seal_once(self) -> int:
         """Seal one block of what waits; the number of records sealed, 0 when none waits or
