@@ -25,8 +25,7 @@ def connect(path: Path, *, is_writer: bool) -> sqlite3.Connection:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
-    connection.execute("PRAGMA cache_size = -65536" if is_writer else "PRAGMA cache_size = -32768")
-    connection.execute("PRAGMA mmap_size = 1073741824")
+    connection.execute("PRAGMA cache_size = -32768" if is_writer else "PRAGMA cache_size = -16384")
     if not is_writer:
         connection.execute("PRAGMA query_only = ON")
     return connection
