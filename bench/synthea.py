@@ -1,7 +1,9 @@
-"""`medsage bench synthea`: load the Synthea set, then read, create and search.
+"""`medsage bench synthea`: load the Synthea set, then read, create, update and search.
 
 Options (`--option name=value`): `store` sqlite (default), mongodb or both; `set` the archive;
-`bundles` how many of it at most; `seconds` for each measurement (5).
+`bundles` how many of it at most; `seconds` for each measurement (5); `copies` of the whole set
+that are loaded besides, to see how the requests fare in a larger store (none; 9 for about a
+thousand patients).
 """
 
 import asyncio
@@ -11,8 +13,8 @@ import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,18 +22,22 @@ from typing import Any
 import httpx
 import uvloop
 
-from bench import client
 from bench.bare import DATABASE
-from bench.client import drive, for_seconds, request
+from bench.client import drive, request
 from bench.floors import mongodb_import, sqlite_import
-from bench.patients import DEFAULT, Bundle, bundles
+from bench.load import UNIQUE, client_name
+from bench.load import figures as figures_of
+from bench.patients import DEFAULT, Bundle, bundles, copies
 from bench.running import Running, medsage, started
+from bench.shapes import SHAPES, searches
 from bench.stores import database, environment, token
 
 AT_ONCE = (1, 4)
-CLIENTS = (1, 32)
+CLIENTS = (1, 8, 64)
 _SEED = 4
 _SAMPLES = 400
+_ROUNDS = 14
+_PART_OF_A_SHAPE = 0.2
 _LOOK_SECONDS = 0.5
 _LONGEST_SEALING_SECONDS = 600.0
 _SCOPES = "system/*.cruds system/AuditEvent.rs"
@@ -43,6 +49,8 @@ class Asked:
 
     bundles: Sequence[Bundle]
     seconds: float
+    set: Path
+    copies: int
 
 
 @dataclass
@@ -66,16 +74,18 @@ def run(options: Mapping[str, str]) -> dict[str, Any]:
     """The figures of each store beside its floors."""
     wanted = options.get("store", "sqlite")
     kinds = ("sqlite", "mongodb") if wanted == "both" else (wanted,)
-    unknown = {*options} - {"store", "set", "bundles", "seconds"}
+    unknown = {*options} - {"store", "set", "bundles", "seconds", "copies"}
     if unknown or not {*kinds} <= {"sqlite", "mongodb"}:
         raise ValueError(f"not an option of this benchmark: {unknown or wanted}")
     most = options.get("bundles")
-    found = bundles(Path(options.get("set", DEFAULT)), int(most) if most else None)
-    asked = Asked(found, float(options.get("seconds", "5")))
+    place = Path(options.get("set", DEFAULT))
+    found = bundles(place, int(most) if most else None)
+    seconds, copied = float(options.get("seconds", "5")), int(options.get("copies", "0"))
+    asked = Asked(found, seconds, place, copied)
     return {
         "bench": "synthea",
         "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
-        "client": client.NAME,
+        "client": client_name(),
         "bundles": len(found),
         "resources": sum(each.types.total() for each in found),
         **{kind: uvloop.run(_measured(kind, asked)) for kind in kinds},
@@ -91,7 +101,8 @@ async def _measured(kind: str, asked: Asked) -> dict[str, Any]:
             with medsage(place / f"data-{at_once}", settings) as server:
                 figures["import"][str(at_once)] = found = await _imported(server, asked, at_once)
                 if at_once == AT_ONCE[-1]:
-                    figures |= await _requests(server, asked, found.pop("loaded"))
+                    figures |= await _requests(server, asked, found["loaded"])
+                    figures |= await _when_larger(server, asked, found["loaded"], figures)
                 found.pop("loaded", None)
                 figures["cold_start_seconds"] = server.started
                 figures["memory"] = server.memory()
@@ -119,6 +130,27 @@ async def _imported(server: Running, asked: Asked, at_once: int) -> dict[str, An
     }
 
 
+async def _when_larger(
+    server: Running, asked: Asked, loaded: Loaded, figures: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The same requests once the set is there so many times more, as other patients."""
+    if not asked.copies:
+        return {}
+    bearer, known = await token(server, _SCOPES), _p50(figures)
+    for body in copies(asked.set, asked.copies):
+        one = request("POST", "/fhir", body=body, token=bearer)
+        await drive(server.port, [one], 1, answered=loaded.add)
+    found = await _requests(server, asked, loaded)
+    growth = {name: round(p50 / known[name], 2) for name, p50 in _p50(found).items()}
+    patients = len(loaded.references["Patient"])
+    return {"larger": {"patients": patients, "p50_growth": growth, **found}}
+
+
+def _p50(figures: Mapping[str, Any]) -> dict[str, float]:
+    """Milliseconds of one client, by kind of work."""
+    return {name: figures[name]["1"]["p50_ms"] for name in ("read", "create", "update", "search")}
+
+
 async def _creations(server: Running, bearer: str) -> int:
     """How many AuditEvents of creations there are."""
     headers = {"Authorization": f"Bearer {bearer}"}
@@ -138,58 +170,68 @@ async def _sealed(server: Running, bearer: str, expected: int) -> float:
 
 async def _requests(server: Running, asked: Asked, loaded: Loaded) -> dict[str, Any]:
     bearer, random = await token(server, _SCOPES), Random(_SEED)
-    observations = loaded.references["Observation"]
-    reads = [
-        request("GET", f"/fhir/Observation/{random.choice(observations)}", token=bearer)
-        for _ in range(_SAMPLES)
-    ]
+    chosen = [random.choice(loaded.references["Observation"]) for _ in range(_SAMPLES)]
+    reads = [request("GET", f"/fhir/Observation/{id_}", token=bearer) for id_ in chosen]
+    bodies = await _observations(server, reads[:50])
     creates = [
-        request("POST", "/fhir/Observation", body=body, token=bearer)
-        for body in await _observations(server, reads[:50])
+        request("POST", "/fhir/Observation", body=json_bytes(body), token=bearer) for body in bodies
     ]
-    searches = [request("GET", f"/fhir/{text}", token=bearer) for text in _searches(loaded, random)]
-    work = {"read": reads, "create": creates, "search": searches}
-    return {
+    updates = [_update(id_, bodies[0], bearer) for id_ in chosen]
+    mix = searches(loaded.references["Patient"], random, _ROUNDS)
+    work = {
+        "read": reads,
+        "create": creates,
+        "update": updates,
+        "search": [request("GET", f"/fhir/{text}", token=bearer) for text in mix],
+    }
+    found = {
         name: {str(clients): await _rate(server, requests, clients, asked) for clients in CLIENTS}
         for name, requests in work.items()
     }
+    return found | {"search_shapes": await _by_shape(server, work["search"], asked)}
 
 
-async def _observations(server: Running, reads: Sequence[bytes]) -> list[bytes]:
+async def _by_shape(
+    server: Running, mix: Sequence[bytes], asked: Asked
+) -> dict[str, dict[str, Any]]:
+    """Each shape for itself, one client; a part of the time of the whole mix."""
+    part = replace(asked, seconds=asked.seconds * _PART_OF_A_SHAPE)
+    return {
+        name: await _rate(server, mix[number :: len(SHAPES)], 1, part)
+        for number, name in enumerate(SHAPES)
+    }
+
+
+async def _observations(server: Running, reads: Sequence[bytes]) -> list[dict[str, Any]]:
     """Bodies to create: stored Observations without what the server gave them."""
     bodies: list[bytes] = []
     await drive(server.port, reads, 1, answered=lambda _, body: bodies.append(body))
     found = [json.loads(body) for body in bodies]
     for each in found:
         del each["id"], each["meta"]
-    return [json.dumps(each, separators=(",", ":")).encode() for each in found]
+    return found
 
 
-def _searches(loaded: Loaded, random: Random) -> list[str]:
-    """Shapes that applications ask for, about random patients."""
-    shapes: tuple[Callable[[str], str], ...] = (
-        lambda id_: f"Observation?patient={id_}&_count=20",
-        lambda id_: f"Observation?patient={id_}&code=http://loinc.org|8302-2",
-        lambda id_: f"Observation?patient={id_}&_sort=-date&_count=10",
-        lambda id_: f"Condition?patient={id_}&clinical-status=active",
-        lambda id_: f"Encounter?patient={id_}&date=ge2015-01-01&_include=Encounter:subject",
-        lambda id_: f"Patient?_id={id_}&_revinclude=Immunization:patient",
-        lambda id_: "Patient?birthdate=ge1980&gender=female&_sort=family&_count=10",
-        lambda id_: "Observation?code=http://loinc.org|29463-7&value-quantity=gt90&_count=20",
-        lambda id_: f"Observation?subject:Patient.name={_NAMES[len(id_) % 3]}&_count=10",
+def _update(id_: str, body: dict[str, Any], bearer: str) -> bytes:
+    """An update that differs each time: one that changes nothing would write nothing."""
+    note = [{"text": f"revision {UNIQUE.decode()}"}]
+    return request(
+        "PUT",
+        f"/fhir/Observation/{id_}",
+        body=json_bytes({**body, "id": id_, "note": note}),
+        token=bearer,
     )
-    patients = loaded.references["Patient"]
-    return [shape(random.choice(patients)) for _ in range(_SAMPLES // 8) for shape in shapes]
 
 
-_NAMES = ("A", "M", "S")
+def json_bytes(resource: dict[str, Any]) -> bytes:
+    """The resource without spaces."""
+    return json.dumps(resource, separators=(",", ":")).encode()
 
 
 async def _rate(
     server: Running, requests: Sequence[bytes], clients: int, asked: Asked
 ) -> dict[str, Any]:
-    load = await drive(server.port, for_seconds(requests, asked.seconds), clients)
-    return load.figures()
+    return await figures_of(server.port, requests, clients=clients, seconds=asked.seconds)
 
 
 async def _add_floors(
@@ -221,8 +263,8 @@ async def _add_request_floors(
     sizes = [row for each in asked.bundles for row in each.resources]
     with started(command, folder / "bare.log", "/") as bare:
         reads = [request("GET", f"/{number}") for number in range(min(_SAMPLES, len(sizes)))]
-        creates = [request("POST", "/", body=row) for row in sizes[:50]]
-        for name, requests in (("read", reads), ("create", creates)):
+        writes = [request("POST", "/", body=row) for row in sizes[:50]]
+        for name, requests in (("read", reads), ("create", writes), ("update", writes)):
             for clients in CLIENTS:
                 floor = await _rate(bare, requests, clients, asked)
                 found = figures[name][str(clients)]

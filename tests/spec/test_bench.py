@@ -35,19 +35,19 @@ def test_the_synthea_bench_states_each_figure_beside_its_floor(tmp_path: Path) -
     for number in range(6):
         (tmp_path / f"{number}.json").write_text(json.dumps(patient_bundle(number)))
 
-    found = synthea.run({"set": str(tmp_path), "seconds": "0.3"})
+    found = synthea.run({"set": str(tmp_path), "seconds": "0.3", "copies": "1"})
 
     assert (found["bundles"], found["resources"]) == (6, 18)
     figures = found["sqlite"]
     assert figures["memory"]["now_mb"] > 0
     for at_once in ("1", "4"):
         assert figures["import"][at_once]["of_floor"] > 0
-    for work in ("read", "create", "search"):
-        for clients in ("1", "32"):
+    for work in ("read", "create", "update", "search"):
+        for clients in ("1", "8", "64"):
             assert figures[work][clients]["requests"] > 0
             assert figures[work][clients]["refused"] == 0
     assert figures["read"]["1"]["of_floor"] > 0
-    assert figures["create"]["32"]["of_floor"] > 0
+    assert figures["update"]["64"]["of_floor"] > 0
 
 
 @pytest.mark.slow
