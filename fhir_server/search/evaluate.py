@@ -7,16 +7,21 @@ from fhir_server.search.expression import (
     AllOf,
     AnyOf,
     Expression,
+    HasAnyTerm,
     HasRange,
     HasTerm,
     HasText,
+    Link,
     LinkedFrom,
     LinksTo,
     Not,
+    Shares,
     Terms,
     TermTuple,
     Together,
+    Within,
 )
+from fhir_server.search.positions import is_within
 
 
 class Follow(Protocol):
@@ -41,6 +46,13 @@ def evaluate(expression: Expression, terms: Terms, follow: Follow | None = None)
     match expression:
         case HasTerm() | HasRange() | HasText():
             return any(map(_test(expression), terms.terms))
+        case HasAnyTerm(param, values):
+            return any(name == param and value in values for name, value in terms.terms)
+        case Within(param, _, latitude, longitude, metres):
+            return any(
+                name == param and is_within(value, latitude, longitude, metres)
+                for name, value in terms.terms
+            )
         case Together(param, tests):
             return any(
                 all(any(map(_test(test), element.terms)) for test in tests)
@@ -53,7 +65,7 @@ def evaluate(expression: Expression, terms: Terms, follow: Follow | None = None)
             return any(evaluate(test, terms, follow) for test in tests)
         case Not(test):
             return not evaluate(test, terms, follow)
-        case LinksTo() | LinkedFrom():
+        case LinksTo() | LinkedFrom() | Shares():
             if follow is None:
                 raise ChainNeedsStore("a chain cannot be judged by one resource alone")
             return _linked(expression, terms, follow)
@@ -78,7 +90,14 @@ def _test(test: HasTerm | HasRange | HasText) -> Callable[[TermTuple], bool]:
             raise TypeError(f"not a test of one term: {test!r}")
 
 
-def _linked(expression: LinksTo | LinkedFrom, terms: Terms, follow: Follow) -> bool:
+def _linked(expression: Link, terms: Terms, follow: Follow) -> bool:
+    if isinstance(expression, Shares):
+        named = {value for param, value in terms.terms if param == expression.param}
+        return any(
+            any(param == expression.other and value in named for param, value in other.terms)
+            and evaluate(expression.test, other, follow)
+            for other in follow.resources(expression.type)
+        )
     if isinstance(expression, LinksTo):
         prefix = expression.type + "/"
         references = [

@@ -56,6 +56,26 @@ class HasText:
 
 
 @dataclass(frozen=True, slots=True)
+class HasAnyTerm:
+    """Some term of `param` equals one of `values`: a value set, of thousands of codes maybe."""
+
+    param: str
+    values: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Some position of `param` lies at most `metres` from the point, on the great circle.
+    `cells` are the ranges `[low, high)` of terms in which such a position can be."""
+
+    param: str
+    cells: tuple[tuple[str, str | None], ...]
+    latitude: float
+    longitude: float
+    metres: float
+
+
+@dataclass(frozen=True, slots=True)
 class Together:
     """One tuple recorded under `param` passes all `tests` (composites; values with two bounds)."""
 
@@ -83,6 +103,18 @@ class LinkedFrom:
 
 
 @dataclass(frozen=True, slots=True)
+class Shares:
+    """A current resource of `type` matches `test`, and one of its terms of `other` is one of this
+    resource's terms of `param`: chains over canonicals, where the one names what the other is
+    called, either way round."""
+
+    param: str
+    type: str
+    other: str
+    test: "Expression"
+
+
+@dataclass(frozen=True, slots=True)
 class AllOf:
     """Every test passes; the empty AllOf is true."""
 
@@ -103,7 +135,11 @@ class Not:
     test: "Expression"
 
 
-Expression = HasTerm | HasRange | HasText | Together | LinksTo | LinkedFrom | AllOf | AnyOf | Not
+Leaf = HasTerm | HasRange | HasText | HasAnyTerm | Within | Together
+"""What one resource's own terms decide."""
+Link = LinksTo | LinkedFrom | Shares
+"""What other resources decide."""
+Expression = Leaf | Link | AllOf | AnyOf | Not
 
 EVERYTHING = AllOf()
 NOTHING = AnyOf()

@@ -10,6 +10,7 @@ from fhir_server.search.expression import (
     AllOf,
     AnyOf,
     Expression,
+    HasAnyTerm,
     HasRange,
     HasTerm,
     HasText,
@@ -17,7 +18,9 @@ from fhir_server.search.expression import (
     LinksTo,
     Not,
     Query,
+    Shares,
     Together,
+    Within,
     all_of,
 )
 from fhir_server.storage.port import Page, Terms
@@ -30,7 +33,7 @@ Find = Callable[[Query], Awaitable[Page]]
 def guarded(expression: Expression, view: View) -> Expression:
     """The expression with the caller's filter ANDed into every hop to another resource."""
     match expression:
-        case HasTerm() | HasRange() | HasText() | Together():
+        case HasTerm() | HasRange() | HasText() | HasAnyTerm() | Within() | Together():
             return expression
         case AllOf(tests):
             return AllOf(tuple(guarded(test, view) for test in tests))
@@ -43,13 +46,15 @@ def guarded(expression: Expression, view: View) -> Expression:
         case LinkedFrom(type_, param, test):
             inner = all_of([view(type_), guarded(test, view)])
             return LinkedFrom(type_, param, inner)
+        case Shares(param, type_, other, test):
+            return Shares(param, type_, other, all_of([view(type_), guarded(test, view)]))
     raise TypeError(f"not an expression: {expression!r}")
 
 
 def has_links(expression: Expression) -> bool:
     """Whether the expression asks about other resources too."""
     match expression:
-        case LinksTo() | LinkedFrom():
+        case LinksTo() | LinkedFrom() | Shares():
             return True
         case AllOf(tests) | AnyOf(tests):
             return any(has_links(test) for test in tests)
@@ -66,7 +71,7 @@ async def passes(expression: Expression, terms: Terms, find: Find) -> bool:
 async def _settled(expression: Expression, terms: Terms, find: Find) -> Expression:
     """The expression with each link replaced by its answer."""
     match expression:
-        case HasTerm() | HasRange() | HasText() | Together():
+        case HasTerm() | HasRange() | HasText() | HasAnyTerm() | Within() | Together():
             return expression
         case AllOf(tests):
             return AllOf(tuple([await _settled(test, terms, find) for test in tests]))

@@ -13,6 +13,7 @@ from fhir_server.search.expression import (
     AllOf,
     AnyOf,
     Expression,
+    HasAnyTerm,
     HasRange,
     HasTerm,
     HasText,
@@ -20,6 +21,7 @@ from fhir_server.search.expression import (
     LinksTo,
     Not,
     Query,
+    Shares,
     SortKey,
     Terms,
     TermTuple,
@@ -302,7 +304,17 @@ def random_expression(random: Random, known: Sequence[Terms], depth: int = 0) ->
         inner = random_expression(random, known, depth + 1)
         param = f"{type_}.{code}"
         return LinksTo(param, target, inner) if way == 5 else LinkedFrom(type_, param, inner)
+    if way == 7:
+        return _shares(random, known, random_expression(random, known, depth + 1))
     return _leaf(random, known)
+
+
+def _shares(random: Random, known: Sequence[Terms], inner: Expression) -> Expression:
+    """A term in common under two parameters, which now and then there is."""
+    params = sorted({param for one in known for param, _ in one.terms}) or ["Patient._id"]
+    other = random.choice(params)
+    param = other if random.random() < 0.3 else random.choice(params)
+    return Shares(param, other.partition(".")[0], other, inner)
 
 
 def _leaf(random: Random, known: Sequence[Terms]) -> Expression:
@@ -311,6 +323,9 @@ def _leaf(random: Random, known: Sequence[Terms]) -> Expression:
         element = random.choice(one.tuples)
         tests = tuple(_test(random, element.terms) for _ in range(random.randint(1, 3)))
         return Together(element.param, tests)
+    if one.terms and random.random() < 0.15:
+        some = random.sample(one.terms, min(len(one.terms), random.choice((0, 1, 3, 300))))
+        return HasAnyTerm(random.choice(one.terms)[0], frozenset(value for _, value in some))
     return _test(random, one.terms or (("Patient._id", "a"),))
 
 

@@ -1,7 +1,7 @@
 """Expression → MongoDB filter.
 
-Each test is an equality or a range over the one array of terms. Chains arrive here already
-answered (`chains.py`): `links` holds, for each chain, the filter that stands for it.
+Each test is an equality or a range over the one array of terms. Chains and distances arrive here
+already answered (`chains.py`): `links` holds, for each of them, the filter that stands for it.
 """
 
 import re
@@ -11,20 +11,25 @@ from fhir_server.search.expression import (
     AllOf,
     AnyOf,
     Expression,
+    HasAnyTerm,
     HasRange,
     HasTerm,
     HasText,
+    Link,
     LinkedFrom,
     LinksTo,
     Not,
+    Shares,
     Together,
+    Within,
 )
 from fhir_server.search.terms import next_after
 from fhir_server.storage.mongo.connect import Document
 from fhir_server.storage.mongo.records import term
 
-Chain = LinksTo | LinkedFrom
-Links = Mapping[Chain, Document]
+Asked = Link | Within
+"""What is asked by queries of its own, before the search itself."""
+Links = Mapping[Asked, Document]
 
 _SPECIAL = re.compile(r"[\\.^$|()\[\]{}*+?]")
 
@@ -38,7 +43,9 @@ def to_filter(expression: Expression, links: Links) -> Document:
             return _term_test(expression)
         case Together(param, tests):
             return _together(param, tests)
-        case LinksTo() | LinkedFrom():
+        case HasAnyTerm(param, values):
+            return _among([term(param, value) for value in sorted(values)])
+        case LinksTo() | LinkedFrom() | Shares() | Within():
             return links[expression]
         case AllOf(tests):
             ordered = sorted(tests, key=_cost)
@@ -54,7 +61,7 @@ def to_filter(expression: Expression, links: Links) -> Document:
 def _cost(test: Expression) -> int:
     """Equalities first: engines that do not try several plans take the first test's index."""
     match test:
-        case HasTerm():
+        case HasTerm() | HasAnyTerm() | Within():
             return 0
         case HasRange():
             return 1
@@ -69,8 +76,12 @@ def _any(tests: tuple[Expression, ...], links: Links) -> Document:
     equal = [term(test.param, test.value) for test in tests if isinstance(test, HasTerm)]
     others = [to_filter(test, links) for test in tests if not isinstance(test, HasTerm)]
     if equal:
-        others.insert(0, {"terms": equal[0]} if len(equal) == 1 else {"terms": {"$in": equal}})
+        others.insert(0, _among(equal))
     return _joined("$or", others, NEVER)
+
+
+def _among(terms: list[str]) -> Document:
+    return {"terms": terms[0]} if len(terms) == 1 else {"terms": {"$in": terms}}
 
 
 def _joined(operator: str, filters: list[Document], empty: Document) -> Document:

@@ -17,6 +17,7 @@ from fhir_server.search.expression import (
     AllOf,
     AnyOf,
     Expression,
+    HasAnyTerm,
     HasRange,
     HasTerm,
     HasText,
@@ -24,9 +25,11 @@ from fhir_server.search.expression import (
     LinksTo,
     Not,
     Query,
+    Shares,
     Together,
+    Within,
 )
-from fhir_server.storage.sqlite.sql import Sql, join, one_of, union
+from fhir_server.storage.sqlite.sql import IS_WITHIN, Sql, join, one_of, union
 
 Numbers = Callable[[str], int]
 """Parameter key → its number, -1 when no resource ever had it."""
@@ -38,16 +41,7 @@ UNBOUNDED = SELECTIVE * 1000
 MOST_NESTED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class _OneOf:
-    """Some term of `param` equals one of `values`: many HasTerm of an AnyOf at once."""
-
-    param: str
-    values: tuple[str, ...]
-
-
-_Listed = HasTerm | HasRange | _OneOf
-_Node = Expression | _OneOf
+_Listed = HasTerm | HasRange | HasAnyTerm | Within
 
 
 @dataclass
@@ -111,36 +105,38 @@ class Compiler:
         best = min(sizes, key=lambda index: sizes[index])
         return best if limit is None or sizes[best] < limit else None
 
-    def size(self, expression: _Node) -> int:
+    def size(self, expression: Expression) -> int:
         """How many rows the expression's source lists; SELECTIVE stands for "many"."""
         found = self._sizes.get(id(expression))
         if found is None:
             found = self._sizes[id(expression)] = self._size(expression)
         return found
 
-    def _size(self, expression: _Node) -> int:
+    def _size(self, expression: Expression) -> int:
         match expression:
-            case HasTerm() | HasRange() | _OneOf():
+            case HasTerm() | HasRange() | HasAnyTerm() | Within():
                 return self.estimate(self._term_source(expression))
             case AllOf(tests):
                 return min((self.size(test) for test in tests if can_list(test)), default=UNBOUNDED)
             case AnyOf(tests):
                 return sum(self._size(test) for test in _grouped(tests))
-            case LinksTo(_, _, test) | LinkedFrom(_, _, test):
+            case LinksTo(_, _, test) | LinkedFrom(_, _, test) | Shares(_, _, _, test):
                 # One target may be linked from many rows: assume twenty.
                 return 20 * self.size(test)
             case _:
                 return UNBOUNDED
 
-    def source(self, expression: _Node) -> Sql:
+    def source(self, expression: Expression) -> Sql:
         """A SELECT of exactly the rids of what matches; for what `can_list`."""
         match expression:
-            case HasTerm() | HasRange() | _OneOf():
+            case HasTerm() | HasRange() | HasAnyTerm() | Within():
                 return self._term_source(expression)
             case LinksTo(param, type_, test):
                 return self._links_to_source(param, type_, test)
             case LinkedFrom(type_, param, test):
                 return self._linked_from_source(type_, param, test)
+            case Shares():
+                return self._shares_source(expression)
             case AnyOf(tests):
                 return union([self.source(test) for test in _grouped(tests)])
             case AllOf(tests):
@@ -183,10 +179,20 @@ class Compiler:
             (self.number(param),),
         )
 
-    def probe(self, expression: _Node, alias: str) -> Sql:
+    def _shares_source(self, shares: Shares) -> Sql:
+        name = self._named(self.source(shares.test))
+        return Sql(
+            "SELECT rid FROM term WHERE param = ? AND value IN (SELECT theirs.value"
+            f" FROM term theirs JOIN resource other ON other.rid = theirs.rid"
+            f" WHERE theirs.param = ? AND other.type = ? AND other.is_deleted = 0"
+            f" AND theirs.rid IN {name})",
+            (self.number(shares.param), self.number(shares.other), shares.type),
+        )
+
+    def probe(self, expression: Expression, alias: str) -> Sql:
         """A condition on the resource row `alias`."""
         match expression:
-            case HasTerm() | HasRange() | HasText() | _OneOf():
+            case HasTerm() | HasRange() | HasText() | HasAnyTerm() | Within():
                 return self._term_probe(expression, alias)
             case Together(param, tests):
                 return self._together(param, tests, alias)
@@ -208,6 +214,8 @@ class Compiler:
                 return self._links_to(param, type_, test, alias)
             case LinkedFrom(type_, param, test):
                 return self._linked_from(type_, param, test, alias)
+            case Shares():
+                return self._shares(expression, alias)
             case AllOf(tests):
                 return join(" AND ", [self.probe(test, alias) for test in tests], "1")
             case AnyOf(tests):
@@ -284,13 +292,24 @@ class Compiler:
             (self.number(param), type_, *inner.arguments),
         )
 
+    def _shares(self, shares: Shares, alias: str) -> Sql:
+        other = self._alias()
+        inner = self.probe(shares.test, other)
+        return Sql(
+            "EXISTS (SELECT 1 FROM term ours JOIN term theirs ON theirs.value = ours.value"
+            f" JOIN resource {other} ON {other}.rid = theirs.rid"
+            f" WHERE ours.rid = {alias}.rid AND ours.param = ? AND theirs.param = ?"
+            f" AND {other}.type = ? AND {other}.is_deleted = 0 AND {inner.text})",
+            (self.number(shares.param), self.number(shares.other), shares.type, *inner.arguments),
+        )
+
 
 def can_list(expression: Expression) -> bool:
     """Whether a source can list the matches without a walk over all resources."""
     match expression:
-        case HasTerm() | HasRange():
+        case HasTerm() | HasRange() | HasAnyTerm() | Within():
             return True
-        case LinksTo(_, _, test) | LinkedFrom(_, _, test):
+        case LinksTo(_, _, test) | LinkedFrom(_, _, test) | Shares(_, _, _, test):
             return can_list(test)
         case AllOf(tests):
             return any(can_list(test) for test in tests)
@@ -300,16 +319,16 @@ def can_list(expression: Expression) -> bool:
             return False
 
 
-def _grouped(tests: Sequence[Expression]) -> list[_Node]:
+def _grouped(tests: Sequence[Expression]) -> list[Expression]:
     """The alternatives, those of one parameter's values put together."""
     values: dict[str, list[str]] = {}
-    rest: list[_Node] = []
+    rest: list[Expression] = []
     for test in tests:
         if isinstance(test, HasTerm):
             values.setdefault(test.param, []).append(test.value)
         else:
             rest.append(test)
-    together = [_OneOf(param, tuple(found)) for param, found in values.items()]
+    together = [HasAnyTerm(param, frozenset(found)) for param, found in values.items()]
     return [*together, *rest]
 
 
@@ -317,16 +336,26 @@ def _term_condition(test: _Listed | HasText, column: str) -> Sql:
     match test:
         case HasTerm(_, value):
             return Sql(f"{column} = ?", (value,))
-        case _OneOf(_, values):
-            return one_of(column, values)
+        case HasAnyTerm(_, values):
+            return one_of(column, sorted(values))
         case HasText(_, part):
             return Sql(f"instr({column}, ?) > 0", (part,))
         case HasRange(_, low, high):
-            bounds = [
-                Sql(f"{column} {operator} ?", (bound,))
-                for operator, bound in ((">=", low), ("<", high))
-                if bound is not None
-            ]
-            return join(" AND ", bounds, "1")
+            return _between(column, low, high)
+        case Within(_, cells, latitude, longitude, metres):
+            covered = join(" OR ", [_between(column, *cell) for cell in cells], "0")
+            return Sql(
+                f"({covered.text} AND {IS_WITHIN}({column}, ?, ?, ?))",
+                (*covered.arguments, latitude, longitude, metres),
+            )
         case _:
             raise TypeError(f"not a test of one term: {test!r}")
+
+
+def _between(column: str, low: str | None, high: str | None) -> Sql:
+    bounds = [
+        Sql(f"{column} {operator} ?", (bound,))
+        for operator, bound in ((">=", low), ("<", high))
+        if bound is not None
+    ]
+    return join(" AND ", bounds, "1")

@@ -4,6 +4,9 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+from fhir_server.search.positions import is_within
+from fhir_server.storage.sqlite.sql import IS_WITHIN
+
 SCHEMA_VERSION = 1
 SCHEMA = Path(__file__).with_name("schema.sql")
 _BUSY_SECONDS = 30.0
@@ -22,6 +25,7 @@ def connect(path: Path, *, is_writer: bool) -> sqlite3.Connection:
         check_same_thread=False,
         cached_statements=512,
     )
+    connection.create_function(IS_WITHIN, 4, is_within, deterministic=True)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")

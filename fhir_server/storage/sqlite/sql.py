@@ -5,6 +5,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+IS_WITHIN = "is_within"
+"""The SQL name of `positions.is_within`."""
+
 MOST_IN_A_ROW = 50
 MOST_PLACEHOLDERS = 200
 
