@@ -17,6 +17,7 @@ from typing import Any
 from fhir_server.storage.port import T, Unit
 from fhir_server.storage.sqlite.connect import connect, prepare
 from fhir_server.storage.sqlite.rows import milliseconds
+from fhir_server.storage.sqlite.trouble import told
 from fhir_server.storage.sqlite.transaction import ParameterNumbers, SqliteTransaction
 
 GROUP_LIMIT = 128
@@ -83,7 +84,7 @@ class Writer:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             self._numbers.clear()
-            outcomes = [(None, failure)] * len(group)
+            outcomes = [(None, told(failure))] * len(group)
         else:
             self._after_commit()
         for (_, loop, future), outcome in zip(group, outcomes, strict=True):

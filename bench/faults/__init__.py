@@ -1,0 +1,1 @@
+"""Faults between an adapter and its database, made on purpose."""
