@@ -17,8 +17,8 @@ from typing import Any
 from fhir_server.storage.port import T, Unit
 from fhir_server.storage.sqlite.connect import connect, prepare
 from fhir_server.storage.sqlite.rows import milliseconds
-from fhir_server.storage.sqlite.trouble import told
 from fhir_server.storage.sqlite.transaction import ParameterNumbers, SqliteTransaction
+from fhir_server.storage.sqlite.trouble import told
 
 GROUP_LIMIT = 128
 _Waiting = tuple[Unit[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]
