@@ -37,9 +37,16 @@ def _proof_faults(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
+def _proof_concurrency(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.proof_concurrency import run
+
+    return run(options)
+
+
 BENCHES: Mapping[str, Bench] = {
     "synthea": _synthea,
     "diagnose": _diagnose,
+    "proof-concurrency": _proof_concurrency,
     "proof-faults": _proof_faults,
     "proof-kill": _proof_kill,
     "proof-search": _proof_search,

@@ -34,8 +34,11 @@ async def _create_unless_found(context: Context, made: Draft, text: str) -> Fhir
     name = reservation(query)
 
     async def unit(transaction: Transaction) -> FhirResponse:
-        await transaction.reserve(name)
+        # Only where nothing is there yet must two at once be kept apart.
         matches = (await transaction.find(query)).matches
+        if not matches:
+            await transaction.reserve(name)
+            matches = (await transaction.find(query)).matches
         if len(matches) > 1:
             raise precondition_failed("If-None-Exist matches several resources", "multiple-matches")
         if matches:

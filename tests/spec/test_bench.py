@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench import diagnose, synthea
+from bench import diagnose, proof_concurrency, synthea
 from bench.client import percentile
 from bench.diagnose import marked
 from deploy.cli import app
@@ -84,3 +84,12 @@ def test_percentiles_are_values_that_were_measured() -> None:
     assert percentile(ordered, 99) == 99
     assert percentile([7.0], 99) == 7
     assert percentile([], 99) == 0
+
+
+@pytest.mark.slow
+def test_many_conditional_creates_at_once_give_one_and_overlapping_transactions_end() -> None:
+    found = proof_concurrency.run({"creates": "300", "transactions": "60"})
+
+    assert found["passed"], found
+    assert found["sqlite"]["creates"]["statuses"] == {"200": 299, "201": 1}
+    assert found["sqlite"]["transactions"]["statuses"] == {"200": 60}
