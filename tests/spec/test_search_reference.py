@@ -97,7 +97,7 @@ async def test_references_are_found(query: str, expected: set[str] | None, tmp_p
         ("Observation?subject:Patiant=x", "did you mean Patient"),
         ("Observation?subject=a b", "not an id"),
         ("Observation?subject:Patient=not/a/reference", "reference to a Patient"),
-        ("Observation?subject:above=x", "not supported"),
+        ("Observation?subject:above=x", "other resources cannot be looked up here"),
         ("QuestionnaireResponse?questionnaire=http://x|1|2", "canonical"),
     ],
 )

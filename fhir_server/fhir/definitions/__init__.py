@@ -1,6 +1,6 @@
 """The facts of FHIR R4 4.0.1 as compact tables, generated from the official package."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, TypedDict
@@ -58,6 +58,41 @@ def value_sets() -> Mapping[str, Mapping[str, list[str]]]:
     """{value set URL: {code system: codes}} for required bindings that can be enumerated."""
     sets: dict[str, dict[str, list[str]]] = table("value_sets.json")["value_sets"]
     return sets
+
+
+def terminology_resource(type_: str, url: str) -> Mapping[str, Any] | None:
+    """R4's own CodeSystem or ValueSet with this URL, as far as its codes go; None if it has
+    none."""
+    row = _terminology()[type_].get(url)
+    if row is None:
+        return None
+    if type_ == "CodeSystem":
+        return {"url": url, **row, "concept": _concepts(row["concept"])}
+    compose = {
+        side: [
+            {**each, "concept": _concepts(each["concept"])} if "concept" in each else each
+            for each in row[side]
+        ]
+        for side in ("include", "exclude")
+        if side in row
+    }
+    return {"url": url, "version": row["version"], "compose": compose}
+
+
+def _concepts(rows: Iterable[Any]) -> list[Any]:
+    """Concepts as R4 has them: those that are nothing but a code are written as text."""
+    return [
+        {"code": row}
+        if isinstance(row, str)
+        else {**row, "concept": _concepts(row.get("concept", ()))}
+        for row in rows
+    ]
+
+
+@cache
+def _terminology() -> Mapping[str, Mapping[str, Any]]:
+    tables: dict[str, dict[str, Any]] = table("terminology.json")
+    return tables
 
 
 @cache

@@ -3,11 +3,17 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from fhir_server.fhir.outcome import FhirError, bad_parameter
+from fhir_server.fhir.outcome import FhirError, bad_parameter, too_costly
 from fhir_server.search import terms
+from fhir_server.search.codes import CodeResolver, CodesUnknown, NoCodes
 from fhir_server.search.expression import Expression, HasRange, HasTerm
+
+T = TypeVar("T")
+
+MOST_CODES = 20_000
+"""Most codes, or parts of a whole, that one test may name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +38,8 @@ class Asked:
 
     `label` is how the caller wrote it; `targets` and `datatypes` come from its definition;
     `is_repeating` says that a resource may have several values of it, so that two bounds must
-    be tested together; `now` is the injected time, `own_url` ends with a slash.
+    be tested together; `now` is the injected time, `own_url` ends with a slash; `codes` answers for
+    value sets, code systems and hierarchies.
     """
 
     label: str
@@ -42,10 +49,21 @@ class Asked:
     is_repeating: bool = False
     targets: tuple[str, ...] = ()
     datatypes: frozenset[str] = frozenset()
+    codes: CodeResolver = field(default_factory=NoCodes)
 
     def refuse(self, text: str) -> FhirError:
         """A 400 that names the parameter."""
         return bad_parameter(f"{self.label}: {text}")
+
+    def known(self, answer: Callable[[CodeResolver], frozenset[T]]) -> frozenset[T]:
+        """What `codes` answers; the refusal names the parameter when it cannot."""
+        try:
+            found = answer(self.codes)
+        except CodesUnknown as problem:
+            raise self.refuse(str(problem)) from None
+        if len(found) > MOST_CODES:
+            raise too_costly(f"{self.label}: more than {MOST_CODES} codes or resources")
+        return found
 
 
 ValueTest = Callable[[Asked, str], Expression]

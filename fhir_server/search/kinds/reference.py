@@ -1,12 +1,15 @@
 """Reference parameters (R4 Search, "reference"): `id`, `Type/id`, a URL, `canonical|version`."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.reference import ID
 from fhir_server.search import terms
-from fhir_server.search.expression import NOTHING, Expression, HasTerm, any_of
+from fhir_server.search.codes import CodeResolver
+from fhir_server.search.expression import NOTHING, Expression, HasAnyTerm, HasTerm, any_of
+from fhir_server.search.hierarchy import PART_OF
 from fhir_server.search.kinds import token
 from fhir_server.search.kinds.asked import (
     Asked,
@@ -100,12 +103,18 @@ def same(asked: Asked, value: str) -> Expression:
 def _canonical(asked: Asked, value: str) -> list[Expression]:
     if "canonical" not in asked.datatypes:
         return []
+    url, bar, version = _canonical_parts(asked, value)
+    if bar:
+        return [HasTerm(asked.key, terms.joined(url, version))]
+    return [starts_with(asked.key, terms.bounded(url) + terms.SEPARATOR)]
+
+
+def _canonical_parts(asked: Asked, value: str) -> tuple[str, bool, str]:
+    """The url, whether a version was given, and the version."""
     url, *version = [unescape(part) for part in split(value, "|")]
     if len(version) > 1:
         raise asked.refuse(f"{value!r} is not canonical|version")
-    if version:
-        return [HasTerm(asked.key, terms.joined(url, version[0]))]
-    return [starts_with(asked.key, terms.bounded(url) + terms.SEPARATOR)]
+    return url, bool(version), version[0] if version else ""
 
 
 def of_type(type_: str) -> ValueTest:
@@ -129,6 +138,52 @@ def with_identifier(asked: Asked, value: str) -> Expression:
     return token.same(inner, value)
 
 
+def below(asked: Asked, value: str) -> Expression:
+    """Some value refers to the resource or to a part of it (R4 Search, "Searching Hierarchies");
+    some canonical has the url and a version that begins with the one given."""
+    if "canonical" in asked.datatypes:
+        return _versions_below(asked, value)
+    return _in_hierarchy(asked, value, lambda codes, *place: codes.parts(*place))
+
+
+def above(asked: Asked, value: str) -> Expression:
+    """Some value refers to the resource or to what it is part of."""
+    return _in_hierarchy(asked, value, lambda codes, *place: codes.wholes(*place))
+
+
+def _versions_below(asked: Asked, value: str) -> Expression:
+    url, _, version = _canonical_parts(asked, value)
+    if not version:
+        return starts_with(asked.key, terms.bounded(url) + terms.SEPARATOR)
+    exact = terms.joined(url, version)
+    return any_of([HasTerm(asked.key, exact), starts_with(asked.key, f"{exact}.")])
+
+
+def _in_hierarchy(
+    asked: Asked, value: str, reach: Callable[[CodeResolver, str, str], frozenset[str]]
+) -> Expression:
+    text = unescape(value).removeprefix(asked.own_url)
+    typed = _TYPED.fullmatch(text)
+    types = (typed[1],) if typed is not None else asked.targets
+    known = [type_ for type_ in types if type_ in asked.targets and type_ in PART_OF]
+    if not known:
+        raise asked.refuse("only references to " + ", ".join(PART_OF) + " have :above and :below")
+    if _ABSOLUTE.match(text) or not (typed is not None or _BARE_ID.fullmatch(text)):
+        raise asked.refuse(f"{value!r} is neither an id nor Type/id of this server")
+    id_ = text if typed is None else typed[2]
+    return any_of(_those(asked, type_, id_, reach) for type_ in known)
+
+
+def _those(
+    asked: Asked,
+    type_: str,
+    id_: str,
+    reach: Callable[[CodeResolver, str, str], frozenset[str]],
+) -> Expression:
+    found = asked.known(lambda codes: reach(codes, type_, id_))
+    return HasAnyTerm(asked.key, frozenset(f"{type_}/{each}" for each in found))
+
+
 REFERENCE = KindOfParameter(
     encoders={
         "Reference": reference,
@@ -137,5 +192,5 @@ REFERENCE = KindOfParameter(
         "url": uri,
         "Resource": resource,
     },
-    modifiers={"": same, "identifier": with_identifier},
+    modifiers={"": same, "identifier": with_identifier, "above": above, "below": below},
 )

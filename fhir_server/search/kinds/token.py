@@ -1,11 +1,13 @@
 """Token parameters (R4 Search, "token"): `code`, `system|code`, `|code`, `system|`."""
 
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any
 
 from fhir_server.fhir.definitions import value_sets
 from fhir_server.search import terms
-from fhir_server.search.expression import Expression, HasTerm, all_of
+from fhir_server.search.codes import CodeResolver
+from fhir_server.search.expression import Expression, HasAnyTerm, HasTerm, all_of, any_of
 from fhir_server.search.kinds.asked import (
     Asked,
     Encoder,
@@ -15,6 +17,9 @@ from fhir_server.search.kinds.asked import (
     starts_with,
 )
 from fhir_server.search.kinds.text import split, unescape
+
+CODED = frozenset({"Coding", "CodeableConcept", "Identifier"})
+"""Datatypes whose values name their system themselves."""
 
 
 def token(code: Any, system: Any) -> list[tuple[str, str]]:
@@ -144,6 +149,45 @@ def with_text(asked: Asked, value: str) -> Expression:
     return all_of([starts_with(asked.key + ":text", word[: terms.KEY_LENGTH]) for word in found])
 
 
+def among(asked: Asked, value: str) -> Expression:
+    """Some value is a code of the value set (`:in`)."""
+    url = unescape(value)
+    codes = asked.known(lambda codes: codes.members(url))
+    terms_of = [terms.joined(code, system) for system, code in codes]
+    if not asked.datatypes & CODED:
+        # An element that is a bare code has the system of its binding, which not every one names.
+        terms_of += [terms.joined(code, "") for _, code in codes]
+    return HasAnyTerm(asked.key, frozenset(terms_of))
+
+
+def below(asked: Asked, value: str) -> Expression:
+    """Some value is the code or is subsumed by it; of a mime type, also one with parameters."""
+    parts = [unescape(part) for part in split(value, "|")]
+    if len(parts) == 1 and "/" in parts[0] and asked.datatypes == {"code"}:
+        with_parameters = starts_with(asked.key, terms.bounded(parts[0]) + ";")
+        return any_of([same(asked, value), with_parameters])
+    return _subsumed(asked, value, parts, lambda codes, *place: codes.below(*place))
+
+
+def above(asked: Asked, value: str) -> Expression:
+    """Some value is the code or subsumes it."""
+    parts = [unescape(part) for part in split(value, "|")]
+    return _subsumed(asked, value, parts, lambda codes, *place: codes.above(*place))
+
+
+def _subsumed(
+    asked: Asked,
+    value: str,
+    parts: list[str],
+    reach: Callable[[CodeResolver, str, str], frozenset[str]],
+) -> Expression:
+    if len(parts) != 2 or not all(parts):
+        raise asked.refuse(f"{value!r} is not system|code, which :above and :below take")
+    system, code = parts
+    found = asked.known(lambda codes: reach(codes, system, code))
+    return HasAnyTerm(asked.key, frozenset(terms.joined(each, system) for each in found))
+
+
 def same_id(asked: Asked, value: str) -> Expression:
     """The resource has this id."""
     return HasTerm(asked.key, unescape(value))
@@ -161,8 +205,15 @@ TOKEN = KindOfParameter(
         **dict.fromkeys(("id", "uri", "url", "canonical", "oid", "uuid"), literal),
         **dict.fromkeys(("date", "dateTime", "instant"), literal),
     },
-    modifiers={"": same, "text": with_text, "of-type": of_type},
-    negations={"not": ""},
+    modifiers={
+        "": same,
+        "text": with_text,
+        "of-type": of_type,
+        "in": among,
+        "above": above,
+        "below": below,
+    },
+    negations={"not": "", "not-in": "in"},
 )
 
 ID = KindOfParameter(encoders={"id": bare_id}, modifiers={"": same_id}, negations={"not": ""})
