@@ -43,11 +43,18 @@ def _proof_concurrency(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
+def _proof_fuzz(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.proof_fuzz import run
+
+    return run(options)
+
+
 BENCHES: Mapping[str, Bench] = {
     "synthea": _synthea,
     "diagnose": _diagnose,
     "proof-concurrency": _proof_concurrency,
     "proof-faults": _proof_faults,
+    "proof-fuzz": _proof_fuzz,
     "proof-kill": _proof_kill,
     "proof-search": _proof_search,
 }

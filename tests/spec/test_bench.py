@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench import diagnose, proof_concurrency, synthea
+from bench import diagnose, proof_concurrency, proof_fuzz, synthea
 from bench.client import percentile
 from bench.diagnose import marked
 from deploy.cli import app
@@ -93,3 +93,12 @@ def test_many_conditional_creates_at_once_give_one_and_overlapping_transactions_
     assert found["passed"], found
     assert found["sqlite"]["creates"]["statuses"] == {"200": 299, "201": 1}
     assert found["sqlite"]["transactions"]["statuses"] == {"200": 60}
+
+
+@pytest.mark.slow
+def test_no_random_request_gets_an_answer_of_500_or_none() -> None:
+    found = proof_fuzz.run({"requests": "2000"})
+
+    assert found["passed"], found["wrong"]
+    assert found["requests"] == 2000
+    assert {"200", "201", "400", "404", "405", "412"} <= found["statuses"].keys()

@@ -1,0 +1,1 @@
+"""Random requests that know FHIR: mostly nearly right, which is where servers break."""
