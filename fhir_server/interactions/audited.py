@@ -124,10 +124,25 @@ def _key(request: FhirRequest) -> Key | None:
 def _patient(request: FhirRequest) -> str | None:
     if request.id is not None:
         return request.id if request.type == "Patient" else None
+    if request.compartment is not None and request.compartment[0] == "Patient":
+        return request.compartment[1]
     return patient_of_search(request)
 
 
 def _search_text(request: FhirRequest) -> str | None:
-    if request.interaction != "search-type":
+    if request.operation is not None:
+        return _called(request)
+    if request.interaction not in ("search-type", "search-system"):
         return None
-    return f"{request.type}?" + "&".join(f"{name}={value}" for name, value in request.query)
+    path = request.type or "*"
+    if request.compartment is not None:
+        path = f"{'/'.join(request.compartment)}/{path}"
+    return f"{path}?" + "&".join(f"{name}={value}" for name, value in request.query)
+
+
+def _called(request: FhirRequest) -> str:
+    """The call of an operation, as its URL says it."""
+    version = None if request.version is None else f"_history/{request.version}"
+    parts = (request.type, request.id, version, f"${request.operation}")
+    query = "&".join(f"{name}={value}" for name, value in request.query)
+    return "/".join(part for part in parts if part) + (f"?{query}" if query else "")

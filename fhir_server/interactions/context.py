@@ -22,7 +22,12 @@ class FhirRequest:
     """One interaction as asked for, by HTTP or as a Bundle entry.
 
     `body` is the exact JSON sent (empty when none); `query` holds decoded name-value pairs in
-    the order given. `interaction` is the R4 code (`search-type`, `history-instance` …).
+    the order given. `interaction` is the R4 code (`search-type`, `history-instance` …);
+    `compartment` is the type and id of the resource in whose compartment a search is to look;
+    `operation` is the name, without `$`, of the operation that is called.
+    `accept` is the Accept header of a read whose answer may be content in its own media type.
+    `content_type` is set where `body` is no JSON of a resource, but what this media type says;
+    `security_context` is then the header X-Security-Context, for a Binary.
     """
 
     interaction: str
@@ -38,13 +43,19 @@ class FhirRequest:
     prefer_return: Return | None = None
     handling: Handling = "strict"
     is_pretty: bool = False
+    compartment: tuple[str, str] | None = None
+    operation: str | None = None
+    accept: str | None = None
+    content_type: str | None = None
+    security_context: str | None = None
 
 
 @dataclass(frozen=True)
 class FhirResponse:
     """The answer: `stored` gives ETag, Last-Modified and Location (when `is_created`);
     `body` is what is sent unless Prefer asks for less; `about` is a version that tells the audit
-    record whom the answer is about, where `stored` is not set."""
+    record whom the answer is about, where `stored` is not set. `content_type` is set where `body`
+    is no resource, but content of that media type."""
 
     status: int
     body: bytes = b""
@@ -52,6 +63,7 @@ class FhirResponse:
     is_created: bool = False
     headers: Mapping[str, str] = field(default_factory=dict)
     about: Stored | None = None
+    content_type: str | None = None
 
 
 @dataclass(frozen=True)

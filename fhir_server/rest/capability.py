@@ -7,10 +7,14 @@ from datetime import datetime
 from typing import Any
 
 from fhir_server.fhir.codec import instant
+from fhir_server.fhir.compartments import compartments
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.interactions.conditions import UNDERSTOOD
+from fhir_server.operations.operation import Level
+from fhir_server.operations.registry import OPERATIONS
 from fhir_server.rest.routes import ROUTES
-from fhir_server.search.registry import Registry
+from fhir_server.search.parse import ALL_TYPES
+from fhir_server.search.registry import Parameter, Registry
 
 Json = dict[str, Any]
 
@@ -22,6 +26,16 @@ _NOTES: Mapping[str, str] = {
     "AuditEvent": "Update creates under an id of the caller's; what is recorded never changes.",
     "Binary": "As JSON only.",
 }
+
+
+FURTHER: tuple[Json, ...] = ({"name": "_list", "type": "special"},)
+"""Criteria of every type that no element of the resource answers."""
+
+_SEARCHES = (
+    "Named queries (_query), scores (_score) and functional lists ($current-...) are not offered. "
+    "Unknown parameters are refused unless Prefer: handling=lenient is sent; then what was ignored "
+    "is listed in the answer."
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +72,13 @@ def capability_statement(registry: Registry, facts: ServerFacts) -> Json:
                 "security": _security(facts.oauth_urls),
                 "resource": [_resource(registry, type, facts) for type in sorted(resource_types())],
                 "interaction": _interactions(("",), None),
+                "operation": _operations(("system",), None),
+                "searchParam": _searched_everywhere(registry),
+                "compartment": [
+                    f"http://hl7.org/fhir/CompartmentDefinition/{name.lower()}"
+                    for name in sorted(compartments())
+                ],
+                "documentation": _SEARCHES,
             }
         ],
     }
@@ -91,12 +112,32 @@ def _resource(registry: Registry, type: str, facts: ServerFacts) -> Json:
         "conditionalDelete": "not-supported",
         "searchInclude": registry.includes(type),
         "searchRevInclude": registry.reverse_includes(type),
-        "searchParam": [
-            {"name": each.code, "definition": each.url, "type": each.fhir_type}
-            for each in registry.searchable(type)
-        ],
+        "searchParam": [*map(_parameter, registry.searchable(type)), *FURTHER],
+        "operation": _operations(("type", "instance", "version"), type),
     }
     return {name: value for name, value in resource.items() if value not in ([], None)}
+
+
+def _searched_everywhere(registry: Registry) -> list[Json]:
+    """The parameters of a search over all types."""
+    return [*map(_parameter, registry.searchable(ALL_TYPES)), *FURTHER]
+
+
+def _parameter(parameter: Parameter) -> Json:
+    return {
+        "name": parameter.code,
+        "definition": parameter.url,
+        "type": parameter.fhir_type,
+    }
+
+
+def _operations(levels: Iterable[Level], type: str | None) -> list[Json]:
+    wanted = tuple(levels)
+    return [
+        {"name": each.code, "definition": each.definition}
+        for each in OPERATIONS
+        if any(each.is_at(level, type) for level in wanted)
+    ]
 
 
 def _has(interaction: str, type: str) -> bool:
@@ -105,11 +146,12 @@ def _has(interaction: str, type: str) -> bool:
 
 def _interactions(shapes: Iterable[str], type: str | None) -> list[Json]:
     wanted = set(shapes)
-    return [
-        {"code": route.interaction}
+    codes = dict.fromkeys(
+        route.interaction
         for route in ROUTES
-        if route.shape in wanted and type not in route.excluded
-    ]
+        if route.shape in wanted and type not in route.excluded and route.interaction != "operation"
+    )
+    return [{"code": code} for code in codes]
 
 
 def _conditional_read(conditions: frozenset[str]) -> str:

@@ -2,7 +2,7 @@
 CapabilityStatement all read it; an interaction is added by adding its row."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
@@ -15,9 +15,12 @@ from fhir_server.interactions.context import FhirRequest
 from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import delete
 from fhir_server.interactions.read import read, vread
-from fhir_server.interactions.search import search_type
+from fhir_server.interactions.search import search_system, search_type
 from fhir_server.interactions.update import update
 from fhir_server.interactions.write import Interaction
+from fhir_server.operations.operation import Level
+from fhir_server.operations.registry import operation_at
+from fhir_server.operations.run import run_operation
 from fhir_server.security.scopes import Action
 
 ANY_PARAMETER = frozenset({"*"})
@@ -48,7 +51,19 @@ class Route:
 # What has happened stays as it was recorded; the guard lets an update only create it.
 _UNCHANGEABLE = frozenset({"AuditEvent"})
 _TYPE, _INSTANCE = "{type}", "{type}/{id}"
+_COMPARTMENT, _COMPARTMENT_ALL = "{focus}/{id}/{type}", "{focus}/{id}/*"
 _HISTORY, _VERSION = "{type}/{id}/_history", "{type}/{id}/_history/{version}"
+
+_LEVELS: Mapping[str, Level] = {
+    "": "system", _TYPE: "type", _INSTANCE: "instance", _VERSION: "version"
+}  # fmt: skip
+"""Where operations are called."""
+_OPERATIONS = tuple(
+    Route(method, f"{shape}/${{operation}}".lstrip("/"), "operation", None, run_operation,
+          ANY_PARAMETER, is_journaled=True)
+    for shape in _LEVELS
+    for method in ("GET", "POST")
+)  # fmt: skip
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "metadata", "capabilities", is_public=True),
@@ -61,7 +76,16 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _HISTORY, "history-instance", "r", history.history_instance, history.PARAMETERS),
     Route("POST", _TYPE, "create", "c", create, is_journaled=True),
     Route("GET", _TYPE, "search-type", "s", search_type, ANY_PARAMETER),
-)
+    Route("POST", "{type}/_search", "search-type", "s", search_type, ANY_PARAMETER),
+    Route("GET", _COMPARTMENT, "search-type", "s", search_type, ANY_PARAMETER),
+    Route("POST", f"{_COMPARTMENT}/_search", "search-type", "s", search_type, ANY_PARAMETER),
+    Route("GET", "", "search-system", None, search_system, ANY_PARAMETER),
+    Route("POST", "_search", "search-system", None, search_system, ANY_PARAMETER),
+    Route("GET", _COMPARTMENT_ALL, "search-system", None, search_system, ANY_PARAMETER),
+    Route("POST", f"{_COMPARTMENT_ALL}/_search", "search-system", None, search_system,
+          ANY_PARAMETER),
+    *_OPERATIONS,
+)  # fmt: skip
 
 BY_INTERACTION: Mapping[str, Route] = {route.interaction: route for route in ROUTES}
 
@@ -84,23 +108,53 @@ def locate(method: str, path: str, query: Pairs = ()) -> FhirRequest:
     that is not there, 405 with Allow for a method that it has not, 400 for a parameter that
     the interaction does not have."""
     parts = path.strip("/").split("/") if path.strip("/") else []
+    if parts and parts[-1].startswith("$"):
+        return _operation(method, parts, query)
     shape = _shape(parts)
     routes = _BY_SHAPE.get(shape)
     if routes is None:
         raise not_found(f"the path /{path.strip('/')}")
-    type = parts[0] if shape.startswith(_TYPE) else None
-    if type is not None and type not in resource_types():
-        raise not_found(f"the resource type {type!r}")
+    is_compartment = shape.startswith("{focus}")
+    type = _type(parts, shape)
+    for name in (type, parts[0] if is_compartment else None):
+        if name is not None and name not in resource_types():
+            raise not_found(f"the resource type {name!r}")
     route = routes.get(method)
     if route is None or type in route.excluded:
         raise _not_allowed(method, path, routes, type)
     _check_parameters(route, query)
+    if is_compartment:
+        focus = (parts[0], _id(parts[1]))
+        return FhirRequest(route.interaction, type, query=query, compartment=focus)
     return FhirRequest(
         interaction=route.interaction,
         type=type,
-        id=_id(parts[1]) if len(parts) > 1 else None,
+        id=_id(parts[1]) if len(parts) > 1 and _INSTANCE in shape else None,
         version=_version(parts[3]) if len(parts) > 3 else None,
         query=query,
+    )
+
+
+def _operation(method: str, parts: Sequence[str], query: Pairs) -> FhirRequest:
+    """The call of an operation: 404 where there is none of that name, 405 when it takes another
+    method."""
+    *owner, name = parts
+    shape, type = _shape(owner), owner[0] if owner else None
+    if type is not None and type not in resource_types():
+        raise not_found(f"the resource type {type!r}")
+    level = _LEVELS.get(shape)
+    found = operation_at(name[1:], level, type) if level else None
+    if found is None:
+        raise not_found(f"the operation {name} at /{'/'.join(owner)}")
+    if method not in found.methods:
+        raise _method_refused(method, "/".join(parts), found.methods)
+    return FhirRequest(
+        interaction="operation",
+        type=type,
+        id=_id(owner[1]) if len(owner) > 1 else None,
+        version=_version(owner[3]) if len(owner) > 3 else None,
+        query=query,
+        operation=found.code,
     )
 
 
@@ -130,8 +184,10 @@ def _shape(parts: Sequence[str]) -> str:
     match parts:
         case []:
             return ""
-        case ["metadata"]:
-            return "metadata"
+        case ["metadata"] | ["_search"]:
+            return parts[0]
+        case [_, "_search"]:
+            return "{type}/_search"
         case [_]:
             return _TYPE
         case [_, _]:
@@ -140,8 +196,21 @@ def _shape(parts: Sequence[str]) -> str:
             return _HISTORY
         case [_, _, "_history", _]:
             return _VERSION
+        case [_, _, "*"]:
+            return _COMPARTMENT_ALL
+        case [_, _, name] if name in resource_types():
+            return _COMPARTMENT
+        case [_, _, name, "_search"]:
+            return f"{_COMPARTMENT_ALL if name == '*' else _COMPARTMENT}/_search"
         case _:
             return "?"
+
+
+def _type(parts: Sequence[str], shape: str) -> str | None:
+    """The type that the path is about; None for all."""
+    if shape.startswith(_COMPARTMENT):
+        return parts[2]
+    return parts[0] if shape.startswith(_TYPE) else None
 
 
 def _id(text: str) -> str:
@@ -167,8 +236,11 @@ def _check_parameters(route: Route, query: Pairs) -> None:
 def _not_allowed(
     method: str, path: str, routes: Mapping[str, Route], type: str | None
 ) -> FhirError:
-    allowed = ", ".join(sorted(name for name, each in routes.items() if type not in each.excluded))
-    refusal = error(
-        405, "not-supported", f"{method} is not possible on /{path.strip('/')}; {allowed} is"
-    )
+    methods = sorted(name for name, each in routes.items() if type not in each.excluded)
+    return _method_refused(method, path.strip("/"), methods)
+
+
+def _method_refused(method: str, path: str, methods: Iterable[str]) -> FhirError:
+    allowed = ", ".join(methods)
+    refusal = error(405, "not-supported", f"{method} is not possible on /{path}; {allowed} is")
     return FhirError(refusal.status, refusal.issues, {"Allow": allowed})
