@@ -1,11 +1,13 @@
 """The OpenAPI document: FastAPI's own routes, and the FHIR base from its route table."""
 
 import re
+from collections import Counter
 from typing import Any
 
 from fastapi import FastAPI
 
 from fhir_server.fhir.definitions import resource_types
+from fhir_server.rest.form import FORM
 from fhir_server.rest.routes import ROUTES, Route
 
 _MEDIA_TYPE = "application/fhir+json"
@@ -29,6 +31,7 @@ def with_fhir_paths(app: FastAPI) -> None:
 def fhir_paths() -> dict[str, Any]:
     """The paths of the FHIR base; rows that share a method and a path are one operation."""
     paths: dict[str, Any] = {}
+    names: Counter[str] = Counter()
     for route in ROUTES:
         path = f"/fhir/{route.shape}".rstrip("/")
         operations = paths.setdefault(path, {})
@@ -36,15 +39,17 @@ def fhir_paths() -> dict[str, Any]:
         if method in operations:
             operations[method]["summary"] += f", {route.interaction}"
         else:
-            operations[method] = _operation(route)
+            names[route.interaction] += 1
+            operations[method] = _operation(route, names[route.interaction])
     return paths
 
 
-def _operation(route: Route) -> dict[str, Any]:
+def _operation(route: Route, number: int) -> dict[str, Any]:
+    """`number` counts the operations of the same interaction, whose ids must differ."""
     operation: dict[str, Any] = {
         "tags": ["FHIR R4"],
         "summary": route.interaction,
-        "operationId": f"fhir-{route.interaction}",
+        "operationId": f"fhir-{route.interaction}{'' if number == 1 else f'-{number}'}",
         "parameters": [_path_parameter(name) for name in re.findall(r"{(\w+)}", route.shape)],
         "responses": {
             _STATUS.get(route.interaction, "200"): {"description": "Done", "content": _content()},
@@ -52,13 +57,15 @@ def _operation(route: Route) -> dict[str, Any]:
         },
     }
     if route.method in _WITH_BODY:
-        operation["requestBody"] = {"required": True, "content": _content()}
+        is_form = route.shape.endswith("_search")
+        content = {FORM: {"schema": {"type": "object"}}} if is_form else _content()
+        operation["requestBody"] = {"required": not is_form, "content": content}
     return operation
 
 
 def _path_parameter(name: str) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
-    if name == "type":
+    if name in ("type", "focus"):
         schema["enum"] = sorted(resource_types())
     return {"name": name, "in": "path", "required": True, "schema": schema}
 

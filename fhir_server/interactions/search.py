@@ -1,177 +1,214 @@
-"""Search on a type (R4 Search): criteria in, a searchset Bundle out.
+"""Searches on a type, over several types and in a compartment (R4 Search): criteria in, a
+searchset Bundle out."""
 
-Stored bodies go into the Bundle as they are; only resources that an `_include` starts from are
-parsed.
-"""
-
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import quote
+from functools import partial
 
-import orjson
-
-from fhir_server.fhir.codec import instant, parse
-from fhir_server.fhir.outcome import Issue, not_found, operation_outcome, too_costly
+from fhir_server.fhir.definitions import resource_types
+from fhir_server.fhir.narrow import Narrowing, narrowing_of
+from fhir_server.fhir.outcome import FhirError, Issue, bad_parameter, not_found
+from fhir_server.interactions import merged
+from fhir_server.interactions.codes import with_codes
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
-from fhir_server.search import include as including
-from fhir_server.search.parse import PASSED_ON, RESULT_PARAMETERS, Include
+from fhir_server.interactions.included import included
+from fhir_server.interactions.searchset import Form, Found, searchset
+from fhir_server.search.advice import advised
+from fhir_server.search.compartment import members, types_of
+from fhir_server.search.expression import all_of
+from fhir_server.search.parse import PASSED_ON, RESULT_PARAMETERS, Options
 from fhir_server.search.plan import Plan, Scope, plan_search
-from fhir_server.storage.port import Key, Page, Stored
-
-MOST_INCLUDED = 5000
-"""Most resources that one page may include."""
-
-MOST_ROUNDS = 10
-"""Longest way that `:iterate` follows."""
-
-
-async def search_type(context: Context, request: FhirRequest) -> FhirResponse:
-    """Search the current resources of `request.type`; refusals are FhirErrors that name the
-    parameter."""
-    if request.type is None:
-        raise not_found("a search without a type")
-    scope = Scope(context.registry, context.clock(), context.base_url)
-    is_lenient = request.handling == "lenient"
-    plan = plan_search(scope, request.type, request.query, is_lenient=is_lenient)
-    if plan.options.is_count_only:
-        return _answer(context, plan, _Results(total=await context.store.count(plan.query)))
-    binding = _binding(context, plan)
-    query = plan.query
-    if plan.options.cursor is not None:
-        query = replace(query, after=context.cursors.open(plan.options.cursor, binding))
-    page = await context.store.find(query)
-    results = _Results(
-        matches=page.matches,
-        included=await _included(context, plan.options.includes, page.matches),
-        total=await _total(context, plan, page),
-        next_cursor=None if page.next is None else context.cursors.seal(page.next, binding),
-    )
-    return _answer(context, plan, results)
-
-
-@dataclass(frozen=True, slots=True)
-class _Results:
-    matches: Sequence[Stored] = ()
-    included: Sequence[Stored] = ()
-    total: int | None = None
-    next_cursor: str | None = None
-
-
-def _binding(context: Context, plan: Plan) -> str:
-    """A cursor fits the caller that it was made for, and the same criteria and order."""
-    asked = sorted(pair for pair in plan.applied if pair[0].partition(":")[0] not in _FREE)
-    return repr((context.access.binding, plan.query.type, asked))
-
+from fhir_server.search.several import After, by_type, plan_all, plan_named, split_types
+from fhir_server.storage.port import Page
 
 _FREE = frozenset(PASSED_ON.union(RESULT_PARAMETERS) - {"_sort"})
 """Parameters that may change from page to page."""
 
 
-async def _total(context: Context, plan: Plan, page: Page) -> int | None:
-    """The exact number of matches when asked for, or when this page shows them all."""
-    if plan.options.wants_total:
-        return await context.store.count(plan.query)
-    is_whole = plan.options.cursor is None and page.next is None
-    return len(page.matches) if is_whole and plan.options.wants_total is None else None
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A search ready to be run: `path` below the base, one plan for each type, and the
+    parameters that were applied."""
+
+    path: str
+    plans: Sequence[Plan]
+    applied: Sequence[tuple[str, str]]
+    ignored: Sequence[Issue]
+    options: Options
+    is_lenient: bool
+
+    @property
+    def is_single(self) -> bool:
+        """Whether there is one type only, in the URL: its cursors name no type."""
+        return len(self.plans) == 1 and self.path.rpartition("/")[2] == self.plans[0].query.type
 
 
-async def _included(
-    context: Context, includes: Sequence[Include], matches: Sequence[Stored]
-) -> list[Stored]:
-    """What the includes lead to from the matches, each resource once and no match again."""
-    known = {stored.key: stored for stored in matches}
-    found: dict[Key, Stored] = {}
-    start: Sequence[Stored] = matches
-    for round_ in range(MOST_ROUNDS):
-        asked = [each for each in includes if round_ == 0 or each.is_iterated]
-        if not asked or not start:
-            break
-        reached = await _one_round(context, asked, start)
-        new = {stored.key: stored for stored in reached if stored.key not in known}
-        known.update(new)
-        found.update(new)
-        if len(found) > MOST_INCLUDED:
-            raise too_costly(
-                f"more than {MOST_INCLUDED} resources to include; ask for a smaller _count"
-            )
-        start = list(new.values())
-    return list(found.values())
+async def search_type(context: Context, request: FhirRequest) -> FhirResponse:
+    """Search the current resources of `request.type`, in a compartment if the request names one;
+    refusals are FhirErrors that name the parameter."""
+    if request.type is None:
+        raise not_found("a search without a type")
+    is_lenient = request.handling == "lenient"
+    ask = partial(plan_search, type_=request.type, pairs=request.query, is_lenient=is_lenient)
+    plan = await with_codes(context.store, _scope(context), ask)
+    if request.compartment is not None:
+        plan = _inside(plan, request.compartment)
+    search = _Search(_path(request), [plan], plan.applied, plan.ignored, plan.options, is_lenient)
+    return await _run(context, request, search)
 
 
-async def _one_round(
-    context: Context, includes: Iterable[Include], start: Sequence[Stored]
-) -> list[Stored]:
-    forward = [each for each in includes if not each.is_reverse]
-    keys: dict[Key, None] = {}
-    for stored in start if forward else ():
-        terms = context.extract(parse(stored.body))
-        for each in forward:
-            named = including.forward(each, stored.key.type, terms, context.registry)
-            keys.update((Key(*reference), None) for reference in named)
-    reached = await context.store.get_many(list(keys)) if keys else {}
-    found = [reached[key] for key in keys if key in reached and not reached[key].is_deleted]
-    limit = MOST_INCLUDED + 1
-    for each in includes:
-        if each.is_reverse:
-            own = [(stored.key.type, stored.key.id) for stored in start]
-            for query in including.reverse(each, own, context.registry, limit):
-                found.extend((await context.store.find(query)).matches)
-    return found
+async def search_system(context: Context, request: FhirRequest) -> FhirResponse:
+    """Search several types: those that `_type` names, else all that the caller may search (in a
+    compartment: that it holds)."""
+    named, pairs = split_types(request.query)
+    types = _searched_types(context, request, named)
+    is_lenient = request.handling == "lenient"
+    ask = partial(plan_named, types=types, pairs=pairs, is_lenient=is_lenient)
+    if named is None:
+        is_bounded = request.compartment is not None
+        ask = partial(
+            plan_all, types=types, pairs=pairs, is_lenient=is_lenient, is_bounded=is_bounded
+        )
+    plans = await with_codes(context.store, _scope(context), ask)
+    if request.compartment is not None:
+        plans = [_inside(plan, request.compartment) for plan in plans]
+    if not plans:
+        return searchset(context, Form(_path(request), request.query), Found(total=0))
+    first = plans[0]
+    applied = first.applied if named is None else [("_type", ",".join(named)), *first.applied]
+    search = _Search(_path(request), plans, applied, first.ignored, first.options, is_lenient)
+    return await _run(context, request, search)
 
 
-def _answer(context: Context, plan: Plan, results: _Results) -> FhirResponse:
-    """The searchset, assembled from bytes."""
-    base = context.base_url.rstrip("/")
-    head = {
-        "resourceType": "Bundle",
-        "id": context.new_id(),
-        "meta": {"lastUpdated": instant(context.clock())},
-        "type": "searchset",
-        **({} if results.total is None else {"total": results.total}),
-        "link": _links(plan, base, results.next_cursor),
-    }
-    entries = [_entry(base, stored, b"match") for stored in results.matches]
-    entries.extend(_entry(base, stored, b"include") for stored in results.included)
-    if plan.ignored:
-        entries.append(_outcome_entry(plan.ignored))
-    body = orjson.dumps(head)
-    if entries:
-        body = body[:-1] + b',"entry":[' + b",".join(entries) + b"]}"
-    return FhirResponse(200, body)
+def _scope(context: Context) -> Scope:
+    return Scope(context.registry, context.clock(), context.base_url)
 
 
-def _entry(base: str, stored: Stored, mode: bytes) -> bytes:
-    url = orjson.dumps(f"{base}/{stored.key}")
-    return b"".join(
-        (b'{"fullUrl":', url, b',"resource":', stored.body, b',"search":{"mode":"', mode, b'"}}')
+def _path(request: FhirRequest) -> str:
+    if request.compartment is None:
+        return request.type or ""
+    focus_type, focus_id = request.compartment
+    return f"{focus_type}/{focus_id}/{request.type or '*'}"
+
+
+def _inside(plan: Plan, focus: tuple[str, str]) -> Plan:
+    """The plan, for what lies in the compartment."""
+    query = plan.query
+    where = all_of([members(focus, query.type), query.where])
+    return replace(plan, query=replace(query, where=where))
+
+
+def _searched_types(
+    context: Context, request: FhirRequest, named: Sequence[str] | None
+) -> Sequence[str]:
+    """The types that are searched. One that is named must be permitted, as it would have to be
+    in a search of its own; of those that are not named, what the caller may not search is left
+    out."""
+    for type_ in named or ():
+        context.access.require(type_, "s")
+    if request.compartment is not None:
+        known = types_of(request.compartment[0])
+        for type_ in named or ():
+            members(request.compartment, type_)
+        return named or [type_ for type_ in known if context.access.permits(type_, "s")]
+    return named or [
+        type_ for type_ in sorted(resource_types()) if context.access.permits(type_, "s")
+    ]
+
+
+async def _run(context: Context, request: FhirRequest, search: _Search) -> FhirResponse:
+    if request.body:
+        raise bad_parameter("a search takes its parameters from the URL or a form, not a resource")
+    narrowing, search = _narrowing(search)
+    form = Form(search.path, _counted(search), narrowing)
+    try:
+        return searchset(context, form, await _found(context, search))
+    except FhirError as refusal:
+        type_ = search.plans[0].query.type
+        raise advised(refusal, type_, search.applied, context.registry) from None
+
+
+async def _found(context: Context, search: _Search) -> Found:
+    options = search.options
+    if options.is_count_only:
+        return Found(total=await _count(context, search), notes=search.ignored)
+    binding = _binding(context, search)
+    after = None if options.cursor is None else context.cursors.open(options.cursor, binding)
+    page = await _page(context, search, after)
+    reached, notes = await included(context, options.includes, page.matches)
+    total, missing = await _total(context, search, page)
+    return Found(
+        matches=page.matches,
+        included=reached,
+        total=total,
+        next_cursor=None if page.next is None else context.cursors.seal(page.next, binding),
+        notes=(*search.ignored, *notes, *missing),
     )
 
 
-def _outcome_entry(issues: Iterable[Issue]) -> bytes:
-    outcome = {"resource": operation_outcome(issues), "search": {"mode": "outcome"}}
-    return orjson.dumps(outcome)
+async def _page(context: Context, search: _Search, after: After | None) -> Page:
+    if search.is_single:
+        return await context.store.find(replace(search.plans[0].query, after=after))
+    return await merged.find(context.store, by_type(search.plans), after)
 
 
-def _links(plan: Plan, base: str, next_cursor: str | None) -> list[dict[str, str]]:
-    """The link of what was applied, and that of the page after this."""
-    links = [{"relation": "self", "url": _url(plan, base, plan.applied)}]
-    if next_cursor is not None:
-        kept = [pair for pair in plan.applied if pair[0] != "_cursor"]
-        url = _url(plan, base, [*kept, ("_cursor", next_cursor)])
-        links.append({"relation": "next", "url": url})
-    return links
+async def _count(context: Context, search: _Search) -> int:
+    return sum([await context.store.count(plan.query) for plan in search.plans])
 
 
-def _url(plan: Plan, base: str, pairs: Iterable[tuple[str, str]]) -> str:
-    query = "&".join(f"{quote(name, safe=':')}={quote(_applied(plan, name, value), safe=_SAFE)}"
-                     for name, value in pairs)  # fmt: skip
-    return f"{base}/{plan.query.type}{'?' if query else ''}{query}"
+def _binding(context: Context, search: _Search) -> str:
+    """A cursor fits the caller that it was made for, and the same criteria and order."""
+    asked = sorted(pair for pair in search.applied if pair[0].partition(":")[0] not in _FREE)
+    types = [pair for pair in search.applied if pair[0] == "_type"]
+    return repr((context.access.binding, search.path, asked, types))
 
 
-_SAFE = ":/|,$-_.~"
+async def _total(
+    context: Context, search: _Search, page: Page
+) -> tuple[int | None, Sequence[Issue]]:
+    """The exact number of matches when asked for, or when this page shows them all. An estimate
+    that would take too long is left out, and said to be."""
+    wants = search.options.wants_total
+    if wants:
+        try:
+            return await _count(context, search), ()
+        except FhirError as refusal:
+            if not search.options.may_lack_total or refusal.issues[0].code != "too-costly":
+                raise
+            return None, (Issue("warning", "too-costly", "the total would take too long to count"),)
+    is_whole = search.options.cursor is None and page.next is None
+    return (len(page.matches) if is_whole and wants is None else None), ()
 
 
-def _applied(plan: Plan, name: str, value: str) -> str:
-    """The value that counted: a `_count` above the limit was cut to it."""
-    is_page_size = name == "_count" and not plan.options.is_count_only
-    return str(plan.options.count) if is_page_size else value
+def _narrowing(search: _Search) -> tuple[Narrowing | None, _Search]:
+    """What part of the resources is asked for; what a lenient caller asked for in vain is said
+    and not in the self link."""
+    types = [plan.query.type for plan in search.plans]
+    narrowing = narrowing_of(search.applied, types, is_lenient=search.is_lenient)
+    if narrowing is None:
+        return None, search
+    if narrowing.form == "text" and search.options.includes:
+        raise bad_parameter("_summary=text cannot be combined with _include or _revinclude")
+    if not narrowing.unknown:
+        return narrowing, search
+    unknown = set(narrowing.unknown)
+    text = f"ignored in _elements: {', '.join(narrowing.unknown)} is no element"
+    pairs = ((name, _without(value, unknown, name)) for name, value in search.applied)
+    applied = [(name, value) for name, value in pairs if value]
+    ignored = (*search.ignored, Issue("warning", "invalid", text))
+    left = replace(search, applied=applied, ignored=ignored)
+    return (narrowing if narrowing.elements else None), left
+
+
+def _without(value: str, unknown: set[str], name: str) -> str:
+    if name != "_elements":
+        return value
+    return ",".join(each for each in value.split(",") if each.strip() not in unknown)
+
+
+def _counted(search: _Search) -> list[tuple[str, str]]:
+    """The parameters as they counted: a `_count` above the limit was cut to it."""
+    if search.options.is_count_only:
+        return list(search.applied)
+    count = str(search.options.count)
+    return [(name, count if name == "_count" else value) for name, value in search.applied]

@@ -15,21 +15,21 @@ MOST_COUNT = 1000
 PASSED_ON = frozenset({"_format", "_pretty"})
 """Read by the REST layer; a search lets them be."""
 
-NOT_BUILT = frozenset(
-    {
-        "_elements",
-        "_contained",
-        "_containedType",
-        "_score",
-        "_list",
-        "_query",
-        "_filter",
-        "_text",
-        "_content",
-        "_type",
-    }
-)
-"""Search parameters of R4 that this server does not have."""
+ALL_TYPES = "Parameters"
+"""The type whose parameters are just those that every resource has."""
+
+NOT_BUILT: Mapping[str, str] = {
+    "_score": "matches have no score: they are found or not",
+    "_query": "no named queries are offered",
+    "_text": "the narrative is not indexed",
+    "_content": "the content is not indexed",
+}
+"""Search parameters of R4 that this server does not have, and why."""
+
+
+Types = tuple[str, frozenset[str] | None]
+"""The type that is searched, and all types of the same search: None when it is alone, empty
+when they are all there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,13 @@ class Include:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the result parameters ask for. `wants_total` is None when none was asked for."""
+    """What the result parameters ask for. `wants_total` is None when none was asked for;
+    `may_lack_total` when an estimate would do."""
 
     sort: tuple[SortKey, ...] = ()
     count: int = DEFAULT_COUNT
     wants_total: bool | None = None
+    may_lack_total: bool = False
     is_count_only: bool = False
     includes: tuple[Include, ...] = ()
     cursor: str | None = None
@@ -61,6 +63,11 @@ def near(word: str, known: list[str]) -> str:
     lower = {each.lower(): each for each in known}
     close = [lower[each] for each in get_close_matches(word.lower(), lower, n=3, cutoff=0.6)]
     return f" (did you mean {', '.join(close)}?)" if close else ""
+
+
+def not_built(code: str) -> FhirError:
+    """The refusal of a parameter that R4 has and this server has not."""
+    return unsupported(f"{code} is not supported by this server: {NOT_BUILT[code]}")
 
 
 def find_parameter(registry: Registry, type_: str, code: str) -> Parameter:
@@ -78,13 +85,13 @@ def find_parameter(registry: Registry, type_: str, code: str) -> Parameter:
 
 
 def read_option(
-    options: Options, registry: Registry, type_: str, pair: tuple[str, str]
+    options: Options, registry: Registry, types: Types, pair: tuple[str, str]
 ) -> Options | None:
     """The options with one more result parameter; None when the name is not one of them."""
     name, value = pair
     code, _, modifier = name.partition(":")
     if code in NOT_BUILT:
-        raise unsupported(f"{code} is not supported by this server")
+        raise not_built(code)
     reader = _READERS.get(code)
     if reader is None:
         return None
@@ -92,14 +99,19 @@ def read_option(
         raise bad_parameter(f"{code} has no modifier {modifier!r}")
     if not value:
         raise bad_parameter(f"{name} has no value")
-    return reader(options, _Place(registry, type_, name), value)
+    return reader(options, _Place(registry, *types, name), value)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
     registry: Registry
     type: str
+    among: frozenset[str] | None
     name: str
+
+    def searches(self, type_: str) -> bool:
+        """Whether matches may be of the type."""
+        return type_ == self.type if self.among is None else not self.among or type_ in self.among
 
     def refuse(self, text: str) -> FhirError:
         return bad_parameter(f"{self.name}: {text}")
@@ -119,7 +131,7 @@ def _total(options: Options, place: _Place, value: str) -> Options:
     wants = {"none": False, "accurate": True, "estimate": True}.get(value)
     if wants is None:
         raise place.refuse(f"{value!r} is not none, estimate or accurate")
-    return replace(options, wants_total=wants)
+    return replace(options, wants_total=wants, may_lack_total=value == "estimate")
 
 
 def _summary(options: Options, place: _Place, value: str) -> Options:
@@ -128,10 +140,35 @@ def _summary(options: Options, place: _Place, value: str) -> Options:
             return replace(options, is_count_only=True)
         case "false":
             return options
-        case "true" | "text" | "data":
-            raise unsupported(f"_summary={value} is not supported by this server")
+        case "true" | "text" | "data":  # what is left of a resource: fhir/narrow.py
+            return options
         case _:
             raise place.refuse(f"{value!r} is not true, text, data, count or false")
+
+
+def _elements(options: Options, _: _Place, value: str) -> Options:
+    # What is left of a resource: fhir/narrow.py.
+    return options
+
+
+def _type(options: Options, place: _Place, value: str) -> Options:
+    raise place.refuse(f"the type is in the URL already; {value} is searched without one")
+
+
+def _contained(options: Options, place: _Place, value: str) -> Options:
+    match value:
+        case "false":
+            return options
+        case "true" | "both":
+            raise unsupported(f"_contained={value}: contained resources are not found by searches")
+        case _:
+            raise place.refuse(f"{value!r} is not true, false or both")
+
+
+def _contained_type(options: Options, place: _Place, value: str) -> Options:
+    if value not in ("container", "contained"):
+        raise place.refuse(f"{value!r} is not container or contained")
+    raise unsupported("_containedType: contained resources are not found by searches")
 
 
 def _sort(options: Options, place: _Place, value: str) -> Options:
@@ -158,7 +195,7 @@ def _include(options: Options, place: _Place, value: str) -> Options:
     if value != "*":
         source, parameter, target = _include_parts(place, value)
     include = Include(source, parameter, target, is_reverse, is_iterated)
-    if not is_reverse and not is_iterated and source not in (None, place.type):
+    if not is_reverse and not is_iterated and source is not None and not place.searches(source):
         raise place.refuse(
             f"{source} is not the type that is searched; :iterate follows included resources"
         )
@@ -179,8 +216,6 @@ def _include_parts(place: _Place, value: str) -> tuple[str, Parameter | None, st
     parameter = find_parameter(place.registry, source, code)
     if parameter.kind != "reference":
         raise place.refuse(f"{source}:{code} is a {parameter.fhir_type}, not a reference")
-    if not parameter.is_link:
-        raise unsupported(f"{place.name}: including what {source}:{code} names is not supported")
     if target and target not in parameter.targets:
         raise place.refuse(f"{source}:{code} does not refer to {target}")
     return source, parameter, target or None
@@ -191,6 +226,10 @@ _READERS: Mapping[str, Callable[[Options, _Place, str], Options]] = {
     "_total": _total,
     "_summary": _summary,
     "_sort": _sort,
+    "_elements": _elements,
+    "_type": _type,
+    "_contained": _contained,
+    "_containedType": _contained_type,
     "_cursor": _cursor,
     "_include": _include,
     "_revinclude": _include,
@@ -198,3 +237,6 @@ _READERS: Mapping[str, Callable[[Options, _Place, str], Options]] = {
 
 RESULT_PARAMETERS = tuple(_READERS)
 """The result parameters that this server understands."""
+
+RESULT_CODES = frozenset({*_READERS, *PASSED_ON, "_score", "_query"})
+"""Parameters that say nothing about what matches."""

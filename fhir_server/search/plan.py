@@ -5,18 +5,20 @@ instead, and the plan says so. That is decided here, once.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import product
 
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.outcome import FhirError, Issue, bad_parameter, too_costly, unsupported
 from fhir_server.search import terms
+from fhir_server.search.codes import CodeResolver, NoCodes
 from fhir_server.search.compiled import Shape, compiled
 from fhir_server.search.composite import together
 from fhir_server.search.expression import (
     NOTHING,
     Expression,
+    HasRange,
     HasTerm,
     LinkedFrom,
     LinksTo,
@@ -25,15 +27,18 @@ from fhir_server.search.expression import (
     all_of,
     any_of,
 )
+from fhir_server.search.full_text import content_key, narrative_key
 from fhir_server.search.kinds import KINDS, reference
 from fhir_server.search.kinds.asked import Asked, ValueTest
 from fhir_server.search.kinds.text import split
+from fhir_server.search.lists import listed
 from fhir_server.search.parse import (
     NOT_BUILT,
     PASSED_ON,
     Options,
     find_parameter,
     near,
+    not_built,
     read_option,
 )
 from fhir_server.search.registry import Parameter, Registry
@@ -57,6 +62,7 @@ class Scope:
     registry: Registry
     now: datetime
     base_url: str
+    codes: CodeResolver = field(default_factory=NoCodes)
 
     @property
     def own_url(self) -> str:
@@ -75,8 +81,16 @@ class Plan:
     ignored: tuple[Issue, ...] = ()
 
 
-def plan_search(scope: Scope, type_: str, pairs: Pairs, *, is_lenient: bool = False) -> Plan:
-    """The plan of a type-level search; FhirError 400 naming the first parameter at fault."""
+def plan_search(
+    scope: Scope,
+    type_: str,
+    pairs: Pairs,
+    *,
+    is_lenient: bool = False,
+    among: frozenset[str] | None = None,
+) -> Plan:
+    """The plan of a search on one type; FhirError 400 naming the first parameter at fault.
+    `among` are all types of the search that this one is a part of (empty: every type)."""
     options = Options()
     tests: list[Expression] = []
     applied: list[tuple[str, str]] = []
@@ -85,7 +99,8 @@ def plan_search(scope: Scope, type_: str, pairs: Pairs, *, is_lenient: bool = Fa
         try:
             pair = (name, value)
             is_passed_on = name in PASSED_ON
-            changed = options if is_passed_on else read_option(options, scope.registry, type_, pair)
+            place = (type_, among)
+            changed = options if is_passed_on else read_option(options, scope.registry, place, pair)
             if changed is None:
                 tests.append(criterion(scope, type_, name, value))
             else:
@@ -94,12 +109,17 @@ def plan_search(scope: Scope, type_: str, pairs: Pairs, *, is_lenient: bool = Fa
         except FhirError as error:
             if not is_lenient or name == "_cursor":
                 raise
-            ignored.extend(
-                Issue("warning", issue.code, f"ignored {name}: {issue.diagnostics}")
-                for issue in error.issues
-            )
+            ignored.extend(ignored_issues(name, error))
     query = Query(type_, all_of(tests), options.sort, options.count)
     return Plan(query, options, tuple(applied), tuple(ignored))
+
+
+def ignored_issues(name: str, refusal: FhirError) -> list[Issue]:
+    """What a lenient caller is told of a parameter that was left out."""
+    return [
+        Issue("warning", issue.code, f"ignored {name}: {issue.diagnostics}")
+        for issue in refusal.issues
+    ]
 
 
 def criterion(scope: Scope, type_: str, name: str, value: str, links: int = 0) -> Expression:
@@ -111,7 +131,9 @@ def criterion(scope: Scope, type_: str, name: str, value: str, links: int = 0) -
     head, dot, rest = name.partition(".")
     code, _, modifier = head.partition(":")
     if code in NOT_BUILT:
-        raise unsupported(f"{code} is not supported by this server")
+        raise not_built(code)
+    if code == "_list":
+        return listed(head, _alternatives(head, value))
     parameter = find_parameter(scope.registry, type_, code)
     shape = compiled(scope.registry, type_).shapes[code]
     if dot:
@@ -158,6 +180,7 @@ def _asked(scope: Scope, parameter: Parameter, shape: Shape, label: str) -> Aske
         is_repeating=shape.is_repeating,
         targets=parameter.targets,
         datatypes=shape.datatypes,
+        codes=scope.codes,
     )
 
 
@@ -166,8 +189,22 @@ def _missing(parameter: Parameter, value: str) -> Expression:
         raise bad_parameter(f"{parameter.code}:missing is true or false, not {value!r}")
     if parameter.code in ("_id", "_lastUpdated"):  # every resource has them
         return NOTHING if value == "true" else all_of(())
-    present = HasTerm(terms.has_key(parameter.type), parameter.code)
+    present = _present(parameter)
     return Not(present) if value == "true" else present
+
+
+def _present(parameter: Parameter) -> Expression:
+    """The resource has a value of the parameter; of words, any word."""
+    match parameter.kind:
+        case "narrative":
+            return HasRange(parameter.key, None, None)
+        case "content":
+            keys = (narrative_key(parameter.type), content_key(parameter.type))
+            return any_of(HasRange(key, None, None) for key in keys)
+        case "age":
+            return HasTerm(terms.has_key(parameter.type), "birthdate")
+        case _:
+            return HasTerm(terms.has_key(parameter.type), parameter.code)
 
 
 def _modified(

@@ -12,11 +12,35 @@ from fhir_server.search.routes import Route, routes, supertypes
 
 Kind = Literal[
     "id", "number", "date", "string", "token", "reference", "composite", "quantity", "uri",
-    "special",
+    "special", "age", "near", "narrative", "content",
 ]  # fmt: skip
-"""R4's search parameter types; `id` is the token parameter `_id`, whose term is the bare id."""
+"""R4's search parameter types, and one more for each parameter that is like no other: `id` is the
+token `_id`, whose term is the bare id; `age` a number, `near` special, `narrative` and `content`
+(`_text`, `_content`) strings."""
+
+_SINGULAR: Mapping[str, tuple[Kind, str | None]] = {
+    "Resource-id": ("id", None),
+    "Resource-content": ("content", "Resource"),
+    "DomainResource-text": ("narrative", "DomainResource"),
+    "Location-near": ("near", None),
+    "patient-extensions-Patient-age": ("age", "Patient"),
+    "patient-extensions-Patient-birthOrderBoolean": (
+        "token",
+        "Patient.multipleBirth.exists() and Patient.multipleBirth != false",
+    ),
+}
+"""URL → the kind of a parameter of its own, and what it is about where R4 gives no expression."""
 
 CORE = "http://hl7.org/fhir/SearchParameter/"
+
+_SPELT: Mapping[str, str] = {
+    "id": "token",
+    "age": "number",
+    "near": "special",
+    "narrative": "string",
+    "content": "string",
+}
+_UNORDERED = frozenset({"composite", "age", "near", "narrative", "content"})
 
 _ARM_START = re.compile(r"(?:^|\|)\s*\(*\s*(%?\w+)")
 
@@ -36,7 +60,7 @@ class Parameter:
 
     `expression` is None where the standard gives none (`_text`, `_filter` …): such parameters
     are known but cannot be searched. `targets` are the types a reference may point to.
-    `is_link` tells literal references, which chains and includes follow, from canonicals.
+    `is_link`: it holds literal references; `is_canonical`: it holds canonical ones.
     """
 
     type: str
@@ -47,6 +71,7 @@ class Parameter:
     targets: tuple[str, ...] = ()
     components: tuple[Component, ...] = ()
     is_link: bool = False
+    is_canonical: bool = False
 
     @property
     def key(self) -> str:
@@ -56,7 +81,7 @@ class Parameter:
     @property
     def fhir_type(self) -> str:
         """The parameter's type as R4 spells it."""
-        return "token" if self.kind == "id" else self.kind
+        return _SPELT.get(self.kind, self.kind)
 
     @property
     def is_searchable(self) -> bool:
@@ -64,9 +89,14 @@ class Parameter:
         return self.expression is not None and self.kind != "special"
 
     @property
+    def is_included(self) -> bool:
+        """True when `_include` can follow it."""
+        return self.is_searchable and (self.is_link or self.is_canonical)
+
+    @property
     def is_sortable(self) -> bool:
         """True when `_sort` may name it."""
-        return self.is_searchable and self.kind != "composite"
+        return self.is_searchable and self.kind not in _UNORDERED
 
 
 class Registry:
@@ -104,7 +134,7 @@ class Registry:
 
     def includes(self, type_: str) -> list[str]:
         """The values that `_include` may have when resources of `type_` are searched."""
-        return [f"{type_}:{each.code}" for each in self.searchable(type_) if each.is_link]
+        return [f"{type_}:{each.code}" for each in self.searchable(type_) if each.is_included]
 
     def reverse_includes(self, type_: str) -> list[str]:
         """The values that `_revinclude` may have when resources of `type_` are searched."""
@@ -118,17 +148,19 @@ class Registry:
         return found
 
     def _parameter(self, type_: str, row: Mapping[str, Any]) -> Parameter:
-        expression = _applicable(row.get("expression"), type_)
+        kind, meant = _SINGULAR.get(row["url"], (row["type"], None))
+        expression = _applicable(row.get("expression", meant), type_)
         is_reference = expression is not None and row["type"] == "reference"
         found = routes(type_, expression or "", type_) if is_reference else []
         return Parameter(
             type=type_,
             code=row["code"],
-            kind="id" if row["code"] == "_id" else row["type"],
+            kind=kind,
             url=CORE + row["url"] if "://" not in row["url"] else row["url"],
             expression=expression,
             targets=_targets(row.get("target", ()), found),
             is_link=any(route.datatype in ("Reference", "Extension") for route in found),
+            is_canonical=any(route.datatype == "canonical" for route in found),
             components=tuple(
                 Component(self._parameter(type_, self._by_url[part["url"]]), part["expression"])
                 for part in row.get("component", ())
@@ -165,5 +197,5 @@ def _reverse_includes(registry: Registry, type_: str) -> list[str]:
         f"{source}:{each.code}"
         for source in sorted(resource_types())
         for each in registry.searchable(source)
-        if each.is_link and type_ in each.targets
+        if each.is_included and type_ in each.targets
     ]

@@ -55,10 +55,12 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Matches in order; `next` is the `after` of the following page, None on the last."""
+    """Matches in order; `next` is the `after` of the following page, None on the last. `places`
+    holds, for each match, the `after` of what follows it."""
 
     matches: tuple[Stored, ...]
     next: tuple[str | None, ...] | None = None
+    places: tuple[tuple[str | None, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

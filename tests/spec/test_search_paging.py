@@ -201,13 +201,16 @@ def _doctor(subject: str) -> Principal:
         ("_count=-1", "_count"),
         ("_count=many", "_count"),
         ("_total=maybe", "_total"),
-        ("_summary=text", "_summary=text is not supported"),
+        ("_summary=text&_include=Patient:organization", "cannot be combined"),
         ("_summary=what", "_summary"),
-        ("_elements=id", "_elements is not supported"),
-        ("_contained=true", "_contained is not supported"),
-        ("_type=Patient", "_type is not supported"),
-        ("_list=1", "_list is not supported"),
-        ("_query=x", "_query is not supported"),
+        ("_elements=nothing", "no element"),
+        ("_contained=true", "contained resources are not found"),
+        ("_contained=perhaps", "not true, false or both"),
+        ("_type=Patient", "the type is in the URL already"),
+        ("_list=$current-problems", "functional lists"),
+        ("_list:not=1", "no modifiers"),
+        ("_query=x", "no named queries"),
+        ("_score=1", "no score"),
         ("_foo=x", "_foo"),
         ("_Count=1", "_Count"),
         ("_count:exact=1", "_count has no modifier"),
@@ -222,7 +225,7 @@ async def test_what_is_not_understood_is_refused_by_name(
 
 
 async def test_lenient_handling_says_what_it_left_out(filled: World) -> None:
-    query = "family=brown&kolour=red&birthdate=yesterday&name:odd=x&_elements=id&_sort=-_id"
+    query = "family=brown&kolour=red&birthdate=yesterday&name:odd=x&_query=q&_sort=-_id"
     response = await filled.get(f"/Patient?{query}", prefer="handling=lenient")
     assert ids(response) == ["p3", "p2"]
     assert link(response, "self") == f"{BASE}/Patient?family=brown&_sort=-_id"
@@ -236,7 +239,7 @@ async def test_lenient_handling_says_what_it_left_out(filled: World) -> None:
         "ignored kolour",
         "ignored birthdate",
         "ignored name",
-        "ignored _elements",
+        "ignored _query",
     ]
     assert {issue["severity"] for issue in outcome["issue"]} == {"warning"}
     strict = await filled.get(f"/Patient?{query}", prefer="handling=strict")

@@ -119,7 +119,7 @@ async def test_tokens_are_found(query: str, expected: set[str], tmp_path: Path) 
         ("Observation?kode=x", "did you mean code"),
         ("Observation?_text=x", "_text is not supported"),
         ("Observation?_content=x", "_content is not supported"),
-        ("Observation?_filter=x", "_filter is not supported"),
+        ("Observation?_score=x", "_score is not supported"),
         ("Patient?age=3", "age of Patient is not supported"),
         ("Location?near=1|2", "near of Location is not supported"),
     ],

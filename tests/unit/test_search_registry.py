@@ -81,7 +81,7 @@ def test_reference_targets_are_those_of_the_elements_on_the_type() -> None:
 
 def test_includes_name_literal_references_only() -> None:
     assert "Observation:subject" in registry().includes("Observation")
-    assert "QuestionnaireResponse:questionnaire" not in registry().includes("QuestionnaireResponse")
+    assert "QuestionnaireResponse:questionnaire" in registry().includes("QuestionnaireResponse")
     assert "Observation:patient" in registry().reverse_includes("Patient")
     assert "Observation:patient" not in registry().reverse_includes("Group")
 

@@ -48,8 +48,9 @@ async def find(reader: Reader, query: Query) -> Page:
     except ExecutionTimeout:
         raise _too_slow() from None
     page = documents[: query.limit]
-    more = place(query, page[-1]) if len(documents) > query.limit and page else None
-    return Page(tuple([await whole(reader, document) for document in page]), more)
+    places = tuple(place(query, document) for document in page)
+    more = places[-1] if len(documents) > query.limit and page else None
+    return Page(tuple([await whole(reader, document) for document in page]), more, places)
 
 
 async def _ordered(reader: Reader, query: Query, where: Document) -> list[Document]:

@@ -80,8 +80,9 @@ def find(connection: sqlite3.Connection, query: Query) -> Page:
         (*arguments, query.limit + 1),
     ).fetchall()
     page = rows[: query.limit]
-    more = tuple(page[-1][7:]) if len(rows) > query.limit and page else None
-    return Page(tuple(stored(row[:6]) for row in page), more)
+    places = tuple(row[7:] for row in page)
+    more = places[-1] if len(rows) > query.limit and page else None
+    return Page(tuple(stored(row[:6]) for row in page), more, places)
 
 
 def count(connection: sqlite3.Connection, query: Query) -> int:
