@@ -1,7 +1,8 @@
 """`medsage bench proof-fuzz`: no random request gets an answer of 500 or more, or none.
 
 Options: `store` sqlite (default) or mongodb; `requests` of our own generator (50000) over
-`clients` (4) connections; `seed` (1); `examples` an archive of JSON examples to mutate.
+`clients` (4) connections; `seed` (1); `examples` an archive of JSON examples to mutate;
+`schema` how many examples Schemathesis makes for each operation of the OpenAPI document (50).
 """
 
 import asyncio
@@ -20,6 +21,7 @@ import uvloop
 
 from bench.client import request
 from bench.fuzz.requests import Requests, Resource
+from bench.fuzz.schema import tried
 from bench.fuzz.sending import Sender
 from bench.fuzz.words import TYPES
 from bench.running import Running, medsage
@@ -56,7 +58,7 @@ class Answers:
 
 def run(options: Mapping[str, str]) -> dict[str, Any]:
     """Answers by status; `wrong` holds the first requests that got 500 or more, or none."""
-    if unknown := {*options} - {"store", "requests", "clients", "seed", "examples"}:
+    if unknown := {*options} - {"store", "requests", "clients", "seed", "examples", "schema"}:
         raise ValueError(f"not an option of this proof: {unknown}")
     kind = options.get("store", "sqlite")
     with (
@@ -80,13 +82,17 @@ async def _proved(server: Running, options: Mapping[str, str]) -> dict[str, Any]
     answers, waiting = Answers(), islice(made, number)
     clients = int(options.get("clients", "4"))
     await asyncio.gather(*(_send(server, waiting, answers) for _ in range(clients)))
+    by_schema = await asyncio.to_thread(
+        tried, server.origin, bearer, examples=int(options.get("schema", "50")), seed=seed
+    )
     lived = server.process.poll() is None
     return {
         "seed": seed,
         "requests": answers.statuses.total(),
         "statuses": {str(status): count for status, count in sorted(answers.statuses.items())},
         "wrong": answers.wrong,
-        "passed": lived and not answers.wrong,
+        "schemathesis": by_schema,
+        "passed": lived and not answers.wrong and by_schema.get("passed", True),
     }
 
 

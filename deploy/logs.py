@@ -2,8 +2,13 @@
 
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
+from typing import Any
 
 import structlog
+
+_FRAMES = 12
 
 
 def configure(level: str) -> None:
@@ -12,7 +17,7 @@ def configure(level: str) -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.dict_tracebacks,
+        _place_of_failure,
     ]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
@@ -35,3 +40,24 @@ def configure(level: str) -> None:
     for chatty in ("httpx", "httpcore", "uvicorn.access", "google_genai"):
         # Their lines name URLs, which may hold search values.
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _place_of_failure(
+    _: object, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """In place of an exception: its type and where it came from, as of those that led to it.
+    Messages and local variables may hold tokens and patient data, so they stay out."""
+    given = event.pop("exc_info", None)
+    failure = sys.exc_info()[1] if given is True else given[1] if type(given) is tuple else given
+    if isinstance(failure, BaseException):
+        event["exception"] = list(_chain(failure))
+    return event
+
+
+def _chain(failure: BaseException) -> Iterator[dict[str, Any]]:
+    seen: BaseException | None = failure
+    while seen is not None:
+        frames = traceback.extract_tb(seen.__traceback__)[-_FRAMES:]
+        places = [f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames]
+        yield {"type": type(seen).__name__, "at": places}
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)

@@ -74,10 +74,15 @@ def refused_call_event(call: RefusedCall, now: datetime) -> Resource:
         "action": "E",
         "recorded": instant(now),
         "outcome": "4",
-        "outcomeDesc": f"{call.status} {call.reason}"[:500],
+        "outcomeDesc": _printable(f"{call.status} {call.reason}")[:500],
         "agent": [agent],
         "source": {"observer": {"display": "MedSAGE /api/diagnose"}},
     }
+
+
+def _printable(text: str) -> str:
+    """What a FHIR string may hold: a reason can quote a field's name just as it was sent."""
+    return "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in text)
 
 
 def _role(kind: str, role: str, display: str) -> Resource:

@@ -192,6 +192,16 @@ async def test_a_refused_call_leaves_a_valid_audit_event(world: World) -> None:
     assert Validator().issues(event) == ()
 
 
+async def test_a_refused_field_may_have_any_name(world: World) -> None:
+    record = refusals_to(world.diagnosis.fhir, lambda: datetime(2026, 11, 24, tzinfo=UTC))
+
+    await record(RefusedCall(400, "a\x14b\ud85a: is no field of this form", None, "192.0.2.7"))
+
+    (event,) = world.fhir.of_type("AuditEvent")
+    assert event["outcomeDesc"] == "400 a\ufffdb\ufffd: is no field of this form"
+    assert Validator().issues(event) == ()
+
+
 async def test_all_bad_fields_are_told_at_once(world: World) -> None:
     answer = await post(world, age="200", weight="-3", colour="red")
 
