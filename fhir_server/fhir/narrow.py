@@ -16,7 +16,7 @@ import msgspec
 
 from fhir_server.fhir.codec import Resource, encode, parse
 from fhir_server.fhir.definitions import ElementDefinition, choice_key, structures
-from fhir_server.fhir.outcome import bad_parameter
+from fhir_server.fhir.outcome import bad_parameter, business_rule
 from fhir_server.fhir.summary import summarized
 
 Form = Literal["true", "text", "data", "elements"]
@@ -121,6 +121,15 @@ def is_subsetted(resource: Resource) -> bool:
         and tag.get("system") == SUBSETTED["system"]
         for tag in tags
     )
+
+
+def refuse_subsetted(resource: Resource) -> None:
+    """422 for a resource that is to replace another and says that it is not whole."""
+    if is_subsetted(resource):
+        raise business_rule(
+            "the resource is tagged SUBSETTED: a part of it would replace the whole",
+            f"{resource['resourceType']}.meta.tag",
+        )
 
 
 def _summary(values: list[str]) -> Form | None:

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from lxml import etree
 
-from fhir_server.fhir.xml_reader import read
+from fhir_server.fhir.xml_reader import read, root_of
 from fhir_server.fhir.xml_shape import FHIR
 from fhir_server.fhir.xml_writer import written
 
@@ -21,6 +21,14 @@ def json_of(body: bytes) -> bytes:
     """The JSON of the FHIR XML in `body`; FhirError 400, with line and place, for what is no
     FHIR XML. Whether the resource is valid is not judged here."""
     return _encoder.encode(read(body))
+
+
+def root_name(body: bytes) -> str | None:
+    """The name of the root element when it is one of FHIR's, else None; FhirError 400 for what
+    is no XML that `json_of` would take."""
+    tag = root_of(body).tag
+    prefix = f"{{{FHIR}}}"
+    return tag.removeprefix(prefix) if str(tag).startswith(prefix) else None
 
 
 def xml_of(body: bytes) -> bytes:

@@ -50,7 +50,7 @@ class _Refused(Exception):
 def read(body: bytes) -> dict[str, Any]:
     """The resource in `body`, ready for `codec.encode`: decimals are raw JSON, digit for digit.
     Raises FhirError 400 with the line and the place of what is wrong."""
-    root = _root(body)
+    root = root_of(body)
     try:
         stray = _TEXT(root)
         if stray:
@@ -60,7 +60,9 @@ def read(body: bytes) -> dict[str, Any]:
         raise _located(refusal) from None
 
 
-def _root(body: bytes) -> etree._Element:
+def root_of(body: bytes) -> etree._Element:
+    """The parsed document, before anything of FHIR is asked of it; FhirError 400 when it is not
+    well-formed UTF-8 or declares a document type."""
     if body[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\x00" in body[:4]:
         raise unparsable("The body is not UTF-8, which FHIR's XML is written in")
     declared = _ENCODING.match(body.removeprefix(b"\xef\xbb\xbf"))

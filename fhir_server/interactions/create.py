@@ -3,6 +3,7 @@
 from fhir_server.fhir.outcome import precondition_failed
 from fhir_server.interactions.audited import patient_of_stored, patient_of_terms, write_record
 from fhir_server.interactions.conditions import criteria, reservation
+from fhir_server.interactions.content import as_binary
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.keys import type_of
 from fhir_server.interactions.links import refuse_conditional_references
@@ -13,6 +14,8 @@ from fhir_server.storage.port import Draft, Key, Stored, Transaction
 async def create(context: Context, request: FhirRequest) -> FhirResponse:
     """201 with a new id. With If-None-Exist: 200 and the one that matches, if there is one;
     412 when several do."""
+    if request.content_type is not None:
+        request = await as_binary(context, request)
     resource = await accepted(context, request)
     refuse_conditional_references(resource)
     key = Key(type_of(request), context.new_id())

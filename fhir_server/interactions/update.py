@@ -1,7 +1,9 @@
 """update (R4 RESTful API, "update", "Update as Create", "Managing Resource Contention")."""
 
+from fhir_server.fhir.narrow import refuse_subsetted
 from fhir_server.fhir.outcome import error, invalid
 from fhir_server.interactions.audited import patient_of_terms, write_record
+from fhir_server.interactions.content import as_binary
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
 from fhir_server.interactions.keys import key_of
 from fhir_server.interactions.links import refuse_conditional_references
@@ -14,8 +16,11 @@ async def update(context: Context, request: FhirRequest) -> FhirResponse:
     """200 with the next version; 201 when the id was free or deleted and creating is allowed;
     412 when If-Match names another version."""
     key = key_of(request)
+    if request.content_type is not None:
+        request = await as_binary(context, request)
     resource = await accepted(context, request)
     require_same_id(resource, key)
+    refuse_subsetted(resource)
     refuse_conditional_references(resource)
     submission = Submission(key, resource, request.body, "PUT")
 

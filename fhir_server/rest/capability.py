@@ -24,7 +24,8 @@ _SECURITY_SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-ser
 
 _NOTES: Mapping[str, str] = {
     "AuditEvent": "Update creates under an id of the caller's; what is recorded never changes.",
-    "Binary": "As JSON only.",
+    "Binary": "Read and written as a resource or as its content, by Accept and Content-Type.",
+    "Media": "A read that accepts the type of the content, by name or as image/*, gets that.",
 }
 
 
@@ -65,7 +66,7 @@ def capability_statement(registry: Registry, facts: ServerFacts) -> Json:
         "software": {"name": "MedSAGE", "version": facts.version},
         "implementation": {"description": "MedSAGE FHIR R4 server", "url": facts.base_url},
         "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json", "json"],
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
         "rest": [
             {
                 "mode": "server",

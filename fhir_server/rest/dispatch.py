@@ -11,26 +11,25 @@ from fhir_server.fhir.codec import encode
 from fhir_server.fhir.outcome import FhirError, login_required
 from fhir_server.interactions.audited import read_record, refusal_record
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
+from fhir_server.rest.body import Disconnected, body_of, require_spoken, with_body
 from fhir_server.rest.capability import ServerFacts, capability_statement
 from fhir_server.rest.cors import AllowsOrigin, allowed_origin, send_preflight, with_origin
 from fhir_server.rest.errors import log_failure, translated
+from fhir_server.rest.form import MOST_FORM_BYTES, SEARCHES, require_form, with_form
 from fhir_server.rest.metrics import FhirMetrics
 from fhir_server.rest.middleware import REQUEST_ID
 from fhir_server.rest.request import (
-    FHIR_JSON,
     Asked,
-    Disconnected,
     Headers,
     Receive,
     Scope,
     Send,
     asked_for,
-    body_of,
     headers_of,
     path_of,
-    require_json,
+    refusal_form,
 )
-from fhir_server.rest.response import send_refusal, send_response
+from fhir_server.rest.response import rendered, send_refusal, send_response
 from fhir_server.rest.routes import BY_INTERACTION, locate_entry
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
@@ -74,6 +73,7 @@ class _Call:
 
     method: str
     path: str
+    query_string: bytes
     headers: Headers
     receive: Receive
     send: Send
@@ -105,13 +105,14 @@ class FhirApplication:
         call = _Call(
             method=scope["method"],
             path=path,
+            query_string=scope["query_string"],
             headers=headers,
             receive=receive,
             send=send,
             address=client[0] if client else None,
             request_id=scope.get(REQUEST_ID) or self._parts.new_id(),
         )
-        located = _located(call, scope["query_string"])
+        located = _located(call)
         try:
             request, status = await self._serve(call, located)
         except Disconnected:
@@ -121,7 +122,7 @@ class FhirApplication:
 
     async def _serve(self, call: _Call, located: Asked | FhirError) -> tuple[FhirRequest, int]:
         """Answer the call; what it asked for and the status that it got."""
-        asked = Asked(_unlocated(call), FHIR_JSON) if isinstance(located, FhirError) else located
+        asked = _unlocated(call) if isinstance(located, FhirError) else located
         trail = self._trail(call, None)
         try:
             is_public = asked is located and BY_INTERACTION[asked.request.interaction].is_public
@@ -133,6 +134,7 @@ class FhirApplication:
                 raise located
             asked = await self._with_body(call, asked)
             response = await self._perform(context, asked.request)
+            body = await rendered(asked, response)
         except Disconnected:
             raise
         except Exception as failure:
@@ -140,7 +142,7 @@ class FhirApplication:
             await self._record(trail, asked.request, refusal)
             await send_refusal(call.send, refusal, asked)
             return asked.request, refusal.status
-        await send_response(call.send, asked, response, self._base_url)
+        await send_response(call.send, asked, response, body=body, base_url=self._base_url)
         return asked.request, response.status
 
     async def _principal(self, call: _Call) -> Principal | None:
@@ -152,9 +154,13 @@ class FhirApplication:
     async def _with_body(self, call: _Call, asked: Asked) -> Asked:
         if call.method not in _WITH_BODY:
             return asked
-        require_json(call.headers)
+        if asked.request.interaction in SEARCHES:
+            require_form(call.headers)
+            form = await body_of(call.receive, call.headers, MOST_FORM_BYTES)
+            return with_form(asked, form, call.headers)
+        require_spoken(asked.request, call.headers)
         body = await body_of(call.receive, call.headers, self._parts.max_body_bytes)
-        return replace(asked, request=replace(asked.request, body=body))
+        return replace(asked, request=await with_body(asked.request, call.headers, body))
 
     async def _perform(self, context: Context, request: FhirRequest) -> FhirResponse:
         """Permit, run and record one interaction; raises whatever stops it."""
@@ -216,12 +222,14 @@ class FhirApplication:
         )
 
 
-def _located(call: _Call, query_string: bytes) -> Asked | FhirError:
+def _located(call: _Call) -> Asked | FhirError:
     try:
-        return asked_for(call.method, call.path, query_string, call.headers)
+        return asked_for(call.method, call.path, call.query_string, call.headers)
     except FhirError as refusal:
         return refusal
 
 
-def _unlocated(call: _Call) -> FhirRequest:
-    return FhirRequest(_UNLOCATED.get(call.method, "operation"))
+def _unlocated(call: _Call) -> Asked:
+    """What to answer a request by whose head is refused."""
+    form = refusal_form(call.query_string, call.headers)
+    return Asked(FhirRequest(_UNLOCATED.get(call.method, "operation")), form)

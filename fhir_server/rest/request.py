@@ -1,12 +1,14 @@
-"""HTTP in: a scope and its body as a FhirRequest (R4 RESTful API, "HTTP Headers", "Content
-Types and encodings")."""
+"""HTTP in: the head of a request as a FhirRequest (R4 RESTful API, "HTTP Headers", "Content
+Types and encodings"); `body.py` takes in what follows it."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-from fhir_server.fhir.outcome import bad_parameter, error, too_large
+from fhir_server.fhir.media_types import FHIR_JSON, SPOKEN, Form, accepted, formatted
+from fhir_server.fhir.narrow import PARAMETERS as NARROWING
+from fhir_server.fhir.outcome import FhirError, bad_parameter, error
 from fhir_server.interactions.conditions import require_understood
 from fhir_server.interactions.context import FhirRequest, Handling, Return
 from fhir_server.interactions.versions import version_of
@@ -17,30 +19,20 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = Mapping[str, str]
-MediaType = Literal["application/fhir+json", "application/json"]
+Pairs = Iterable[tuple[str, str]]
 
-FHIR_JSON: MediaType = "application/fhir+json"
-_JSON_TYPES: Mapping[str, MediaType] = {
-    "application/fhir+json": "application/fhir+json",
-    "application/json": "application/json",
-}
-_FORMATS: Mapping[str, MediaType] = {**_JSON_TYPES, "json": FHIR_JSON, "text/json": FHIR_JSON}
-_WILDCARDS = frozenset({"*/*", "application/*"})
+_WITH_CONTENT = frozenset({"Binary", "Media"})
+_READS = frozenset({"read", "vread"})
 _RETURNS = frozenset({"minimal", "representation", "OperationOutcome"})
 _HANDLINGS = frozenset({"strict", "lenient"})
-_FHIR_VERSIONS = frozenset({"4.0", "4.0.1"})
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request as sent: what it asks for, and the media type of the answer."""
+    """A request as sent: what it asks for, and the form of the answer."""
 
     request: FhirRequest
-    media_type: MediaType
-
-
-class Disconnected(Exception):
-    """The client went away before its request was complete."""
+    media_type: Form
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -77,90 +69,44 @@ def asked_for(method: str, path: str, query_string: bytes, headers: Headers) -> 
         is_pretty=_is_pretty(_only(given, "_pretty")),
     )
     require_understood(request)
+    if located.type in _WITH_CONTENT and _may_be_content(located, given):
+        accept = headers.get("accept") or "*/*"
+        return Asked(replace(request, accept=accept), accepted(accept) or FHIR_JSON)
     return Asked(request, media_type(_only(given, "_format"), headers.get("accept")))
 
 
-def media_type(format: str | None, accept: str | None) -> MediaType:
-    """The media type of the answer; `_format` outweighs Accept. 406 when only XML, Turtle or
-    HTML would do."""
+def media_type(format: str | None, accept: str | None) -> Form:
+    """The form of the answer; `_format` outweighs Accept. 406 when only others, such as Turtle
+    or HTML, would do."""
     if format is not None:
-        # A plus sign in a query string is a space once it is decoded.
-        found = _FORMATS.get(format.partition(";")[0].strip().replace(" ", "+"))
+        found = formatted(format)
         if found is None:
-            raise error(406, "not-supported", f"_format={format}: JSON is spoken here")
+            raise error(
+                406, "not-supported", f"_format={format}: {SPOKEN} (json and xml for short)"
+            )
         return found
-    chosen = _accepted(accept) if accept else FHIR_JSON
+    chosen = accepted(accept) if accept else FHIR_JSON
     if chosen is None:
-        raise error(406, "not-supported", f"Accept: {accept}: application/fhir+json is spoken here")
+        raise error(406, "not-supported", f"Accept: {accept}: {SPOKEN}")
     return chosen
 
 
-async def body_of(receive: Receive, headers: Headers, limit: int) -> bytes:
-    """The whole body; 413 as soon as it is known to be larger than `limit` bytes."""
-    announced = headers.get("content-length", "")
-    if announced.isdigit() and int(announced) > limit:
-        raise _too_large(limit)
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        part = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise _too_large(limit)
-        parts.append(part)
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def require_json(headers: Headers) -> None:
-    """415 unless the body is said to be JSON in UTF-8, as it is."""
-    if headers.get("content-encoding", "identity") != "identity":
-        raise error(415, "not-supported", "Content-Encoding: send the body as it is")
-    content_type = headers.get("content-type")
-    if content_type is None:
-        raise error(415, "not-supported", "Content-Type is missing; send application/fhir+json")
-    if not _is_json(content_type):
-        raise error(
-            415, "not-supported", f"Content-Type: {content_type}; send application/fhir+json"
-        )
-
-
-@lru_cache(maxsize=256)
-def _is_json(content_type: str) -> bool:
-    name, parameters = _media_range(content_type)
-    charset = parameters.get("charset", "utf-8").lower()
-    version = parameters.get("fhirversion", "4.0")
-    return name in _JSON_TYPES and charset in ("utf-8", "utf8") and version in _FHIR_VERSIONS
-
-
-@lru_cache(maxsize=256)
-def _accepted(accept: str) -> MediaType | None:
-    best: tuple[float, MediaType] | None = None
-    for text in accept.split(","):
-        name, parameters = _media_range(text)
-        chosen = FHIR_JSON if name in _WILDCARDS else _FORMATS.get(name)
-        if chosen is None or parameters.get("fhirversion", "4.0") not in _FHIR_VERSIONS:
-            continue
-        quality = _quality(parameters.get("q", "1"))
-        if quality > 0 and (best is None or quality > best[0]):
-            best = (quality, chosen)
-    return best[1] if best else None
-
-
-def _media_range(text: str) -> tuple[str, dict[str, str]]:
-    name, *parameters = (part.strip() for part in text.split(";"))
-    pairs = (part.partition("=") for part in parameters)
-    return name.lower(), {key.strip().lower(): value.strip(' "') for key, _, value in pairs}
-
-
-def _quality(text: str) -> float:
+def refusal_form(query_string: bytes, headers: Headers) -> Form:
+    """The form of the answer to a request whose head is refused: the one asked for if it is
+    spoken here, else JSON."""
     try:
-        return float(text)
-    except ValueError:
-        return 0.0
+        given = parse_query(query_string.decode("latin-1"))
+        return media_type(_only(given, "_format"), headers.get("accept"))
+    except FhirError:
+        return FHIR_JSON
+
+
+def _may_be_content(located: FhirRequest, given: Pairs) -> bool:
+    """Whether the answer may be the content in its own media type: for a read that does not
+    speak of resources by `_format`, `_summary` or `_elements`."""
+    return located.interaction in _READS and not any(
+        name == "_format" or name in NARROWING for name, _ in given
+    )
 
 
 @lru_cache(maxsize=256)
@@ -196,7 +142,3 @@ def _is_pretty(text: str | None) -> bool:
     if text not in (None, "true", "false"):
         raise bad_parameter(f"_pretty={text} is neither true nor false")
     return text == "true"
-
-
-def _too_large(limit: int) -> Exception:
-    return too_large(f"the body is larger than {limit} bytes")

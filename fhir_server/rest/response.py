@@ -1,19 +1,19 @@
 """HTTP out: a FhirResponse as status, headers and body (R4 RESTful API, "HTTP Headers")."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 
 from fhir_server.fhir.codec import encode, pretty
+from fhir_server.fhir.media_types import FHIR_JSON
 from fhir_server.fhir.outcome import FhirError, operation_outcome
+from fhir_server.fhir.xml import pretty_xml, xml_of
 from fhir_server.interactions.context import FhirRequest, FhirResponse
 from fhir_server.interactions.entries import done
 from fhir_server.interactions.versions import etag, http_date
-from fhir_server.rest.request import FHIR_JSON, Asked, MediaType, Send
+from fhir_server.interactions.write import LARGE
+from fhir_server.rest.request import Asked, Send
 
 _WRITES = frozenset({"create", "update", "delete"})
-_CONTENT_TYPE: Mapping[MediaType, bytes] = {
-    "application/fhir+json": b"application/fhir+json; charset=utf-8",
-    "application/json": b"application/json; charset=utf-8",
-}
 _ALWAYS = (
     # Patient data may be kept only by the caller itself, and asked for again each time.
     (b"cache-control", b"private, no-cache"),
@@ -23,29 +23,49 @@ _ALWAYS = (
 Header = tuple[bytes, bytes]
 
 
-async def send_response(send: Send, asked: Asked, response: FhirResponse, base_url: str) -> None:
-    """Send what the interaction answered, as far as Prefer wants it."""
+async def rendered(asked: Asked, response: FhirResponse) -> bytes:
+    """The body to send: as much as Prefer wants, in the form that was asked for. What is sent
+    in a media type of its own stays as it is."""
     body = _preferred(asked.request, response)
+    if not body or response.content_type is not None:
+        return body
+    return await _formed(asked, body)
+
+
+async def send_response(
+    send: Send, asked: Asked, response: FhirResponse, *, body: bytes, base_url: str
+) -> None:
+    """Send what the interaction answered, with its `rendered` body."""
     headers = [*_version_headers(response, base_url), *_plain(response.headers)]
+    own = response.content_type
+    content_type = asked.media_type.content_type if own is None else own.encode("latin-1")
     await send_bytes(
-        send,
-        status=response.status,
-        body=pretty(body) if body and asked.request.is_pretty else body,
-        headers=headers,
-        media_type=asked.media_type,
+        send, status=response.status, body=body, headers=headers, content_type=content_type
     )
 
 
 async def send_refusal(send: Send, refusal: FhirError, asked: Asked) -> None:
     """Send an OperationOutcome."""
-    body = encode(operation_outcome(refusal.issues))
     await send_bytes(
         send,
         status=refusal.status,
-        body=pretty(body) if asked.request.is_pretty else body,
+        body=await _formed(asked, encode(operation_outcome(refusal.issues))),
         headers=_plain(refusal.headers),
-        media_type=asked.media_type,
+        content_type=asked.media_type.content_type,
     )
+
+
+async def _formed(asked: Asked, body: bytes) -> bytes:
+    """The JSON resource in the form that was asked for; a large one is changed in a thread."""
+    if asked.media_type.syntax == "json":
+        return pretty(body) if asked.request.is_pretty else body
+    if len(body) < LARGE:
+        return _as_xml(body, is_pretty=asked.request.is_pretty)
+    return await asyncio.to_thread(_as_xml, body, is_pretty=asked.request.is_pretty)
+
+
+def _as_xml(body: bytes, *, is_pretty: bool) -> bytes:
+    return pretty_xml(xml_of(body)) if is_pretty else xml_of(body)
 
 
 async def send_bytes(
@@ -54,12 +74,12 @@ async def send_bytes(
     status: int,
     body: bytes,
     headers: Iterable[Header],
-    media_type: MediaType = FHIR_JSON,
+    content_type: bytes = FHIR_JSON.content_type,
 ) -> None:
     """Send a body that is ready; without one there is no Content-Type."""
     sent = [*_ALWAYS, *headers]
     if body:
-        sent.append((b"content-type", _CONTENT_TYPE[media_type]))
+        sent.append((b"content-type", content_type))
     if status not in (204, 304):
         sent.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": sent})

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
 from fhir_server.fhir.definitions import resource_types
+from fhir_server.fhir.narrow import PARAMETERS as NARROWING
 from fhir_server.fhir.outcome import FhirError, bad_parameter, error, not_found
 from fhir_server.interactions import history
 from fhir_server.interactions.bundle import bundle
@@ -69,8 +70,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "metadata", "capabilities", is_public=True),
     Route("POST", "", "transaction", run=bundle, is_journaled=True),
     Route("POST", "", "batch", run=bundle, is_journaled=True),
-    Route("GET", _INSTANCE, "read", "r", read),
-    Route("GET", _VERSION, "vread", "r", vread),
+    Route("GET", _INSTANCE, "read", "r", read, NARROWING),
+    Route("GET", _VERSION, "vread", "r", vread, NARROWING),
     Route("PUT", _INSTANCE, "update", "u", update, is_journaled=True),
     Route("DELETE", _INSTANCE, "delete", "d", delete, is_journaled=True, excluded=_UNCHANGEABLE),
     Route("GET", _HISTORY, "history-instance", "r", history.history_instance, history.PARAMETERS),

@@ -57,16 +57,16 @@ CASES = {
         b'{"resourceType":"Patient","language":"' + b"a" * 1_000_001 + b'"}', 413, "1000000"
     ),
     "no content type": Bad("POST", "/Patient", 415, "Content-Type", VALID),
-    "XML": _header(415, "application/xml", content_type="application/xml"),
+    "Turtle": _header(415, "application/fhir+turtle", content_type="application/fhir+turtle"),
     "a form": _header(415, "form", content_type="application/x-www-form-urlencoded"),
     "another charset": _header(415, "latin", content_type="application/json; charset=latin-1"),
     "another FHIR version": _header(
         415, "fhirVersion", content_type="application/fhir+json; fhirVersion=3.0"
     ),
     "compressed": _header(415, "Content-Encoding", content_encoding="gzip"),
-    "Accept XML": _header(406, "application/fhir+xml", accept="application/fhir+xml"),
+    "Accept Turtle": _header(406, "application/fhir+turtle", accept="application/fhir+turtle"),
     "Accept nothing": _header(406, "Accept", accept="application/json;q=0"),
-    "_format XML": Bad("GET", "/Patient/p?_format=xml", 406, "xml"),
+    "_format Turtle": Bad("GET", "/Patient/p?_format=ttl", 406, "ttl"),
     "_format twice": Bad("GET", "/Patient/p?_format=json&_format=json", 400, "_format"),
     "_pretty maybe": Bad("GET", "/Patient/p?_pretty=maybe", 400, "_pretty"),
     "a Prefer that is none": _header(400, "return=all", prefer="return=all"),
@@ -94,7 +94,8 @@ CASES = {
     "PATCH": Bad("PATCH", "/Patient/p", 405, "PATCH", b"[]", JSON),
     "PUT on a type": Bad("PUT", "/Patient?identifier=1", 405, "PUT", VALID, JSON),
     "DELETE on a type": Bad("DELETE", "/Patient?identifier=1", 405, "DELETE"),
-    "GET on the base": Bad("GET", "", 405, "GET"),
+    "GET on the base": Bad("GET", "", 400, "_type"),
+    "PUT on the base": Bad("PUT", "", 405, "PUT", VALID, JSON),
     "a Patient to the base": Bad("POST", "", 400, "Patient", VALID, JSON),
     "a document to the base": Bad(
         "POST", "", 400, "document", b'{"resourceType":"Bundle","type":"document"}', JSON
