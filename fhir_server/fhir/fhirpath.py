@@ -6,7 +6,7 @@ for the cold path: patches, invariants, the second oracle. Nothing is ever fetch
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol
@@ -23,11 +23,13 @@ class FhirPathError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Node:
     """One result. `type` is its FHIR or System type where the model knows it; `place` its path
-    from the root with indexes (`Patient.name[0].given[1]`), None for what was computed."""
+    from the root with indexes (`Patient.name[0].given[1]`), None for what was computed; `path`
+    is where the model knows its children (`HumanName`, `Observation.component`)."""
 
     value: Any
     type: str | None = None
     place: str | None = None
+    path: str | None = field(default=None, compare=False, repr=False)
 
 
 class Path(Protocol):
@@ -50,12 +52,13 @@ class Path(Protocol):
 
     def nodes(
         self,
-        resource: Resource,
+        resource: Resource | Node,
         variables: Mapping[str, Any] | None = None,
         *,
         now: datetime | None = None,
     ) -> list[Node]:
-        """As `values`, each with its type and its place."""
+        """As `values`, each with its type and its place. An element found before is a root as
+        well; `%resource` is for the caller to give then."""
 
 
 @lru_cache(maxsize=MOST_COMPILED)

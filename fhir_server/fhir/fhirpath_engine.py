@@ -93,14 +93,16 @@ class _Compiled:
 
     def nodes(
         self,
-        resource: Resource,
+        resource: Resource | Node,
         variables: Mapping[str, Any] | None = None,
         *,
         now: datetime | None = None,
     ) -> list[Node]:
         """See `Path.nodes`."""
-        root = [resource]
-        own = {"resource": resource, "rootResource": resource, "context": resource}
+        root: list[Any] = [resource]
+        if isinstance(resource, Node):
+            root = [ResourceNode(resource.value, resource.path, None, resource.place)]
+        own = dict.fromkeys(("resource", "rootResource", "context"), root[0])
         context = {
             "dataRoot": root,
             "vars": _Environment({**ENVIRONMENT, **own, **(variables or {})}),
@@ -122,7 +124,7 @@ class _Compiled:
 def _node(found: Any) -> Node:
     if isinstance(found, ResourceNode):
         kind = found.get_type_info()
-        return Node(found.data, kind.name if kind else None, found.propName)
+        return Node(found.data, kind.name if kind else None, found.propName, found.path)
     return Node(*_computed(found))
 
 

@@ -6,9 +6,11 @@ values are small on purpose, so that searches hit, nearly miss, and repeat each 
 """
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from random import Random
 from typing import Any
 
+from fhir_server.fhir.dates import time_range
 from fhir_server.search.expression import (
     AllOf,
     AnyOf,
@@ -74,7 +76,13 @@ def _one_of(*choices: Make) -> Make:
 coding = _some(system=_pick(SYSTEMS), code=_pick(CODES), display=_pick(WORDS))
 concept = _some(coding=_many(coding), text=_pick(WORDS))
 identifier = _some(system=_pick(SYSTEMS), value=_pick(CODES), type=concept)
-period = _some(start=_pick(DATES), end=_pick(DATES))
+
+
+def period(random: Random) -> Resource:
+    """A period with one side or both, never one that ends before it starts (invariant per-1)."""
+    start, end = sorted(random.choices(DATES, k=2), key=lambda each: time_range(each).low)
+    sides = random.choice((("start", start), ("end", end), ("start", start, "end", end)))
+    return dict(zip(sides[::2], sides[1::2], strict=True))
 
 
 def reference(random: Random) -> Resource:
@@ -87,7 +95,7 @@ def reference(random: Random) -> Resource:
 
 def quantity(random: Random) -> Resource:
     """A quantity with or without unit and comparator."""
-    found: Resource = {"value": float(random.choice(NUMBERS))}
+    found: Resource = {"value": Decimal(random.choice(NUMBERS))}
     unit = random.choice(UNITS)
     if unit is not None:
         found |= {"system": random.choice((UCUM, "http://l")), "code": unit, "unit": unit}
@@ -100,10 +108,18 @@ def _named(name: str, make: Make) -> Make:
     return lambda random: {name: make(random)}
 
 
+def _range(random: Random) -> Resource:
+    """A range with one side or both, the low side first (invariant rng-2)."""
+    low, high = sorted(random.choices(NUMBERS, k=2), key=Decimal)
+    sides = {"low": {"value": Decimal(low)}, "high": {"value": Decimal(high)}}
+    kept = random.choice((("low",), ("high",), ("low", "high")))
+    return {name: sides[name] for name in kept}
+
+
 _place = _some(location=reference, period=period)
 _prediction = _one_of(
-    _named("probabilityDecimal", lambda random: float(random.choice(NUMBERS))),
-    _named("probabilityRange", _some(low=quantity, high=quantity)),
+    _named("probabilityDecimal", lambda random: Decimal(random.choice(NUMBERS))),
+    _named("probabilityRange", _range),
 )
 _value = _one_of(
     _named("valueQuantity", quantity),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.proof_search import Disagreement, prove
+from bench.agreement import Disagreement, prove
 from fhir_server.search.expression import HasRange
 from fhir_server.storage.mongo import compile as mongo_compile
 from fhir_server.storage.port import ResourceStore
