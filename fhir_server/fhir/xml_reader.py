@@ -35,6 +35,7 @@ _parser = etree.XMLParser(
     resolve_entities=False,
     strip_cdata=False,
 )
+_NO_NARRATIVE = f"a narrative is a <div> of the namespace {XHTML}"
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})", re.ASCII)
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
 
@@ -54,10 +55,17 @@ def read(body: bytes) -> dict[str, Any]:
     try:
         stray = _TEXT(root)
         if stray:
-            raise _Refused(stray[0].getparent(), f"text between elements: {str(stray[0])[:40]!r}")
+            raise _stray(stray[0])
         return _resource(root, 1)
     except _Refused as refusal:
         raise _located(refusal) from None
+
+
+def _stray(text: Any) -> _Refused:
+    parent = text.getparent()
+    if parent.tag == f"{_NAMESPACE}div":
+        return _Refused(parent, _NO_NARRATIVE)
+    return _Refused(parent, f"text between elements: {str(text)[:40]!r}")
 
 
 def root_of(body: bytes) -> etree._Element:
@@ -230,7 +238,7 @@ _READERS: Mapping[Kind, Callable[[str], Any]] = {
 
 def _narrative(element: etree._Element) -> str:
     if element.tag != _DIV:
-        raise _Refused(element, f"a narrative is a <div> of the namespace {XHTML}")
+        raise _Refused(element, _NO_NARRATIVE)
     parent = element.getparent()
     if parent is not None and set(parent.nsmap.values()) - {FHIR, XHTML}:
         element = copy.deepcopy(element)  # leaves declarations of the outside behind
