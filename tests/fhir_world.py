@@ -23,6 +23,7 @@ from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.principal import Principal
+from fhir_server.storage.port import ResourceStore
 from fhir_server.storage.sqlite.store import SqliteStore
 from fhir_server.validation.validate import Validator
 
@@ -67,7 +68,7 @@ class World:
     """A running server: `http` calls it, `store` is what it writes to."""
 
     http: httpx.AsyncClient
-    store: SqliteStore
+    store: ResourceStore
     caller: Caller
     clock: Clock
 
@@ -117,9 +118,11 @@ async def _is_app(origin: str) -> bool:
 
 @asynccontextmanager
 async def fhir_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
-    """A server with an empty store in `folder`; `changes` are fields of FhirParts."""
+    """A server with an empty store in `folder`; `changes` are fields of FhirParts, where a
+    `store` is left open."""
     clock, caller = Clock(), Caller()
-    store = SqliteStore.open(folder / "fhir.sqlite")
+    given: ResourceStore | None = changes.pop("store", None)
+    store = given or SqliteStore.open(folder / "fhir.sqlite")
     numbers = itertools.count(1)
     facts = ServerFacts(BASE, "0.1.0", START, changes.pop("allows_update_create", True))
     parts: dict[str, Any] = {
@@ -141,7 +144,8 @@ async def fhir_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
     transport = httpx.ASGITransport(app=app, root_path="/fhir", client=("192.0.2.7", 1))
     async with httpx.AsyncClient(transport=transport, base_url=BASE) as http:
         yield World(http, store, caller, clock)
-    await store.close()
+    if given is None:
+        await store.close()
 
 
 PATIENT: Json = {"resourceType": "Patient", "name": [{"family": "Chalmers"}]}

@@ -1,6 +1,6 @@
 """What an interaction is given and what it answers; no web framework in sight."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -27,7 +27,8 @@ class FhirRequest:
     `operation` is the name, without `$`, of the operation that is called.
     `accept` is the Accept header of a read whose answer may be content in its own media type.
     `content_type` is set where `body` is no JSON of a resource, but what this media type says;
-    `security_context` is then the header X-Security-Context, for a Binary.
+    `security_context` is then the header X-Security-Context, for a Binary. `accepts_stream`: the
+    answer goes out as it is, so it may be made while it is sent.
     """
 
     interaction: str
@@ -48,6 +49,7 @@ class FhirRequest:
     accept: str | None = None
     content_type: str | None = None
     security_context: str | None = None
+    accepts_stream: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ class FhirResponse:
     """The answer: `stored` gives ETag, Last-Modified and Location (when `is_created`);
     `body` is what is sent unless Prefer asks for less; `about` is a version that tells the audit
     record whom the answer is about, where `stored` is not set. `content_type` is set where `body`
-    is no resource, but content of that media type."""
+    is no resource, but content of that media type. `chunks` is a body that is made while it is
+    sent, in place of `body`, for a request that `accepts_stream`."""
 
     status: int
     body: bytes = b""
@@ -64,6 +67,7 @@ class FhirResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
     about: Stored | None = None
     content_type: str | None = None
+    chunks: AsyncIterator[bytes] | None = None
 
 
 @dataclass(frozen=True)

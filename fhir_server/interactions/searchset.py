@@ -49,8 +49,8 @@ def searchset(context: Context, form: Form, found: Found) -> FhirResponse:
         **({} if found.total is None else {"total": found.total}),
         "link": _links(form, base, found.next_cursor),
     }
-    entries = [_entry(base, form, stored, "match") for stored in found.matches]
-    entries.extend(_entry(base, form, stored, "include") for stored in found.included)
+    entries = [entry_json(base, form, stored, "match") for stored in found.matches]
+    entries.extend(entry_json(base, form, stored, "include") for stored in found.included)
     if found.notes:
         entries.append(_outcome_entry(found.notes))
     body = orjson.dumps(head)
@@ -59,7 +59,8 @@ def searchset(context: Context, form: Form, found: Found) -> FhirResponse:
     return FhirResponse(200, body)
 
 
-def _entry(base: str, form: Form, stored: Stored, mode: str) -> bytes:
+def entry_json(base: str, form: Form, stored: Stored, mode: str) -> bytes:
+    """Bundle.entry of a resource, narrowed as far as the form says."""
     url = orjson.dumps(f"{base}/{stored.key}")
     body = stored.body
     if form.narrowing is not None and applies_to(form.narrowing, mode):

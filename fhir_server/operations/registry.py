@@ -2,9 +2,13 @@
 an operation is added by declaring it in its file and adding its line."""
 
 from fhir_server.interactions.context import FhirRequest
+from fhir_server.operations import everything
 from fhir_server.operations.operation import Level, Operation
 
-OPERATIONS: tuple[Operation, ...] = ()
+OPERATIONS: tuple[Operation, ...] = (
+    everything.PATIENT,
+    everything.ENCOUNTER,
+)
 
 
 def operation_at(code: str, level: Level, type: str | None) -> Operation | None:

@@ -72,7 +72,11 @@ def asked_for(method: str, path: str, query_string: bytes, headers: Headers) -> 
     if located.type in _WITH_CONTENT and _may_be_content(located, given):
         accept = headers.get("accept") or "*/*"
         return Asked(replace(request, accept=accept), accepted(accept) or FHIR_JSON)
-    return Asked(request, media_type(_only(given, "_format"), headers.get("accept")))
+    form = media_type(_only(given, "_format"), headers.get("accept"))
+    if request.operation is not None:
+        is_plain = form.syntax == "json" and not request.is_pretty
+        return Asked(replace(request, accepts_stream=is_plain), form)
+    return Asked(request, form)
 
 
 def media_type(format: str | None, accept: str | None) -> Form:

@@ -1,7 +1,7 @@
 """HTTP out: a FhirResponse as status, headers and body (R4 RESTful API, "HTTP Headers")."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 
 from fhir_server.fhir.codec import encode, pretty
 from fhir_server.fhir.media_types import FHIR_JSON
@@ -35,10 +35,14 @@ async def rendered(asked: Asked, response: FhirResponse) -> bytes:
 async def send_response(
     send: Send, asked: Asked, response: FhirResponse, *, body: bytes, base_url: str
 ) -> None:
-    """Send what the interaction answered, with its `rendered` body."""
+    """Send what the interaction answered, with its `rendered` body or in its own pieces."""
     headers = [*_version_headers(response, base_url), *_plain(response.headers)]
     own = response.content_type
     content_type = asked.media_type.content_type if own is None else own.encode("latin-1")
+    if response.chunks is not None:
+        headers.append((b"content-type", content_type))
+        await _send_chunks(send, response.status, response.chunks, headers)
+        return
     await send_bytes(
         send, status=response.status, body=body, headers=headers, content_type=content_type
     )
@@ -84,6 +88,18 @@ async def send_bytes(
         sent.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _send_chunks(
+    send: Send, status: int, chunks: AsyncIterator[bytes], headers: Iterable[Header]
+) -> None:
+    """Send a body while it is made. A failure on the way cuts the connection: what has arrived
+    then is no whole JSON, so nobody takes the part for the whole."""
+    sent = [*_ALWAYS, *headers]
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    async for chunk in chunks:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _preferred(request: FhirRequest, response: FhirResponse) -> bytes:
