@@ -2,12 +2,16 @@
 an operation is added by declaring it in its file and adding its line."""
 
 from fhir_server.interactions.context import FhirRequest
-from fhir_server.operations import everything
+from fhir_server.operations import everything, lastn, meta
 from fhir_server.operations.operation import Level, Operation
 
 OPERATIONS: tuple[Operation, ...] = (
     everything.PATIENT,
     everything.ENCOUNTER,
+    lastn.LASTN,
+    meta.META,
+    meta.META_ADD,
+    meta.META_DELETE,
 )
 
 
