@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from fhir_server.fhir.narrow import refuse_subsetted
 from fhir_server.fhir.outcome import FhirError, Issue, invalid, unsupported
 from fhir_server.interactions.conditions import criteria, reservation
 from fhir_server.interactions.context import Context, FhirRequest, Resource
@@ -102,6 +103,7 @@ def _step(context: Context, outer: FhirRequest, entry: Resource, index: int) -> 
         raise invalid(f"the URL says {key.type}, the resource is {found!r}", "resource")
     if asked.interaction == "update":
         require_same_id(resource, key)
+        refuse_subsetted(resource)
     text = asked.if_none_exist
     condition = None if text is None else _condition(context, key.type, text)
     return Step(index, asked, key, entry.get("fullUrl"), resource, condition=condition)
