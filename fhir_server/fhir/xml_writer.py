@@ -121,8 +121,9 @@ def _text(value: Any) -> str:
 
 
 def _narrative(text: str) -> str:
-    """The <div> as it was written; without what may stand around a document's root."""
+    """The <div> as it was written; without what may stand around a document's root. A parser
+    would take a carriage return for a line feed, so it is written as a reference."""
     if _NARRATIVE.fullmatch(text) is None:
         root = etree.fromstring(text.encode())
         text = etree.tostring(root, encoding="unicode", with_tail=False)
-    return text
+    return text if "\r" not in text or "<![CDATA[" in text else text.replace("\r", "&#13;")

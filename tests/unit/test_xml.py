@@ -85,6 +85,13 @@ def test_a_narrative_is_kept_as_it_is() -> None:
     assert div.encode() in pretty_xml(xml_of(json.dumps(found).encode()))
 
 
+def test_the_line_ends_of_a_narrative_are_kept() -> None:
+    text = {"status": "additional", "div": f"{DIV}a\r\nb</div>"}
+    assert json.loads(json_of(written(text=text).encode()))["text"]["div"] == (
+        f"{DIV}a&#13;\nb</div>"
+    )
+
+
 def test_a_narrative_does_not_take_declarations_of_the_outside_along() -> None:
     body = (
         f'<Patient xmlns="{NAMESPACE}" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
