@@ -14,6 +14,15 @@ Row = Mapping[str, Any]
 
 _INDEX = re.compile(r"\[\d+\]")
 
+UNSEARCHABLE: Mapping[str, tuple[str, ...]] = {
+    "date": ("string", "boolean", "Age", "Range"),
+    "quantity": ("string", "boolean", "dateTime", "Period"),
+    "string": ("boolean", "dateTime", "Age", "Period", "Range"),
+    "reference": ("Attachment", "CodeableConcept", "Identifier", "string"),
+    "token": ("Quantity", "Range", "Reference", "Period"),
+}
+"""Parameter type → datatypes to which its expressions lead, and which it cannot search."""
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -50,20 +59,26 @@ def row(type_: str, code: str) -> Row:
 def values(resource: Resource, definition: Row) -> list[Value]:
     """What the expression finds in the resource."""
     expression = _spelt_right(definition["expression"])
-    return [_value(node) for node in compiled(expression).nodes(dict(resource))]
+    return _searchable(definition, compiled(expression).nodes(dict(resource)))
 
 
 def component_values(resource: Resource, definition: Row) -> list[list[list[Value]]]:
     """Of a composite: for each element that it is about, the values of each component."""
     elements = compiled(definition["expression"]).nodes(dict(resource))
     variables = {"resource": resource, "rootResource": resource}
+    parts = [(rows()[each["url"]], each["expression"]) for each in definition["component"]]
     return [
         [
-            [_value(node) for node in compiled(_spelt_right(path)).nodes(element, variables)]
-            for path in (part["expression"] for part in definition["component"])
+            _searchable(part, compiled(_spelt_right(path)).nodes(element, variables))
+            for part, path in parts
         ]
         for element in elements
     ]
+
+
+def _searchable(definition: Row, nodes: list[Node]) -> list[Value]:
+    wrong = UNSEARCHABLE.get(definition["type"], ())
+    return [_value(node) for node in nodes if node.type not in wrong]
 
 
 def _spelt_right(expression: str) -> str:

@@ -1,5 +1,6 @@
 """Numbers, quantities and dates of a resource as ranges."""
 
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
@@ -20,12 +21,21 @@ UNITS: Mapping[str, tuple[str, Fraction, Fraction]] = {
     "s": ("time", Fraction(1), Fraction(0)),
     "min": ("time", Fraction(60), Fraction(0)),
     "h": ("time", Fraction(3600), Fraction(0)),
+    "1": ("number", Fraction(1), Fraction(0)),
+    "%": ("number", Fraction(1, 100), Fraction(0)),
     "K": ("temperature", Fraction(1), Fraction(0)),
     "Cel": ("temperature", Fraction(1), Fraction(27315, 100)),
     "[degF]": ("temperature", Fraction(5, 9), Fraction(45967, 100) * Fraction(5, 9)),
 }
 """UCUM code → what it measures, and factor and offset to a unit of that. Enough for the units
 that random searches are made of."""
+
+
+def unit_of(code: str | None) -> tuple[str, Fraction, Fraction] | None:
+    """The row of a UCUM code; an annotation alone (`{score}`) is a mere number."""
+    is_annotation = code is not None and re.fullmatch(r"\{[^{}]*\}", code) is not None
+    return UNITS["1"] if is_annotation else UNITS.get(code or "")
+
 
 _COMPARATORS = {
     "<": lambda value: Range(None, value, is_high_open=True),
@@ -54,11 +64,23 @@ def numbers(value: Value) -> Range | None:
     if value.datatype == "Range":
         low, high = (_number(content.get(side)) for side in ("low", "high"))
         return None if low is None and high is None else Range(low, high)
+    if value.datatype == "SampledData":
+        return _samples(content)
     number_found = _number(content)
     if number_found is None:
         return None
     compare = _COMPARATORS.get(content.get("comparator", ""))
     return compare(number_found) if compare else Range(number_found, number_found)
+
+
+def _samples(content: Mapping[str, Any]) -> Range | None:
+    """From the lowest to the highest sample; `E`, `U` and `L` are none."""
+    origin, factor = _number(content["origin"]), Fraction(str(content.get("factor", 1)))
+    texts = [each for each in content.get("data", "").split() if each not in ("E", "U", "L")]
+    if origin is None or not texts:
+        return None
+    found = [origin + factor * Fraction(each) for each in texts]
+    return Range(min(found), max(found))
 
 
 def _number(quantity: Any) -> Fraction | None:
@@ -73,6 +95,8 @@ def units(value: Value) -> list[tuple[str | None, str | None, str | None]]:
     sides = [content]
     if value.datatype == "Range":
         sides = [content[side] for side in ("low", "high") if side in content]
+    elif value.datatype == "SampledData":
+        sides = [content["origin"]]
     return [
         (each.get("system"), each.get("code"), each.get("unit") or each.get("currency"))
         for each in sides

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from bench.oracle.elements import Row, Value
-from bench.oracle.quantities import UCUM, UNITS, converted, moments, numbers, units
+from bench.oracle.quantities import UCUM, converted, moments, numbers, unit_of, units
 from bench.oracle.ranges import COMPARED, COMPARED_NUMBERS, date_asked, number_asked, prefixed
 from bench.oracle.texts import displays, folded, has_words, parts, plain, strings
 
@@ -41,7 +41,7 @@ def codes(value: Value) -> list[tuple[str | None, str | None]]:
             return [(system, content.get("value")) for system in systems]
         case "code":
             return [(value.implied_system, content)]
-        case "boolean":
+        case "boolean" | "Boolean":
             return [(None, "true" if content else "false")]
         case _:
             return [(None, str(content))]
@@ -130,9 +130,9 @@ def quantity(_: Setting, value: Value, text: str) -> bool:
     if not rest:
         return COMPARED_NUMBERS[prefix](stored, asked)
     system, code = rest
-    if system == UCUM and code in UNITS:
-        wanted = UNITS[code]
-        known = [UNITS.get(own or "") for where, own, _ in units(value) if where == UCUM]
+    wanted = unit_of(code) if system == UCUM else None
+    if wanted is not None:
+        known = [unit_of(own) for where, own, _ in units(value) if where == UCUM]
         unit = known[0] if known else None
         if unit is None or unit[0] != wanted[0]:
             return False
@@ -158,6 +158,8 @@ def date(setting: Setting, value: Value, text: str) -> bool:
 def literal(value: Value, base: str) -> str | None:
     """The literal reference of a value, our own base taken off; None when there is none."""
     content = value.content
+    if isinstance(content, Mapping) and "resourceType" in content:  # in a Bundle
+        return f"{content['resourceType']}/{content['id']}" if "id" in content else None
     text = content.get("reference") if isinstance(content, Mapping) else content
     return text.removeprefix(base) if isinstance(text, str) else None
 

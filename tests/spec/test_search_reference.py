@@ -45,6 +45,15 @@ RESOURCES = [
     answers("q-any", "http://example.org/q"),
     answers("q-one", "http://example.org/q|1.0"),
     answers("q-other", "http://example.org/q2|1.0"),
+    answers("q-relative", "Questionnaire/gcs|1"),
+    {
+        "resourceType": "DocumentReference",
+        "id": "later",
+        "relatesTo": [
+            {"code": "appends", "target": {"reference": "DocumentReference/early"}},
+            {"code": "replaces", "target": {"reference": "DocumentReference/other"}},
+        ],
+    },
 ]
 TO_P1 = {"relative", "own", "versioned"}
 
@@ -77,6 +86,14 @@ CASES = [
     ("QuestionnaireResponse?questionnaire=http://example.org/q", {"q-any", "q-one"}),
     ("QuestionnaireResponse?questionnaire=http://example.org/q|1.0", {"q-one"}),
     ("QuestionnaireResponse?questionnaire=http://example.org/q|2.0", set()),
+    ("QuestionnaireResponse?questionnaire=Questionnaire/gcs", {"q-relative"}),
+    ("QuestionnaireResponse?questionnaire=Questionnaire/gcs|1", {"q-relative"}),
+    ("QuestionnaireResponse?questionnaire=Questionnaire/gcs|2", set()),
+    ("QuestionnaireResponse?questionnaire=gcs", {"q-relative"}),
+    ("QuestionnaireResponse?questionnaire=Questionnaire/gc", set()),
+    ("DocumentReference?relationship=DocumentReference/early$appends", {"later"}),
+    ("DocumentReference?relationship=DocumentReference/early$replaces", set()),
+    ("DocumentReference?relationship:missing=true", set()),
 ]
 
 

@@ -16,6 +16,10 @@ import orjson
 TARGET = Path(__file__).with_name("search_parameters.json")
 CORE = "http://hl7.org/fhir/SearchParameter/"
 
+CORRECTED_COMPONENTS = {"DocumentReference-relationship": ("target", "code")}
+"""Composites whose components have each other's expression (docs/spec-readings.md,
+"DocumentReference `relationship`"): the expressions as they must be."""
+
 
 def facts(definition: dict[str, Any]) -> dict[str, Any]:
     """The facts of one SearchParameter; `url` loses the core prefix that all of them share."""
@@ -34,6 +38,9 @@ def facts(definition: dict[str, Any]) -> dict[str, Any]:
             {"url": part["definition"].removeprefix(CORE), "expression": part["expression"]}
             for part in definition["component"]
         ]
+        corrected = CORRECTED_COMPONENTS.get(row["url"])
+        for part, expression in zip(row["component"], corrected or (), strict=False):
+            part["expression"] = expression
     return row
 
 

@@ -93,10 +93,13 @@ def same(asked: Asked, value: str) -> Expression:
     text = unescape(value).removeprefix(asked.own_url)
     if _ABSOLUTE.match(text) or unescape(value) != text:
         return any_of([HasTerm(asked.key, terms.bounded(text)), *_canonical(asked, value)])
-    if _TYPED.fullmatch(text):
-        return HasTerm(asked.key, text)
+    named = text.partition("|")[0] if "canonical" in asked.datatypes else text
+    if _TYPED.fullmatch(named):
+        return any_of([HasTerm(asked.key, text), *_canonical(asked, text)])
     if _BARE_ID.fullmatch(text):
-        return any_of([HasTerm(asked.key, f"{type_}/{text}") for type_ in asked.targets])
+        full = [f"{type_}/{text}" for type_ in asked.targets]
+        tests = [[HasTerm(asked.key, each), *_canonical(asked, each)] for each in full]
+        return any_of(test for either in tests for test in either)
     raise asked.refuse(f"{value!r} is not an id, Type/id, URL or canonical|version")
 
 
