@@ -74,13 +74,10 @@ class GuardedStore:
         return HistoryPage(tuple(versions), None if further is None else place)
 
     async def transaction(self, unit: Unit[T]) -> T:
-        async def guarded_unit(transaction: Transaction) -> T:
-            under_guard = GuardedTransaction(transaction, self._judge)
-            result = await unit(under_guard)
-            await under_guard.finish()
-            return result
+        return await self._store.transaction(self._under_guard(unit))
 
-        return await self._store.transaction(guarded_unit)
+    async def rehearse(self, unit: Unit[T]) -> T:
+        return await self._store.rehearse(self._under_guard(unit))
 
     def changes(self, after: str | None) -> AsyncIterator[Change]:
         not_offered("the change feed")
@@ -101,6 +98,15 @@ class GuardedStore:
 
     async def close(self) -> None:
         not_offered("closing")
+
+    def _under_guard(self, unit: Unit[T]) -> Unit[T]:
+        async def guarded_unit(transaction: Transaction) -> T:
+            under_guard = GuardedTransaction(transaction, self._judge)
+            result = await unit(under_guard)
+            await under_guard.finish()
+            return result
+
+        return guarded_unit
 
     def _view(self, key: Key) -> Expression:
         return self._judge.access.filter(key.type, "r")

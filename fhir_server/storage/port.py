@@ -7,6 +7,7 @@ the commit is durable: SQLite with `synchronous=FULL`, MongoDB with majority wri
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -126,6 +127,10 @@ class Transaction(Protocol):
         that it replaces, 0 for none; VersionConflict when the store has another. A deletion
         is a draft whose `stored.is_deleted`; the key then reads as that deleted version."""
 
+    async def put_terms(self, key: Key, version: int, terms: Terms) -> bool:
+        """Replace what a current version can be found by, if it still is that version; nothing
+        else changes, no change is fed. False when it is not."""
+
     async def reserve(self, name: str) -> None:
         """Make every other transaction that reserves the same name conflict with this one."""
 
@@ -170,10 +175,19 @@ class ResourceStore(Protocol):
         """Versions of one resource, newest first, deletions too; `before` is an earlier page's
         `next`."""
 
+    async def current(
+        self, after: Key | None, limit: int, since: datetime | None = None
+    ) -> Sequence[Stored]:
+        """The current versions of all types that are not deleted, in the order of type and id,
+        beyond the key `after`; with `since` those written at that time or later alone."""
+
     async def transaction(self, unit: Unit[T]) -> T:
         """Run `unit` and commit; conflicts are retried a bounded number of times, then
         VersionConflict. A VersionConflict that comes from `put`'s or `put_record`'s own
         `expected` is not retried: the caller's premise is wrong."""
+
+    async def rehearse(self, unit: Unit[T]) -> T:
+        """Run `unit` as `transaction` would, and undo it: its result, and nothing committed."""
 
     def changes(self, after: str | None) -> AsyncIterator[Change]:
         """Every committed version after the position (None: from the beginning), then waits
@@ -197,3 +211,20 @@ class ResourceStore(Protocol):
 
     async def close(self) -> None:
         """Finish what is under way and let go of files and connections."""
+
+
+class _Undone(Exception):
+    """Ends a rehearsal, so that the store rolls it back."""
+
+
+async def rehearsed(store: ResourceStore, unit: Unit[T]) -> T:
+    """`rehearse` of a store whose transactions do nothing when their unit fails."""
+    results: list[T] = []
+
+    async def undone(transaction: Transaction) -> None:
+        results.append(await unit(transaction))
+        raise _Undone
+
+    with suppress(_Undone):
+        await store.transaction(undone)
+    return results[-1]

@@ -24,6 +24,7 @@ from fhir_server.storage.port import (
     Stored,
     T,
     Unit,
+    rehearsed,
 )
 
 _CHECK_SECONDS = 5.0
@@ -79,6 +80,9 @@ class MongoStore:
     @reachable
     async def transaction(self, unit: Unit[T]) -> T:
         return await run(self._collections, self._clock, unit)
+
+    async def rehearse(self, unit: Unit[T]) -> T:
+        return await rehearsed(self, unit)
 
     async def changes(self, after: str | None) -> AsyncIterator[Change]:
         async with aclosing(Feed(self._collections, after).changes()) as feed:

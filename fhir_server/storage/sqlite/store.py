@@ -20,6 +20,7 @@ from fhir_server.storage.port import (
     Stored,
     T,
     Unit,
+    rehearsed,
 )
 from fhir_server.storage.sqlite import rows
 from fhir_server.storage.sqlite.connect import connect
@@ -82,6 +83,9 @@ class SqliteStore:
 
     async def transaction(self, unit: Unit[T]) -> T:
         return await self._writer.run(unit)
+
+    async def rehearse(self, unit: Unit[T]) -> T:
+        return await rehearsed(self, unit)
 
     async def changes(self, after: str | None) -> AsyncIterator[Change]:
         position = int(after) if after else 0
