@@ -77,6 +77,15 @@ def narrowing_of(
     return _elements(",".join(lists), types, is_lenient=is_lenient)
 
 
+def narrowing_of_read(query: Pairs, type: str | None = None) -> Narrowing | None:
+    """The same for what is read, and not searched: a read, or a history, of one type or of any.
+    There `_summary=count`, which R4 has for searches only, is refused with 400."""
+    pairs = tuple(query)
+    if ("_summary", "count") in pairs:
+        raise bad_parameter("_summary=count is for searches only")
+    return narrowing_of(pairs, () if type is None else (type,))
+
+
 def narrowed(body: bytes, narrowing: Narrowing) -> bytes:
     """The JSON resource in `body`, which is valid, as far as `narrowing` asks for it."""
     if narrowing.form == "true":

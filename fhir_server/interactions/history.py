@@ -5,6 +5,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from fhir_server.fhir.codec import encode, instant
+from fhir_server.fhir.narrow import PARAMETERS as NARROWING
+from fhir_server.fhir.narrow import Narrowing, narrowed, narrowing_of_read
 from fhir_server.fhir.outcome import bad_parameter, not_found
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
 from fhir_server.interactions.entries import join_entries
@@ -15,7 +17,7 @@ from fhir_server.storage.port import HistoryPage, Key, Stored
 DEFAULT_COUNT = 50
 LARGEST_COUNT = 1000
 CURSOR = "_cursor"
-PARAMETERS = frozenset({"_count", CURSOR})
+PARAMETERS = frozenset({"_count", CURSOR}) | NARROWING
 
 
 async def history_instance(context: Context, request: FhirRequest) -> FhirResponse:
@@ -24,6 +26,7 @@ async def history_instance(context: Context, request: FhirRequest) -> FhirRespon
     `next` pages on by a sealed cursor; `total` is given where one page holds all."""
     key = key_of(request)
     count = _count(request)
+    narrowing = narrowing_of_read(request.query, key.type)
     binding = f"{context.access.binding}|history|{key}"
     before = _before(context, request, binding)
     page = await context.store.history(key, count, before)
@@ -31,7 +34,7 @@ async def history_instance(context: Context, request: FhirRequest) -> FhirRespon
         raise not_found(key)
     bundle: Resource = {"resourceType": "Bundle", "type": "history"}
     bundle |= _total(page, before) | {"link": _links(context, request, page, binding)}
-    entries = [_entry(context, stored) for stored in page.versions]
+    entries = [_entry(context, stored, narrowing) for stored in page.versions]
     about = next((stored for stored in page.versions if not stored.is_deleted), None)
     return FhirResponse(200, join_entries(bundle, entries), about=about)
 
@@ -73,7 +76,7 @@ def _links(
     return links
 
 
-def _entry(context: Context, stored: Stored) -> bytes:
+def _entry(context: Context, stored: Stored, narrowing: Narrowing | None) -> bytes:
     key = stored.key
     status = _status(stored)
     rest: dict[str, Any] = {
@@ -87,7 +90,10 @@ def _entry(context: Context, stored: Stored) -> bytes:
             "lastModified": instant(stored.updated),
         },
     }
-    return entry_json(context.base_url, key, stored.body, rest)
+    body = stored.body
+    if narrowing is not None and not stored.is_deleted:
+        body = narrowed(body, narrowing)
+    return entry_json(context.base_url, key, body, rest)
 
 
 def entry_json(base_url: str, key: Key, body: bytes, rest: dict[str, Any]) -> bytes:

@@ -1,6 +1,6 @@
 """read and vread (R4 RESTful API, "read", "vread", "Conditional read")."""
 
-from fhir_server.fhir.narrow import narrowed, narrowing_of
+from fhir_server.fhir.narrow import narrowed, narrowing_of_read
 from fhir_server.fhir.outcome import FhirError, gone, not_found
 from fhir_server.interactions.content import content_of
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
@@ -36,7 +36,7 @@ async def _answer(context: Context, stored: Stored, request: FhirRequest) -> Fhi
         content = await content_of(context, stored, request)
         if content is not None:
             return content
-    narrowing = narrowing_of(request.query, (stored.key.type,)) if request.query else None
+    narrowing = narrowing_of_read(request.query, stored.key.type) if request.query else None
     if is_unmodified(stored, request.if_none_match, request.if_modified_since):
         return FhirResponse(304, stored=stored)
     body = stored.body if narrowing is None else narrowed(stored.body, narrowing)

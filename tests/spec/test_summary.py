@@ -116,6 +116,19 @@ async def test_a_version_and_the_other_form_are_shortened_too(world: World) -> N
     assert 'value="SUBSETTED"' in xml
 
 
+async def test_the_versions_in_a_history_are_shortened(world: World) -> None:
+    url = await stored(world, OBSERVATION)
+    await world.put(url, OBSERVATION | {"id": url.rpartition("/")[2], "note": [{"text": "m"}]})
+    await world.delete(url)
+    for parameter in ("_summary=text", "_elements=text"):
+        found = (await world.get(f"{url}/_history?{parameter}")).json()
+        deleted, *versions = found["entry"]
+        assert "resource" not in deleted
+        assert [each["resource"].keys() for each in versions] == [
+            {"resourceType", "id", "meta", "text", "status", "code"}
+        ] * 2
+
+
 async def test_decimals_keep_their_digits(world: World) -> None:
     body = b'{"resourceType":"Observation","status":"final","code":{"text":"c"},"valueQuantity":'
     made = await world.post("/Observation", body + b'{"value":1.500}}')
@@ -165,6 +178,7 @@ async def test_text_and_includes_exclude_each_other(world: World) -> None:
         ("_summary=", "_summary"),
         ("_summary=true&_summary=data", "more than once"),
         ("_summary=true&_elements=name", "exclude each other"),
+        ("_summary=count", "searches only"),
     ],
 )
 async def test_what_makes_no_sense_is_refused(world: World, query: str, said: str) -> None:
