@@ -30,7 +30,6 @@ SUBSETTED = {
 }
 _FORMS: Mapping[str, Form] = {"true": "true", "text": "text", "data": "data"}
 _ALWAYS = frozenset({"id", "meta", "implicitRules", "modifierExtension"})
-_NARROWED_BUNDLES = (b'"searchset"', b'"history"')
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _list = msgspec.json.Decoder(list[msgspec.Raw])
@@ -101,18 +100,6 @@ def narrowed(body: bytes, narrowing: Narrowing) -> bytes:
     if "contained" in members and "contained" not in found:
         found |= _contained(members["contained"], found)
     return _tagged(found)
-
-
-def narrowed_bundle(body: bytes, narrowing: Narrowing) -> bytes:
-    """The searchset or history Bundle in `body` with its resources narrowed: the list of
-    `_elements` is for the matches alone, not for what they include. Anything else is narrowed
-    as the resource that it is."""
-    bundle = _members.decode(body)
-    if bytes(bundle.get("type", b"")) not in _NARROWED_BUNDLES:
-        return narrowed(body, narrowing)
-    entries = _list.decode(bundle.get("entry", b"[]"))
-    changed = [_narrowed_entry(_members.decode(each), narrowing) for each in entries]
-    return _encoder.encode(bundle | {"entry": changed} if changed else bundle)
 
 
 def applies_to(narrowing: Narrowing, mode: str) -> bool:
@@ -268,12 +255,3 @@ def _tagged(members: dict[str, msgspec.Raw]) -> bytes:
     meta["tag"] = msgspec.Raw(_encoder.encode(tags))
     head = {name: members[name] for name in ("resourceType", "id") if name in members}
     return _encoder.encode(head | {"meta": meta} | {**members, "meta": meta})
-
-
-def _narrowed_entry(entry: dict[str, msgspec.Raw], narrowing: Narrowing) -> dict[str, msgspec.Raw]:
-    resource = entry.get("resource")
-    search = _members.decode(entry.get("search", b"{}"))
-    mode = msgspec.json.decode(search.get("mode", b'"match"'), type=str)
-    if resource is None or not applies_to(narrowing, mode):
-        return entry
-    return entry | {"resource": msgspec.Raw(narrowed(bytes(resource), narrowing))}
