@@ -7,10 +7,11 @@ from typing import Any
 from fastapi import FastAPI
 
 from fhir_server.fhir.definitions import resource_types
+from fhir_server.fhir.media_types import FHIR_JSON, FHIR_XML
 from fhir_server.rest.form import FORM
 from fhir_server.rest.routes import ROUTES, Route
 
-_MEDIA_TYPE = "application/fhir+json"
+_MEDIA_TYPES = (FHIR_JSON.name, FHIR_XML.name)
 _WITH_BODY = frozenset({"POST", "PUT"})
 _STATUS = {"create": "201", "delete": "204"}
 
@@ -71,4 +72,4 @@ def _path_parameter(name: str) -> dict[str, Any]:
 
 
 def _content() -> dict[str, Any]:
-    return {_MEDIA_TYPE: {"schema": {"type": "object"}}}
+    return {name: {"schema": {"type": "object"}} for name in _MEDIA_TYPES}
