@@ -10,9 +10,12 @@ AllowsOrigin = Callable[[str], Awaitable[bool]]
 _METHODS = b"GET, POST, PUT, DELETE"
 _REQUEST_HEADERS = (
     b"accept, authorization, content-type, if-match, if-modified-since, if-none-exist,"
-    b" if-none-match, prefer, x-request-id"
+    b" if-none-match, prefer, x-request-id, x-security-context"
 )
-_EXPOSED = b"etag, last-modified, location, retry-after, www-authenticate, x-request-id"
+_EXPOSED = (
+    b"content-disposition, etag, last-modified, location, retry-after, www-authenticate,"
+    b" x-request-id, x-security-context"
+)
 
 
 async def allowed_origin(headers: Headers, path: str, allows_origin: AllowsOrigin) -> bytes | None:

@@ -3,6 +3,7 @@ the XML schemas of R4."""
 
 import io
 import lzma
+import random
 import tarfile
 from collections.abc import Iterator
 from decimal import Decimal
@@ -14,6 +15,7 @@ import pytest
 from lxml import etree
 
 from fhir_server.fhir.codec import parse
+from fhir_server.fhir.outcome import FhirError
 from fhir_server.fhir.xml import json_of, pretty_xml, xml_of
 from fhir_server.validation.validate import Validator
 
@@ -151,3 +153,45 @@ def test_twins_get_the_same_verdict(xml: dict[str, bytes], twins: dict[str, byte
         is not validator.is_valid(parse(twins[name]))
     ]
     assert differ == []
+
+
+_PIECES = (
+    *(b"<", b">", b'"', b"&", b"&#0;", b"<!--", b"<![CDATA[", b"]]>", b"<?x?>", b"\x00", b"\xff"),
+    *(b'value=""', b'value="1e999"', b' id="a"', b'<extension url="u"/>', b"<contained>", b"text"),
+    *(
+        b'xmlns="a"',
+        b'<div xmlns="http://www.w3.org/1999/xhtml"/>',
+        b"<resource><Patient/></resource>",
+    ),
+)
+SEED = 4
+MUTATIONS = 3000
+
+
+def _mutated(chance: random.Random, body: bytes) -> bytes:
+    """The document with elements swapped, or bytes replaced, removed and doubled."""
+    lines = body.splitlines(keepends=True)
+    if chance.random() < 0.6 and len(lines) > 3:
+        one, other = chance.sample(range(1, len(lines)), 2)
+        lines[one] = chance.choice((lines[other], b"", lines[one] * 2, lines[other] + lines[one]))
+        return b"".join(lines)
+    start = chance.randrange(len(body))
+    end = start + chance.randrange(40)
+    return body[:start] + chance.choice((b"", body[start:end] * 2, *_PIECES)) + body[end:]
+
+
+def test_no_document_is_more_than_refused(xml: dict[str, bytes]) -> None:
+    chance = random.Random(SEED)
+    small = sorted(name for name, body in xml.items() if len(body) < 20_000)
+    verdicts: dict[bool, int] = {True: 0, False: 0}
+    for _ in range(MUTATIONS):
+        body = _mutated(chance, xml[chance.choice(small)])
+        try:
+            read = json_of(body)
+        except FhirError:
+            verdicts[False] += 1
+            continue
+        verdicts[True] += 1
+        if Validator().is_valid(parse(read)):
+            assert _decoder.decode(json_of(xml_of(read))) == _decoder.decode(read)
+    assert min(verdicts.values()) > MUTATIONS / 10, verdicts
