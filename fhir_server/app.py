@@ -130,6 +130,7 @@ async def create_server(
         facts=_facts(settings),
         max_body_bytes=settings.max_body_bytes,
         is_open=settings.open_access,
+        undo_days=settings.undo_days,
     )
     return FhirServer(
         FhirApplication(parts), create_discovery(smart), create_authorization(smart), smart

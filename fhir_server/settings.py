@@ -59,6 +59,9 @@ class Settings(BaseSettings):
     open_access: bool = Field(False, description="no tokens asked; development only")
     demo: bool = Field(True, description="demo users, clients, ward and EHR; development only")
     update_creates: bool = Field(True, description="PUT to a new id creates the resource")
+    undo_days: int = Field(
+        7, ge=0, description="for so many days a committed transaction can be undone; 0: never"
+    )
     max_body_bytes: int = Field(64 * 1024 * 1024, description="largest FHIR request body")
     max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
     session_seconds: int = Field(7200, description="life of a sign-in session")

@@ -77,7 +77,8 @@ class Context:
     request of the same caller down the same path (batch entries): it records a refusal and
     raises nothing but FhirError. `perform` does the same inside an open unit (the reads of a
     transaction), where a failure is the unit's. `locate` says what a
-    method and a URL below the base ask for (FhirError 404 or 405 for what is not there)."""
+    method and a URL below the base ask for (FhirError 404 or 405 for what is not there).
+    `undo_days`: how long a transaction is remembered, so that it can be undone."""
 
     store: ResourceStore
     access: Access
@@ -93,3 +94,4 @@ class Context:
     submit: Callable[["Context", FhirRequest], Awaitable[FhirResponse]]
     perform: Callable[["Context", FhirRequest], Awaitable[FhirResponse]]
     locate: Callable[[str, str], FhirRequest]
+    undo_days: int = 7

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 
 from fhir_server.interactions.audited import bundle_record
+from fhir_server.interactions.commits import remember
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
 from fhir_server.interactions.entries import answer_entry, join_entries, phase_of
 from fhir_server.interactions.plan import NOTHING_ASKED, Outcome, ask, asks_nothing, plan
@@ -21,16 +22,20 @@ from fhir_server.storage.port import Transaction
 
 async def transaction(context: Context, request: FhirRequest, bundle: Resource) -> FhirResponse:
     """200 and a transaction-response with an entry for each; or one refusal with the problems
-    of all entries, and nothing written."""
+    of all entries, and nothing written. The answer's id is what $undo asks for."""
     if len(request.body) >= LARGE:
         steps, ready = await asyncio.to_thread(_prepare, context, request, bundle)
     else:
         steps, ready = _prepare(context, request, bundle)
 
+    id = context.new_id()
+
     async def unit(open_unit: Transaction) -> list[FhirResponse]:
         outcomes = ready
         if outcomes is None:
             outcomes = plan(context, steps, await ask(open_unit, steps))
+        written = [each.draft.stored for each in outcomes if each.draft is not None]
+        await remember(context, open_unit, id, written)
         return await _perform(context, open_unit, steps, outcomes)
 
     responses = await context.store.transaction(unit)
@@ -38,9 +43,8 @@ async def transaction(context: Context, request: FhirRequest, bundle: Resource) 
         answer_entry(context, response, step.request)
         for step, response in zip(steps, responses, strict=True)
     ]
-    return FhirResponse(
-        200, join_entries({"resourceType": "Bundle", "type": "transaction-response"}, answered)
-    )
+    head = {"resourceType": "Bundle", "id": id, "type": "transaction-response"}
+    return FhirResponse(200, join_entries(head, answered))
 
 
 def _prepare(

@@ -65,6 +65,7 @@ class FhirParts:
     facts: ServerFacts
     max_body_bytes: int
     is_open: bool = False
+    undo_days: int = 7
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,7 @@ class FhirApplication:
             submit=self._submit,
             perform=self._perform,
             locate=self._locate,
+            undo_days=parts.undo_days,
         )
 
 

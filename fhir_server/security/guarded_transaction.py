@@ -12,6 +12,8 @@ from fhir_server.security.visibility import passes
 from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, Transaction
 
 APPEND_ONLY = frozenset({"AuditEvent"})
+OFFERED_RECORDS = frozenset({"commit"})
+"""Kinds of records that interactions keep; they name resources, and say nothing of them."""
 WRITING: tuple[Action, ...] = ("u", "d")
 
 
@@ -75,10 +77,14 @@ class GuardedTransaction:
         await self._inner.journal(entry)
 
     async def record(self, kind: str, id: str) -> Record | None:
-        not_offered("records")
+        if kind not in OFFERED_RECORDS:
+            not_offered(f"records of the kind {kind}")
+        return await self._inner.record(kind, id)
 
     async def put_record(self, record: Record, expected: int | None = None) -> None:
-        not_offered("records")
+        if record.kind not in OFFERED_RECORDS:
+            not_offered(f"records of the kind {record.kind}")
+        await self._inner.put_record(record, expected)
 
     async def delete_record(self, kind: str, id: str) -> None:
         not_offered("records")
