@@ -239,8 +239,7 @@ _READERS: Mapping[Kind, Callable[[str], Any]] = {
 def _narrative(element: etree._Element) -> str:
     if element.tag != _DIV:
         raise _Refused(element, _NO_NARRATIVE)
-    parent = element.getparent()
-    if parent is not None and set(parent.nsmap.values()) - {FHIR, XHTML}:
+    if len(element.nsmap) > 1:
         element = copy.deepcopy(element)  # leaves declarations of the outside behind
     text: str = etree.tostring(element, encoding="unicode", with_tail=False)
     return text

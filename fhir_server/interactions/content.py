@@ -10,10 +10,13 @@ import asyncio
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from fhir_server.fhir.codec import encode, parse
+import orjson
+
+from fhir_server.fhir.codec import encode
 from fhir_server.fhir.media_types import FHIR_JSON, FHIR_XML, accepted, quality, ranges_of
 from fhir_server.fhir.outcome import bad_parameter, error, not_found
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
@@ -39,9 +42,9 @@ _LOCAL = re.compile(r"Binary/([A-Za-z0-9\-.]{1,64})(?:/_history/([1-9][0-9]{0,17
 async def content_of(context: Context, stored: Stored, request: FhirRequest) -> FhirResponse | None:
     """The content of the Binary or Media that was read, if the Accept header wants it more than
     the resource; None for the resource. FhirError 406 when it wants neither."""
-    resource = parse(stored.body)
+    resource: Resource = await _off_loop(orjson.loads, stored.body)
     if stored.key.type == "Binary":
-        return _binary(stored, resource, request)
+        return await _binary(stored, resource, request)
     return await _media(context, stored, resource, request)
 
 
@@ -58,24 +61,20 @@ async def as_binary(context: Context, request: FhirRequest) -> FhirRequest:
     if reference is not None:
         binary["securityContext"] = {"reference": reference}
     if request.body:
-        binary["data"] = await _in_base64(request.body)
+        binary["data"] = (await _off_loop(base64.b64encode, request.body)).decode()
     return replace(request, body=encode(binary), content_type=None, security_context=None)
 
 
-async def _in_base64(content: bytes) -> str:
-    encoded = (
-        base64.b64encode(content)
-        if len(content) < LARGE
-        else await asyncio.to_thread(base64.b64encode, content)
-    )
-    return encoded.decode()
+async def _off_loop(work: Callable[[bytes], Any], content: bytes) -> Any:
+    """The result of `work`, done in a thread when there is much of it."""
+    return work(content) if len(content) < LARGE else await asyncio.to_thread(work, content)
 
 
 async def _present_context(context: Context, request: FhirRequest) -> str | None:
     current = await context.store.get(key_of(request))
     if current is None or current.is_deleted:
         return None
-    present = parse(current.body).get("securityContext")
+    present = orjson.loads(current.body).get("securityContext")
     if present is None:
         return None
     if "reference" not in present:
@@ -84,13 +83,13 @@ async def _present_context(context: Context, request: FhirRequest) -> str | None
     return reference
 
 
-def _binary(stored: Stored, resource: Resource, request: FhirRequest) -> FhirResponse | None:
-    content_type = resource["contentType"]
+async def _binary(stored: Stored, resource: Resource, request: FhirRequest) -> FhirResponse | None:
+    content_type = resource.get("contentType", _UNKNOWN)
     if not _wants_content(request, content_type, at_least=_BY_WILDCARD):
         return None
     if is_unmodified(stored, request.if_none_match, request.if_modified_since):
         return FhirResponse(304, stored=stored)
-    body = _decoded(resource.get("data"))
+    body = await _off_loop(binascii.a2b_base64, resource.get("data", "").encode())
     headers = dict(_headers(stored.key.id, content_type))
     reference = resource.get("securityContext", {}).get("reference")
     if reference is not None:
@@ -102,13 +101,14 @@ async def _media(
     context: Context, stored: Stored, resource: Resource, request: FhirRequest
 ) -> FhirResponse | None:
     content = resource["content"]
-    content_type = content.get("contentType")
-    if content_type is None or not _wants_content(request, content_type, at_least=_BY_TYPE):
+    content_type = content.get("contentType", _UNKNOWN)
+    if not _wants_content(request, content_type, at_least=_BY_TYPE):
         return None
     if "data" in content:
         if is_unmodified(stored, request.if_none_match, request.if_modified_since):
             return FhirResponse(304, stored=stored)
-        body, headers = _decoded(content["data"]), _headers(stored.key.id, content_type)
+        body = await _off_loop(binascii.a2b_base64, content["data"].encode())
+        headers = _headers(stored.key.id, content_type)
         return FhirResponse(200, body, stored, headers=headers, content_type=_sent(content_type))
     local = _LOCAL.fullmatch(content.get("url", "").removeprefix(f"{context.base_url}/"))
     if local is None:
@@ -135,10 +135,6 @@ def _wants_content(request: FhirRequest, content_type: str, *, at_least: int) ->
     if accepted(accept) is None:
         raise error(406, "not-supported", f"Accept: {accept}: the content is {content_type}")
     return False
-
-
-def _decoded(data: str | None) -> bytes:
-    return binascii.a2b_base64(data) if data else b""
 
 
 def _sent(content_type: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from fhir_server.fhir.media_types import SPOKEN, media_range, sent_as
-from fhir_server.fhir.outcome import FhirError, error, too_large
+from fhir_server.fhir.outcome import FhirError, bad_parameter, error, too_large
 from fhir_server.fhir.xml import json_of, root_name
 from fhir_server.interactions.context import FhirRequest
 from fhir_server.interactions.write import LARGE
@@ -76,9 +76,12 @@ async def with_body(request: FhirRequest, headers: Headers, body: bytes) -> Fhir
         return replace(request, body=body)
     if _is_as_sent(request, content_type):
         return replace(request, body=body, content_type=media_range(content_type).name)
-    if _is_raw(request) and not await _off_loop(_is_binary, body, content_type):
+    if _is_raw(request):
         context = headers.get("x-security-context")
-        return replace(request, body=body, content_type=content_type, security_context=context)
+        if not await _off_loop(_is_binary, body, content_type):
+            return replace(request, body=body, content_type=content_type, security_context=context)
+        if context is not None:
+            raise bad_parameter("X-Security-Context is for content; a Binary says it itself")
     form = sent_as(content_type)
     if form is not None and form.syntax == "xml":
         body = await _off_loop(json_of, body)

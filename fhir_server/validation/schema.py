@@ -132,7 +132,7 @@ def _property(key: str, entry: Property, *, shape: Shape, found: _Found) -> dict
 
 def _has_sibling(entry: Property, shape: Shape) -> bool:
     is_choice = entry.definition.get("choice", False)
-    return not is_choice and entry.type != "element id" and shape.type != "Extension"
+    return not is_choice and entry.has_sibling and shape.type != "Extension"
 
 
 def _is_usual(entry: Property) -> bool:

@@ -9,13 +9,15 @@ from fhir_server.fhir.definitions import ElementDefinition, choice_key, structur
 
 @dataclass(frozen=True)
 class Property:
-    """One JSON property: `Observation.valueQuantity` has the name `value`, type `Quantity`."""
+    """One JSON property: `Observation.valueQuantity` has the name `value`, type `Quantity`.
+    `has_sibling`: its id and extensions may stand beside it, under its key with `_`."""
 
     key: str
     name: str
     type: str
     is_primitive: bool
     is_array: bool
+    has_sibling: bool
     definition: ElementDefinition
 
 
@@ -46,9 +48,7 @@ def shape_of(type_name: str) -> Shape:
         is_choice = element.get("choice", False)
         keys = [choice_key(name, each) if is_choice else name for each in element["types"]]
         for key, target in zip(keys, element["types"], strict=True):
-            properties[key] = _property(
-                key, name, kind=definition["kind"], target=target, element=element
-            )
+            properties[key] = _property(key, name, parent=type_name, target=target, element=element)
         if element["min"] > 0:
             required[name] = tuple(keys)
         if is_choice:
@@ -58,9 +58,11 @@ def shape_of(type_name: str) -> Shape:
 
 
 def _property(
-    key: str, name: str, *, kind: str, target: str, element: ElementDefinition
+    key: str, name: str, *, parent: str, target: str, element: ElementDefinition
 ) -> Property:
-    is_element_id = name == "id" and kind != "resource"
+    is_element_id = name == "id" and structures()[parent]["kind"] != "resource"
+    # These are no elements of their own: attributes in XML, and a narrative has its id inside.
+    is_bare = is_element_id or target == "xhtml" or (parent == "Extension" and name == "url")
     is_primitive = structures()[target]["kind"] == "primitive"
     return Property(
         key=key,
@@ -68,5 +70,6 @@ def _property(
         type="element id" if is_element_id else target,
         is_primitive=is_primitive,
         is_array=element["max"] != "1",
+        has_sibling=is_primitive and not is_bare,
         definition=element,
     )

@@ -119,7 +119,7 @@ class _Walker:
                 text = f"{key} is null; an element without a value is left out"
                 self.report.error("structure", f"{place}.{key.removeprefix('_')}", text)
             elif entry is not None:
-                sibling = value.get("_" + key) if entry.is_primitive else None
+                sibling = value.get("_" + key) if entry.has_sibling else None
                 self._property(entry, each, sibling=sibling, place=f"{place}.{entry.name}")
             elif not (key == "resourceType" and shape.is_resource):
                 self._sibling(key, value, shape=shape, place=place)
@@ -133,7 +133,7 @@ class _Walker:
     def _sibling(self, key: str, parent: Mapping[str, Any], *, shape: Shape, place: str) -> None:
         """A key that is no element: `_x` beside a primitive x, or unknown."""
         entry = shape.properties.get(key[1:]) if key.startswith("_") else None
-        if entry is None or not entry.is_primitive or entry.type == "element id":
+        if entry is None or not entry.has_sibling:
             self._unknown(key, shape, place=place)
         elif key[1:] not in parent:
             self._property(entry, None, sibling=parent[key], place=f"{place}.{entry.name}")

@@ -161,6 +161,25 @@ async def test_an_update_keeps_the_security_context_unless_it_names_one(world: W
     assert created.status_code == 201
 
 
+async def test_a_security_context_is_never_ignored(world: World) -> None:
+    body = {"resourceType": "Binary", "contentType": "text/plain"}
+    response = await world.post("/Binary", body, X_Security_Context="Patient/p")
+    assert response.status_code == 400
+    assert "X-Security-Context" in text_of(response)
+
+
+async def test_content_without_a_type_is_unknown_bytes(world: World) -> None:
+    absent = {"extension": [{"url": "http://x.y/absent", "valueCode": "unknown"}]}
+    id = await world.create({"resourceType": "Binary", "_contentType": absent, "data": "aGk="})
+    response = await world.get(f"/Binary/{id}")
+    assert response.content == b"hi"
+    assert response.headers["content-type"] == "application/octet-stream"
+    picture = await world.create(
+        {"resourceType": "Media", "status": "completed", "content": {"url": f"Binary/{id}"}}
+    )
+    assert (await world.get(f"/Media/{picture}", Accept="image/png")).status_code == 406
+
+
 async def test_content_is_guarded_and_audited_as_the_resource(world: World) -> None:
     id = await made(world, X_Security_Context="Patient/other")
     world.caller.principal = Principal(

@@ -157,6 +157,18 @@ WRONG: list[tuple[str, Any, str, str]] = [
         "Patient.name[0].id",
         "id",
     ),
+    (
+        "what stands beside an attribute",
+        patient(extension=[{"url": "u:x", "_url": {"id": "a"}, "valueCode": "x"}]),
+        "Patient.extension[0]._url",
+        "no element",
+    ),
+    (
+        "what stands beside a narrative",
+        patient(text={"status": "empty", "_div": {"id": "a"}}),
+        "Patient.text._div",
+        "no element",
+    ),
     ("uri with space", patient(implicitRules="a b"), "Patient.implicitRules", "URI"),
     ("code with two spaces", patient(language="a  b"), "Patient.language", "code"),
     ("code with end space", patient(language="a "), "Patient.language", "code"),

@@ -101,6 +101,13 @@ def test_a_narrative_does_not_take_declarations_of_the_outside_along() -> None:
     assert json.loads(json_of(body.encode()))["text"]["div"] == f"{DIV}x</div>"
 
 
+def test_a_narrative_may_have_a_prefix() -> None:
+    div = '<h:div xmlns:h="http://www.w3.org/1999/xhtml">x</h:div>'
+    found = read(f'<text><status value="empty"/>{div}</text>')
+    assert found["text"]["div"] == div
+    assert div.encode() in xml_of(json.dumps(found).encode())
+
+
 def test_contained_and_bundled_resources_are_wrapped() -> None:
     bundle = {
         "resourceType": "Bundle",
