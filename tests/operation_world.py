@@ -52,12 +52,12 @@ def post(resource: Json, full_url: str | None = None, **request: str) -> Json:
     return entry if full_url is None else entry | {"fullUrl": full_url}
 
 
-def named(type: str, id: str, **elements: object) -> Json:
+def named(type: str, id: str, /, **elements: object) -> Json:
     """A resource of the type with this id."""
     return {"resourceType": type, "id": id, **elements}
 
 
-def measured(id: str, patient: str, **elements: object) -> Json:
+def measured(id: str, patient: str, /, **elements: object) -> Json:
     """An Observation of a patient."""
     return observation(id=id, subject={"reference": f"Patient/{patient}"}, **elements)
 

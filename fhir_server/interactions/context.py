@@ -78,7 +78,8 @@ class Context:
     raises nothing but FhirError. `perform` does the same inside an open unit (the reads of a
     transaction), where a failure is the unit's. `locate` says what a
     method and a URL below the base ask for (FhirError 404 or 405 for what is not there).
-    `undo_days`: how long a transaction is remembered, so that it can be undone."""
+    `undo_days`: how long a transaction is remembered, so that it can be undone.
+    `is_in_transaction`: the store is an open unit, with what it offers and no more."""
 
     store: ResourceStore
     access: Access
@@ -95,3 +96,4 @@ class Context:
     perform: Callable[["Context", FhirRequest], Awaitable[FhirResponse]]
     locate: Callable[[str, str], FhirRequest]
     undo_days: int = 7
+    is_in_transaction: bool = False

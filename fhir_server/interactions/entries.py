@@ -78,6 +78,8 @@ def entry_request(context: Context, entry: Resource, outer: FhirRequest) -> Fhir
     has_body = found.interaction in ("create", "update")
     if has_body and "resource" not in entry:
         raise invalid(f"{asked['method']} needs a resource", "resource")
+    if found.operation is not None and asked["method"] == "POST":
+        return replace(found, body=encode(entry["resource"]) if "resource" in entry else b"")
     if not has_body and "resource" in entry:
         raise invalid(f"{asked['method']} takes no resource", "resource")
     return found

@@ -46,7 +46,8 @@ class _UnitStore:
 def as_seen_by(context: Context, unit: Transaction) -> Context:
     """The context with the unit in place of the store."""
     # Reads, searches and their audit records use nothing else of a store.
-    return replace(context, store=cast(ResourceStore, _UnitStore(unit)))
+    store = cast(ResourceStore, _UnitStore(unit))
+    return replace(context, store=store, is_in_transaction=True)
 
 
 async def read_entry(context: Context, step: Step) -> FhirResponse:

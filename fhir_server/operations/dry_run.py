@@ -99,5 +99,6 @@ DRY_RUN = Operation(
     definition=definition_url("dry-run"),
     levels=frozenset({"system"}),
     parameters=(Parameter("bundle", "Bundle", least=1),),
+    rehearses=True,
     run=dry_run,
 )

@@ -61,7 +61,8 @@ class Operation:
     `types` are those whose URL it is called on (None: every one); `actions` what the caller must
     be allowed to do with the type in the URL. One that `affects_state` is called by POST and
     writes its audit record in its own unit; the record of any other is written after it. One
-    that `takes_search` gets the parameters that are not its own as a search of the type.
+    that `takes_search` gets the parameters that are not its own as a search of the type, one
+    that `rehearses` runs units that are undone.
     """
 
     code: str
@@ -73,6 +74,7 @@ class Operation:
     actions: tuple[Action, ...] = ()
     affects_state: bool = False
     takes_search: bool = False
+    rehearses: bool = False
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 an operation is added by declaring it in its file and adding its line."""
 
 from fhir_server.interactions.context import FhirRequest
-from fhir_server.operations import dry_run, everything, lastn, meta, undo
+from fhir_server.operations import document, dry_run, everything, lastn, meta, undo, validate
 from fhir_server.operations.operation import Level, Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -12,6 +12,8 @@ OPERATIONS: tuple[Operation, ...] = (
     meta.META,
     meta.META_ADD,
     meta.META_DELETE,
+    document.DOCUMENT,
+    validate.VALIDATE,
     dry_run.DRY_RUN,
     undo.UNDO,
 )

@@ -110,7 +110,7 @@ async def test_it_is_for_those_who_may_write_what_was_written(ward: World) -> No
     body = parameters(transaction_id=done["id"])
     ward.caller.principal = caller("user/*.rs")
     assert (await ward.post("/$undo", body)).status_code == 403
-    ward.caller.principal = caller("patient/*.cruds", patient="a", role="patient")
+    ward.caller.principal = caller("patient/*.cruds", patient="a")
     assert (await ward.post("/$undo", body)).status_code == 404, "hidden, as if never committed"
     ward.caller.principal = None
     assert (await ward.get("/Patient/b")).status_code == 200
