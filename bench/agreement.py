@@ -17,6 +17,7 @@ from random import Random
 from typing import Any
 
 from bench.oracle.searches import Library
+from bench.oracle.tests_of_values import Codes
 from fhir_server.fhir.codec import encode, instant, parse
 from fhir_server.search.evaluate import evaluate
 from fhir_server.search.expression import Query, SortKey, Terms
@@ -90,6 +91,40 @@ class Shelf:
         ids[:] = [*present, *missing]
 
 
+class CodesAtHand:
+    """A CodeResolver from the value sets and code systems that random searches name, and from
+    the resources that are part of each other."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+
+    def members(self, value_set: str) -> frozenset[tuple[str, str]]:
+        """See `CodeResolver.members`."""
+        return frozenset(self._library.codes.value_sets[value_set])
+
+    def below(self, system: str, code: str) -> frozenset[str]:
+        """See `CodeResolver.below`."""
+        codes = self._library.codes
+        known = {code, *codes.parents.get(system, {})}
+        return frozenset(each for each in known if code in codes.above(system, each))
+
+    def above(self, system: str, code: str) -> frozenset[str]:
+        """See `CodeResolver.above`."""
+        return frozenset(self._library.codes.above(system, code))
+
+    def parts(self, type_: str, id_: str) -> frozenset[str]:
+        """See `CodeResolver.parts`."""
+        whole = f"{type_}/{id_}"
+        names = [each for each in self._library.resources if each.startswith(type_ + "/")]
+        found = [each for each in names if whole in self._library.wholes(each)]
+        return frozenset({id_, *(each.partition("/")[2] for each in found)})
+
+    def wholes(self, type_: str, id_: str) -> frozenset[str]:
+        """See `CodeResolver.wholes`."""
+        found = self._library.wholes(f"{type_}/{id_}")
+        return frozenset(each.partition("/")[2] for each in found)
+
+
 class Proving:
     """The stores under proof, and which version each resource has in them."""
 
@@ -109,9 +144,10 @@ class Proving:
         shelf = await self._write(resources)
         self._proof.collections += 1
         known = list(shelf.terms.values())
-        library = _library(resources)
+        library = self._library(resources)
+        scope = Scope(self._registry, NOW, BASE, CodesAtHand(library))
         for number in range(SEARCHES_EACH):
-            case = self._written(random) if number % 3 else self._raw(random, known)
+            case = self._written(random, scope) if number % 3 else self._raw(random, known)
             expected = shelf.answer(case.query)
             if await self._difference(case, shelf, library):
                 raise Disagreement(await self._smallest(resources, case))
@@ -119,9 +155,13 @@ class Proving:
             self._proof.judged += case.pairs is not None
             self._proof.matches += len(expected)
 
-    def _written(self, random: Random) -> "Case":
+    def _written(self, random: Random, scope: Scope) -> "Case":
         type_, pairs = self._make.random_search(random)
-        return Case(plan_search(Scope(self._registry, NOW, BASE), type_, pairs).query, pairs)
+        return Case(plan_search(scope, type_, pairs).query, pairs)
+
+    def _library(self, resources: Sequence[Resource]) -> Library:
+        known = {f"{each['resourceType']}/{each['id']}": each for each in resources}
+        return Library(known, NOW, BASE, Codes(self._make.VALUE_SETS, self._make.PARENTS))
 
     def _raw(self, random: Random, known: Sequence[Terms]) -> "Case":
         return Case(self._make.random_query(random, known))
@@ -132,10 +172,10 @@ class Proving:
         for each in resources:
             fewer = [other for other in left if other is not each]
             shelf = await self._write(fewer)
-            if await self._difference(case, shelf, _library(fewer)):
+            if await self._difference(case, shelf, self._library(fewer)):
                 left = fewer
         shelf = await self._write(left)
-        difference = await self._difference(case, shelf, _library(left))
+        difference = await self._difference(case, shelf, self._library(left))
         shown = encode(left).decode()
         return f"{difference}\nsearch: {case.pairs}\nquery: {case.query}\nresources: {shown}"
 
@@ -216,10 +256,6 @@ def _dated(random: Random, resource: Resource) -> Resource:
     updated = random.choice(UPDATED)
     meta = {**resource.get("meta", {}), "versionId": "1", "lastUpdated": instant(updated)}
     return parse(encode({**resource, "meta": meta}))
-
-
-def _library(resources: Sequence[Resource]) -> Library:
-    return Library({f"{each['resourceType']}/{each['id']}": each for each in resources}, NOW, BASE)
 
 
 def _generators() -> Any:

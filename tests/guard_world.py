@@ -1,12 +1,11 @@
 """Small wards for the guard's tests: stores with given resources, and guarded views of them."""
 
-import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fhir_server.fhir.codec import instant
+from fhir_server.fhir.codec import encode, instant
 from fhir_server.search.expression import Query
 from fhir_server.search.extract import Extractor
 from fhir_server.search.plan import Scope, plan_search
@@ -49,7 +48,7 @@ def draft(resource: Resource, version: int = 1, method: str = "PUT") -> Draft:
     meta = {"versionId": str(version), "lastUpdated": instant(AT)}
     full = {**resource, "meta": {**resource.get("meta", {}), **meta}}
     key = Key(resource["resourceType"], resource["id"])
-    return Draft(Stored(key, version, AT, json.dumps(full).encode(), method), EXTRACT(full))
+    return Draft(Stored(key, version, AT, encode(full), method), EXTRACT(full))
 
 
 def deletion(key: Key, version: int) -> Draft:

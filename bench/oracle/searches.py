@@ -11,20 +11,25 @@ from bench.oracle.elements import Resource, Value, component_values, row, rows, 
 from bench.oracle.quantities import moments, numbers
 from bench.oracle.ranges import Range
 from bench.oracle.tests_of_values import (
+    NO_CODES,
     OWN_VERSION,
     TESTS,
+    Codes,
     Setting,
     Test,
     codes,
     literal,
     reference_of_type,
 )
-from bench.oracle.texts import folded, parts, strings
+from bench.oracle.texts import folded, parts, plain, strings
+from bench.oracle.words import says
 from fhir_server.fhir.definitions import resource_types
 
 Pairs = Iterable[tuple[str, str]]
 RESULT_PARAMETERS = frozenset({"_sort", "_count", "_total"})
 ALWAYS_THERE = ("_id", "_lastUpdated")
+POSITIVE = {"not": "", "not-in": "in"}
+"""Modifiers that mean "has none that", and that of which."""
 
 
 @dataclass
@@ -34,6 +39,7 @@ class Library:
     resources: Mapping[str, Resource]
     now: datetime
     base: str
+    codes: Codes = NO_CODES
     _found: dict[tuple[str, str], list[Value]] = field(default_factory=dict)
 
     def answer(self, type_: str, pairs: Pairs) -> list[str]:
@@ -73,10 +79,16 @@ class Library:
             )
         head, dot, rest = parameter.partition(".")
         code, _, modifier = head.partition(":")
+        if code == "_list":
+            lists = (f"List/{id_}" for id_ in text.split(","))
+            return any(
+                name in self._links(each, "item") for each in lists if each in self.resources
+            )
+        if code == "_text":
+            return any(says(plain(each), self.resources[name]) for each in parts(text, ","))
         if dot:
             return any(
-                target in self.resources
-                and (not modifier or target.startswith(modifier + "/"))
+                (not modifier or target.startswith(modifier + "/"))
                 and self.matches(target, rest, text)
                 for target in self._links(name, code)
             )
@@ -85,27 +97,53 @@ class Library:
             return self._is_missing(name, definition) is (text == "true")
         if definition["type"] == "composite":
             return self._composite(name, definition, text)
+        test = self._test(definition, POSITIVE.get(modifier, modifier))
         found = any(
-            self._test(definition, modifier)(self._setting(definition), value, each)
+            test(self._setting(definition), value, each)
             for value in self.values(name, code)
             for each in parts(text, ",")
         )
-        return found is not (modifier == "not")
+        return found is not (modifier in POSITIVE)
 
     def _setting(self, definition: Mapping[str, Any]) -> Setting:
-        return Setting(definition, self.now, self.base.rstrip("/") + "/")
+        return Setting(definition, self.now, self.base.rstrip("/") + "/", self.codes, self.wholes)
 
     def _test(self, definition: Mapping[str, Any], modifier: str) -> Test:
         kind = definition["type"]
         if kind == "reference" and modifier in resource_types():
             return reference_of_type(modifier)
-        return TESTS[kind, "" if modifier == "not" else modifier]
+        return TESTS[kind, modifier]
+
+    def wholes(self, name: str) -> set[str]:
+        """The resource, and all that it is part of."""
+        found: set[str] = set()
+        waiting = {name}
+        while waiting:
+            found |= waiting
+            parents = (self.resources.get(each, {}).get("partOf", {}) for each in waiting)
+            waiting = {each["reference"] for each in parents if "reference" in each} - found
+        return found
 
     def _links(self, name: str, code: str) -> set[str]:
-        """`Type/id` of what the resource refers to by the parameter."""
+        """The resources that this one refers to by the parameter, `Type/id`."""
         base = self.base.rstrip("/") + "/"
-        found = (literal(value, base) for value in self.values(name, code))
-        return {each.partition(OWN_VERSION)[0] for each in found if each}
+        found: set[str] = set()
+        for value in self.values(name, code):
+            text = literal(value, base)
+            if text and value.datatype == "canonical":
+                found |= self._called(text)
+            elif text:
+                found.add(text.partition(OWN_VERSION)[0])
+        return found & self.resources.keys()
+
+    def _called(self, canonical: str) -> set[str]:
+        """The resources that a canonical names; without a version it means any of them."""
+        url, _, version = canonical.partition("|")
+        return {
+            name
+            for name, each in self.resources.items()
+            if each.get("url") == url and (not version or each.get("version") == version)
+        }
 
     def _is_missing(self, name: str, definition: Mapping[str, Any]) -> bool:
         if definition["code"] in ALWAYS_THERE:
@@ -198,7 +236,9 @@ def _orders(kind: str, value: Value, base: str, is_highest: bool) -> list[Any]:
             found = literal(value, base)
             if found is None or found.startswith("#"):
                 return []
-            return [found, found.partition(OWN_VERSION)[0]]
+            if value.datatype == "canonical":
+                return [found.partition("|")[::2]]
+            return [(found, ""), (found.partition(OWN_VERSION)[0], "")]
         case "date" | "number" | "quantity":
             measured = moments(value) if kind == "date" else numbers(value)
             if measured is None:

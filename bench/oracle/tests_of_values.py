@@ -1,8 +1,9 @@
 """One value of a resource against one written value: R4's table of parameter types."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import asin, cos, dist, radians, sin
 from typing import Any
 
 from bench.oracle.elements import Row, Value
@@ -11,16 +12,37 @@ from bench.oracle.ranges import COMPARED, COMPARED_NUMBERS, date_asked, number_a
 from bench.oracle.texts import displays, folded, has_words, parts, plain, strings
 
 OWN_VERSION = "/_history/"
+EARTH_METRES = 6_371_008.8
+
+
+@dataclass(frozen=True, slots=True)
+class Codes:
+    """Value sets by URL, as (system, code), and per system the code above each code."""
+
+    value_sets: Mapping[str, Sequence[tuple[str, str]]]
+    parents: Mapping[str, Mapping[str, str]]
+
+    def above(self, system: str, code: str) -> list[str]:
+        """The code and all that subsume it."""
+        found, known = [code], self.parents.get(system, {})
+        while found[-1] in known:
+            found.append(known[found[-1]])
+        return found
+
+
+NO_CODES = Codes({}, {})
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a test depends on besides its values: the parameter, now, and our own base URL with
-    its slash."""
+    """What a test depends on besides its values: the parameter, now, our own base URL with its
+    slash, what is known of codes, and what a resource (`Type/id`) is part of, itself included."""
 
     row: Row
     now: datetime
     base: str
+    codes: Codes = NO_CODES
+    wholes: Callable[[str], set[str]] = lambda name: {name}
 
 
 Test = Callable[[Setting, Value, str], bool]
@@ -67,6 +89,32 @@ def token(setting: Setting, value: Value, text: str) -> bool:
         if is_found:
             return True
     return False
+
+
+def token_in(setting: Setting, value: Value, text: str) -> bool:
+    """A code of the value set; a `code` whose system nothing tells counts by itself."""
+    known = setting.codes.value_sets[plain(text)]
+    is_bare = value.datatype == "code" and value.implied_system is None
+    return any(
+        (system, code) in known or (is_bare and code in [each for _, each in known])
+        for system, code in codes(value)
+    )
+
+
+def token_below(setting: Setting, value: Value, text: str) -> bool:
+    """The code asked for, or one that it subsumes."""
+    wanted, code = (plain(each) for each in parts(text, "|"))
+    return any(
+        system == wanted and own is not None and code in setting.codes.above(wanted, own)
+        for system, own in codes(value)
+    )
+
+
+def token_above(setting: Setting, value: Value, text: str) -> bool:
+    """The code asked for, or one that subsumes it."""
+    wanted, code = (plain(each) for each in parts(text, "|"))
+    subsuming = setting.codes.above(wanted, code)
+    return any(system == wanted and own in subsuming for system, own in codes(value))
 
 
 def of_type(_: Setting, value: Value, text: str) -> bool:
@@ -196,6 +244,48 @@ def reference_of_type(type_: str) -> Test:
     return test
 
 
+def reference_below(setting: Setting, value: Value, text: str) -> bool:
+    """The resource asked for, or a part of it; of a canonical, a version that begins so."""
+    if value.datatype == "canonical":
+        url, _, version = plain(text).partition("|")
+        own, _, own_version = str(value.content).partition("|")
+        return own == url and f"{own_version}.".startswith(f"{version}." if version else "")
+    found = _local(setting, value)
+    return any(_full(type_, text) in setting.wholes(found) for type_ in targets(setting.row, value))
+
+
+def reference_above(setting: Setting, value: Value, text: str) -> bool:
+    """The resource asked for, or what it is part of."""
+    found = _local(setting, value)
+    return any(found in setting.wholes(_full(type_, text)) for type_ in targets(setting.row, value))
+
+
+def _local(setting: Setting, value: Value) -> str:
+    return (literal(value, setting.base) or "").partition(OWN_VERSION)[0]
+
+
+def _full(type_: str, text: str) -> str:
+    return text if "/" in text else f"{type_}/{text}"
+
+
+def near(_: Setting, value: Value, text: str) -> bool:
+    """`latitude|longitude|distance|units`, on a sphere; ten kilometres when nothing is said."""
+    figures = [*parts(text, "|"), "", ""]
+    if not {"latitude", "longitude"} <= value.content.keys():
+        return False
+    factor = {"": 1000, "km": 1000, "m": 1}[figures[3]]
+    metres = float(figures[2] or 10) * factor if figures[2] else 10_000
+    here = _on_sphere(float(figures[0]), float(figures[1]))
+    there = _on_sphere(float(value.content["latitude"]), float(value.content["longitude"]))
+    chord = dist(here, there)
+    return 2 * EARTH_METRES * asin(min(1.0, chord / 2)) <= metres
+
+
+def _on_sphere(latitude: float, longitude: float) -> tuple[float, float, float]:
+    north, east = radians(latitude), radians(longitude)
+    return cos(north) * cos(east), cos(north) * sin(east), sin(north)
+
+
 def reference_identifier(setting: Setting, value: Value, text: str) -> bool:
     """The logical identifier of the reference, as a token."""
     content: Any = value.content
@@ -207,6 +297,9 @@ TESTS: Mapping[tuple[str, str], Test] = {
     ("token", ""): token,
     ("token", "text"): token_text,
     ("token", "of-type"): of_type,
+    ("token", "in"): token_in,
+    ("token", "below"): token_below,
+    ("token", "above"): token_above,
     ("string", ""): begins,
     ("string", "contains"): contains,
     ("string", "exact"): exact,
@@ -218,6 +311,9 @@ TESTS: Mapping[tuple[str, str], Test] = {
     ("date", ""): date,
     ("reference", ""): reference,
     ("reference", "identifier"): reference_identifier,
+    ("reference", "below"): reference_below,
+    ("reference", "above"): reference_above,
+    ("special", ""): near,
 }
 """(parameter type, modifier) → the test of one value. `:not` and `:missing` are about the whole
 resource, `:[type]` is `reference_of_type`."""

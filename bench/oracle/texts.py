@@ -73,9 +73,10 @@ def _listed(content: Mapping[str, Any], name: str) -> list[str]:
 
 def has_words(wanted: str, texts: list[str]) -> bool:
     """Every word asked for begins a word of the texts."""
-    known = [word for text in texts for word in _words(text)]
-    return all(any(word.startswith(each) for word in known) for each in _words(wanted))
+    known = [word for text in texts for word in words(text)]
+    return all(any(word.startswith(each) for word in known) for each in words(wanted))
 
 
-def _words(text: str) -> list[str]:
+def words(text: str) -> list[str]:
+    """The folded words: runs of letters and digits."""
     return "".join(each if each.isalnum() else " " for each in folded(text)).split()

@@ -32,9 +32,10 @@ def is_visible(resource: Resource, scopes: str) -> bool:
         return True
     if "*" not in scopes and type_ not in ("Observation", "Patient"):
         return False
-    if type_ == "Questionnaire":
+    if type_ in ("Questionnaire", "Location"):
         return True
     named = [resource.get("subject"), *(each["other"] for each in resource.get("link", ()))]
+    named += resource.get("performer", [])
     texts = [str(each.get("reference")) for each in named if each]
     is_named = any(f"{text}/".startswith(f"Patient/{PATIENT}/") for text in texts)
     return is_named or (type_ == "Patient" and resource["id"] == PATIENT)
