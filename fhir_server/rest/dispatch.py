@@ -8,6 +8,7 @@ from functools import lru_cache, partial
 
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.fhir.codec import encode
+from fhir_server.fhir.narrow import narrowed, narrowing_of_read
 from fhir_server.fhir.outcome import FhirError, login_required
 from fhir_server.interactions.audited import read_record, refusal_record
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
@@ -185,7 +186,9 @@ class FhirApplication:
             raise refusal from None
 
     async def _capability(self, context: Context, request: FhirRequest) -> FhirResponse:
-        return FhirResponse(200, self._capabilities)
+        narrowing = narrowing_of_read(request.query, "CapabilityStatement")
+        whole = self._capabilities
+        return FhirResponse(200, whole if narrowing is None else narrowed(whole, narrowing))
 
     async def _record(self, trail: AuditTrail, request: FhirRequest, refusal: FhirError) -> None:
         """Journal a refusal in a unit of its own: its own unit, if any, was rolled back."""

@@ -67,7 +67,7 @@ _OPERATIONS = tuple(
 )  # fmt: skip
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "metadata", "capabilities", is_public=True),
+    Route("GET", "metadata", "capabilities", parameters=NARROWING, is_public=True),
     Route("POST", "", "transaction", run=bundle, is_journaled=True),
     Route("POST", "", "batch", run=bundle, is_journaled=True),
     Route("GET", _INSTANCE, "read", "r", read, NARROWING),

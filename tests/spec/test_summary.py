@@ -129,6 +129,15 @@ async def test_the_versions_in_a_history_are_shortened(world: World) -> None:
         ] * 2
 
 
+async def test_the_capability_statement_is_shortened_too(world: World) -> None:
+    whole = (await world.get("/metadata")).json()
+    found = await asked(world, "/metadata", "true")
+    assert found["meta"]["tag"] == [TAG]
+    assert "searchParam" in whole["rest"][0]["resource"][0]
+    assert "searchParam" not in found["rest"][0]["resource"][0]
+    assert len((await world.get("/metadata?_elements=format")).content) < 1000
+
+
 async def test_decimals_keep_their_digits(world: World) -> None:
     body = b'{"resourceType":"Observation","status":"final","code":{"text":"c"},"valueQuantity":'
     made = await world.post("/Observation", body + b'{"value":1.500}}')
