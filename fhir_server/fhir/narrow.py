@@ -10,11 +10,11 @@ refers to it. Values are not rewritten: decimals keep their digits.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from fhir_server.fhir.codec import Resource, encode, parse
+from fhir_server.fhir.codec import Resource
 from fhir_server.fhir.definitions import ElementDefinition, choice_key, structures
 from fhir_server.fhir.outcome import bad_parameter, business_rule
 from fhir_server.fhir.summary import summarized
@@ -32,6 +32,8 @@ _FORMS: Mapping[str, Form] = {"true": "true", "text": "text", "data": "data"}
 _ALWAYS = frozenset({"id", "meta", "implicitRules", "modifierExtension"})
 
 _members = msgspec.json.Decoder(dict[str, msgspec.Raw])
+# Decimals as they are written; the body is one that was accepted before.
+_resource = msgspec.json.Decoder(dict[str, Any], float_hook=lambda text: msgspec.Raw(text.encode()))
 _list = msgspec.json.Decoder(list[msgspec.Raw])
 _encoder = msgspec.json.Encoder()
 _tag = msgspec.Raw(_encoder.encode(SUBSETTED))
@@ -88,7 +90,7 @@ def narrowing_of_read(query: Pairs, type: str | None = None) -> Narrowing | None
 def narrowed(body: bytes, narrowing: Narrowing) -> bytes:
     """The JSON resource in `body`, which is valid, as far as `narrowing` asks for it."""
     if narrowing.form == "true":
-        return encode(_with_tag(summarized(parse(body))))
+        return _encoder.encode(_with_tag(summarized(_resource.decode(body))))
     members = _members.decode(body)
     type = msgspec.json.decode(members["resourceType"], type=str)
     kept = _kept(type, narrowing)

@@ -138,12 +138,13 @@ async def test_the_capability_statement_is_shortened_too(world: World) -> None:
     assert len((await world.get("/metadata?_elements=format")).content) < 1000
 
 
-async def test_decimals_keep_their_digits(world: World) -> None:
+@pytest.mark.parametrize("digits", [b"1.500", b"0.0000001", b"1.0e5"])
+async def test_decimals_keep_their_digits(world: World, digits: bytes) -> None:
     body = b'{"resourceType":"Observation","status":"final","code":{"text":"c"},"valueQuantity":'
-    made = await world.post("/Observation", body + b'{"value":1.500}}')
+    made = await world.post("/Observation", body + b'{"value":%s}}' % digits)
     for parameter in ("_summary=true", "_summary=data", "_elements=value"):
         response = await world.get(f"/Observation/{made.json()['id']}?{parameter}")
-        assert b'{"value":1.500}' in response.content
+        assert b'{"value":%s}' % digits in response.content
 
 
 async def test_a_missing_value_is_kept_by_its_reason(world: World) -> None:
