@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.media_types import FHIR_JSON, FHIR_XML
+from fhir_server.operations.registry import OPERATIONS
 from fhir_server.rest.form import FORM
 from fhir_server.rest.routes import ROUTES, Route
 
@@ -68,6 +69,8 @@ def _path_parameter(name: str) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "string"}
     if name in ("type", "focus"):
         schema["enum"] = sorted(resource_types())
+    if name == "operation":
+        schema["enum"] = sorted({each.code for each in OPERATIONS})
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 

@@ -36,6 +36,7 @@ from fhir_server.app import (
     knowledge,
     open_store,
 )
+from fhir_server.operations.definitions import definitions
 from fhir_server.publication import Publisher, publish
 from fhir_server.rest.middleware import RequestIds
 from fhir_server.security.rate_limit import Counters, MemoryCounters
@@ -164,7 +165,7 @@ async def _server(
         )
     base_url = f"{settings.base_url}/fhir"
     publisher = Publisher(store, known.extract, utc_now, new_id, base_url)
-    await publish(publisher, own.resources())
+    await publish(publisher, [*own.resources(), *definitions()])
     server = await create_server(
         settings,
         store,

@@ -130,12 +130,10 @@ async def _supporting(context: Context, wanted: Wanted, after: Key | None) -> As
     while True:
         keys = await _references(context, wanted, after)
         for start in range(0, len(keys), BATCH):
-            batch = keys[start : start + BATCH]
-            known = await context.store.get_many(batch)
-            for key in batch:
-                stored = known.get(key)
-                if stored is not None and _supports(context, wanted, stored):
-                    yield stored
+            known = await context.store.get_many(keys[start : start + BATCH])
+            found = [known[key] for key in sorted(known)]
+            for stored in (each for each in found if _supports(context, wanted, each)):
+                yield stored
         if len(keys) < MOST_REFERENCES:
             return
         after = keys[-1]

@@ -16,7 +16,7 @@ STORAGE_PORT = dict.fromkeys(
         *("ResourceStore", "GuardedStore", "SqliteStore", "MongoStore"),
         *("Transaction", "GuardedTransaction", "SqliteTransaction", "MongoTransaction"),
     ),
-    12,
+    16,
 )
 NESTING = 3
 

@@ -1,0 +1,111 @@
+"""OperationDefinitions of the operations that this server defines itself, made from their
+declarations; published on the server (`publication.py`)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fhir_server.fhir.assessment import CANONICAL
+from fhir_server.interactions.context import Resource
+from fhir_server.operations.operation import Operation
+from fhir_server.operations.registry import OPERATIONS
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a definition says beyond the declaration: `parameters` documents each by name, and
+    `answer` is the type of what is returned, and what it is."""
+
+    name: str
+    title: str
+    description: str
+    answer: tuple[str, str]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+TEXTS: Mapping[str, Text] = {
+    "dry-run": Text(
+        "DryRun",
+        "What a transaction would change",
+        "Runs a transaction without committing it. The answer tells of each entry the action, "
+        "the resource (an id that is new is not kept for the transaction itself), the links that "
+        "were resolved, the elements that would change, possible duplicates, and every problem.",
+        ("Parameters", "outcome (would-commit or would-fail), status, and one part per entry"),
+        {"bundle": "The Bundle of type transaction; it may also be the body itself"},
+    ),
+    "undo": Text(
+        "Undo",
+        "Take back a transaction",
+        "Takes back a committed transaction if none of what it wrote has changed since: what was "
+        "created is deleted, what was updated or deleted gets its former content, all as new "
+        "versions in one transaction. 409 lists what has changed, 404 says that the transaction "
+        "is not known or no longer kept.",
+        ("Bundle", "A transaction-response; its id can be undone in turn"),
+        {"transaction": "The id of the Bundle with which the transaction was answered"},
+    ),
+    "explain": Text(
+        "Explain",
+        "How a search would be answered",
+        "Takes the parameters of a search on the type and tells how it would be answered: what "
+        "is asked of the store, which indexes serve it, and what it costs.",
+        ("Parameters", "The plan, the use of indexes and the cost"),
+    ),
+}
+
+
+def definitions() -> list[Resource]:
+    """The OperationDefinitions, each with its fixed id."""
+    return [
+        _definition(each, TEXTS[each.code])
+        for each in OPERATIONS
+        if each.definition.startswith(CANONICAL)
+    ]
+
+
+def _definition(operation: Operation, text: Text) -> Resource:
+    types = sorted(operation.types) if operation.types else ["Resource"]
+    is_on_types = bool(operation.levels - {"system"})
+    return {
+        "resourceType": "OperationDefinition",
+        "id": f"medsage-{operation.code}",
+        "url": operation.definition,
+        "name": f"MedSage{text.name}",
+        "title": text.title,
+        "status": "active",
+        "kind": "operation",
+        "experimental": False,
+        "publisher": "MedSAGE project",
+        "description": text.description,
+        "affectsState": operation.affects_state,
+        "code": operation.code,
+        **({"resource": types} if is_on_types else {}),
+        "system": "system" in operation.levels,
+        "type": "type" in operation.levels,
+        "instance": "instance" in operation.levels,
+        "parameter": [*_inputs(operation, text), _output(text)],
+    }
+
+
+def _inputs(operation: Operation, text: Text) -> list[Resource]:
+    return [
+        {
+            "name": each.name,
+            "use": "in",
+            "min": each.least,
+            "max": "*" if each.most is None else str(each.most),
+            "documentation": text.parameters[each.name],
+            "type": each.type,
+        }
+        for each in operation.parameters
+    ]
+
+
+def _output(text: Text) -> Resource:
+    type, documentation = text.answer
+    return {
+        "name": "return",
+        "use": "out",
+        "min": 1,
+        "max": "1",
+        "documentation": documentation,
+        "type": type,
+    }
