@@ -88,7 +88,7 @@ CASES = {
     "an unknown type": Bad("GET", "/Person2/p", 404, "Person2"),
     "an abstract type": Bad("GET", "/DomainResource/p", 404, "DomainResource"),
     "an unknown path": Bad("GET", "/Patient/p/q/r/s", 404, "/Patient/p/q/r/s"),
-    "an operation that is not built": Bad("GET", "/Patient/p/$everything", 404, "everything"),
+    "an operation that is not built": Bad("GET", "/Patient/p/$summary", 404, "summary"),
     "an id that is none": Bad("GET", "/Patient/a_b", 400, "a_b"),
     "an id that is too long": Bad("PUT", f"/Patient/{'a' * 65}", 400, "a" * 65, VALID, JSON),
     "PATCH": Bad("PATCH", "/Patient/p", 405, "PATCH", b"[]", JSON),
