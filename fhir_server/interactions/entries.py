@@ -47,8 +47,10 @@ def shell(bundle: Resource) -> Resource:
 
 
 def entries_of(bundle: Resource) -> list[Resource]:
-    """The entries of a structurally valid Bundle; 413 when there are more than MAX_ENTRIES."""
-    entries: list[Resource] = bundle.get("entry", [])
+    """The entries of a Bundle; none where `entry` is no list, which is what its validation says.
+    413 when there are more than MAX_ENTRIES."""
+    given = bundle.get("entry", [])
+    entries: list[Resource] = given if isinstance(given, list) else []
     if len(entries) > MAX_ENTRIES:
         raise too_large(
             f"the Bundle has {len(entries)} entries; {MAX_ENTRIES} is the most for one request"

@@ -88,6 +88,13 @@ async def test_a_batch_whose_own_structure_is_wrong_is_refused_whole(world: Worl
     assert issues(response)[0]["expression"] == ["Bundle.entry[0].request.method"]
 
 
+async def test_entries_that_are_no_list_are_refused(world: World) -> None:
+    for type in ("batch", "transaction"):
+        response = await world.post("", {"resourceType": "Bundle", "type": type, "entry": 0})
+        assert response.status_code == 400
+        assert issues(response)[0]["expression"] == ["Bundle.entry"]
+
+
 async def test_too_many_entries_are_refused_politely(world: World) -> None:
     many = batch(*(entry("GET", "Patient/p") for _ in range(10_001)))
     response = await world.post("", many)
