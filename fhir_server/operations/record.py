@@ -70,12 +70,17 @@ async def resources(
     is_asked = focus is not None and wanted.has(focus.key.type) and wanted.is_recent(focus)
     if focus is not None and is_asked and after is None:
         yield (FOCUS, *focus.key), focus
+    # What is read from the beginning and whole need not be read again for what it refers to.
+    is_whole = after is None and wanted.types is None and wanted.since is None
+    noted = _References(context, wanted, None) if is_whole else None
     if after is None or after[0] != SUPPORTING:
         place = Key(*after[1:]) if after and after[0] == MEMBER else None
         async for stored in _members(context, wanted, place, is_scan=False):
+            if noted is not None:
+                noted.note(stored)
             yield (MEMBER, *stored.key), stored
     place = Key(*after[1:]) if after and after[0] == SUPPORTING else None
-    async for stored in _supporting(context, wanted, place):
+    async for stored in _supporting(context, wanted, place, noted):
         yield (SUPPORTING, *stored.key), stored
 
 
@@ -125,10 +130,12 @@ def _membership(wanted: Wanted, type: str) -> Expression:
     return any_of(HasRange(terms.key(type, code), prefix, end) for code in codes)
 
 
-async def _supporting(context: Context, wanted: Wanted, after: Key | None) -> AsyncIterator[Stored]:
+async def _supporting(
+    context: Context, wanted: Wanted, after: Key | None, noted: "_References | None"
+) -> AsyncIterator[Stored]:
     """What the members refer to and does not belong to any other patient."""
     while True:
-        keys = await _references(context, wanted, after)
+        keys = (noted or await _read_again(context, wanted, after)).lowest()
         for start in range(0, len(keys), BATCH):
             known = await context.store.get_many(keys[start : start + BATCH])
             found = [known[key] for key in sorted(known)]
@@ -136,26 +143,38 @@ async def _supporting(context: Context, wanted: Wanted, after: Key | None) -> As
                 yield stored
         if len(keys) < MOST_REFERENCES:
             return
-        after = keys[-1]
+        after, noted = keys[-1], None
 
 
-async def _references(context: Context, wanted: Wanted, after: Key | None) -> list[Key]:
-    """The lowest keys after the place that the focus and the members refer to, in order."""
-    base = context.base_url.rstrip("/") + "/"
-    found: set[Key] = set()
-
-    def note(stored: Stored) -> None:
-        for key in _named_in(stored.body, base):
-            if wanted.has(key.type) and (after is None or key > after):
-                found.add(key)
-
-    if wanted.focus is not None:
-        note(wanted.focus)
+async def _read_again(context: Context, wanted: Wanted, after: Key | None) -> "_References":
+    noted = _References(context, wanted, after)
     async for stored in _members(context, wanted, None, is_scan=True):
-        note(stored)
-        if len(found) > 2 * MOST_REFERENCES:
-            found = set(heapq.nsmallest(MOST_REFERENCES, found))
-    return heapq.nsmallest(MOST_REFERENCES, found)
+        noted.note(stored)
+    return noted
+
+
+class _References:
+    """The lowest keys after a place that the focus and the members refer to."""
+
+    def __init__(self, context: Context, wanted: Wanted, after: Key | None) -> None:
+        self._base = context.base_url.rstrip("/") + "/"
+        self._wanted = wanted
+        self._after = after
+        self._found: set[Key] = set()
+        if wanted.focus is not None:
+            self.note(wanted.focus)
+
+    def note(self, stored: Stored) -> None:
+        """Add what the resource refers to."""
+        for key in _named_in(stored.body, self._base):
+            if self._wanted.has(key.type) and (self._after is None or key > self._after):
+                self._found.add(key)
+        if len(self._found) > 2 * MOST_REFERENCES:
+            self._found = set(self.lowest())
+
+    def lowest(self) -> list[Key]:
+        """At most MOST_REFERENCES of them, in order."""
+        return heapq.nsmallest(MOST_REFERENCES, self._found)
 
 
 def _named_in(body: bytes, base: str) -> Iterator[Key]:

@@ -1,5 +1,7 @@
 """R4 Patient $everything and Encounter $everything."""
 
+import json
+
 import pytest
 
 from tests.fhir_world import World, text_of
@@ -191,3 +193,35 @@ async def test_a_batch_entry_gets_a_bundle_too(ward: World) -> None:
     answered = (await ward.post("", batch)).json()["entry"][0]
     assert answered["response"]["status"] == "200 OK"
     assert len(names_in(answered["resource"])) == 3
+
+
+async def test_more_references_than_are_kept_at_once(
+    ward: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each reading of the members keeps a few of the references; nothing is lost or doubled."""
+    staff = [named("Practitioner", f"p{number:02}") for number in range(12)]
+    seen = [measured(f"s{number}", "b", performer=[{"reference": f"Practitioner/p{number:02}"}])
+            for number in range(12)]  # fmt: skip
+    await store_all(ward, *staff, *seen)
+    monkeypatch.setattr("fhir_server.operations.record.MOST_REFERENCES", 3)
+    monkeypatch.setattr("fhir_server.operations.record.BATCH", 2)
+    # R4's compartment of b has the Patient a too, whose link names b.
+    everybody = {"Practitioner/house", *(f"Practitioner/p{number:02}" for number in range(12))}
+    included = names_in((await ward.get("/Patient/b/$everything")).json(), "include")
+    assert (len(included), set(included)) == (13, everybody)
+    paged: list[str] = []
+    url: str | None = "/Patient/b/$everything?_count=5"
+    while url is not None:
+        bundle = (await ward.get(url)).json()
+        paged += names_in(bundle, "include")
+        url = next_of(bundle)
+    assert paged == included
+
+
+async def test_references_written_with_escapes_are_found(ward: World) -> None:
+    text = json.dumps(measured("esc", "b", performer=[{"reference": "Practitioner/unnamed"}]))
+    body = text.replace("r/u", "r\\/u").replace('e": ', 'e" : ').encode()
+    response = await ward.put("/Observation/esc", body)
+    assert response.status_code == 201, response.text
+    bundle = (await ward.get("/Patient/b/$everything")).json()
+    assert "Practitioner/unnamed" in names_in(bundle, "include")
