@@ -8,6 +8,7 @@ from typing import Literal
 
 Syntax = Literal["json", "xml"]
 
+MOST_RANGES = 100
 FHIR_VERSIONS = frozenset({"4.0", "4.0.1"})
 SPOKEN = "application/fhir+json and application/fhir+xml are spoken here"
 
@@ -51,11 +52,12 @@ class MediaRange:
 
     @property
     def quality(self) -> float:
-        """The weight from 0 (never) to 1; what is no number counts as never."""
+        """The weight from 0 (never) to 1; what is no weight counts as never."""
         try:
-            return float(self.parameters.get("q", "1"))
+            weight = float(self.parameters.get("q", "1"))
         except ValueError:
             return 0.0
+        return weight if 0 <= weight <= 1 else 0.0
 
     @property
     def is_of_r4(self) -> bool:
@@ -82,8 +84,10 @@ def media_range(text: str) -> MediaRange:
 
 @lru_cache(maxsize=256)
 def ranges_of(accept: str) -> tuple[MediaRange, ...]:
-    """The parts of an Accept header, in the order given."""
-    return tuple(media_range(part.strip()) for part in accept.split(",") if part.strip())
+    """The parts of an Accept header, in the order given; what comes after the first hundred is
+    not looked at."""
+    parts = [part.strip() for part in accept.split(",", MOST_RANGES)[:MOST_RANGES]]
+    return tuple(media_range(part) for part in parts if part)
 
 
 def quality(ranges: Iterable[MediaRange], name: str, *, at_least: int = 1) -> float:
