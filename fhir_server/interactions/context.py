@@ -28,7 +28,8 @@ class FhirRequest:
     `accept` is the Accept header of a read whose answer may be content in its own media type.
     `content_type` is set where `body` is no JSON of a resource, but what this media type says;
     `security_context` is then the header X-Security-Context, for a Binary. `accepts_stream`: the
-    answer goes out as it is, so it may be made while it is sent.
+    answer goes out as it is, so it may be made while it is sent. `is_head`: asked for by HEAD,
+    so the answer goes without its body.
     """
 
     interaction: str
@@ -50,6 +51,7 @@ class FhirRequest:
     content_type: str | None = None
     security_context: str | None = None
     accepts_stream: bool = False
+    is_head: bool = False
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,8 @@ def answer_entry(context: Context, response: FhirResponse, request: FhirRequest)
         said["lastModified"] = instant(stored.updated)
     if is_write and request.prefer_return == "OperationOutcome":
         said["outcome"] = done(response)
-    body = response.body if not is_write or request.prefer_return == "representation" else b""
+    wants_body = not request.is_head and (not is_write or request.prefer_return == "representation")
+    body = response.body if wants_body else b""
     rest = encode({"response": said})
     if not body:
         return rest

@@ -1,77 +1,140 @@
-"""history of one resource (R4 RESTful API, "history")."""
+"""history of a resource, a type, or all of it (R4 RESTful API, "history")."""
 
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
 from fhir_server.fhir.codec import encode, instant
+from fhir_server.fhir.dates import TimeRange, time_range
 from fhir_server.fhir.narrow import PARAMETERS as NARROWING
 from fhir_server.fhir.narrow import Narrowing, narrowed, narrowing_of_read
 from fhir_server.fhir.outcome import bad_parameter, not_found
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
 from fhir_server.interactions.entries import join_entries
-from fhir_server.interactions.keys import key_of
+from fhir_server.interactions.keys import key_of, type_of
 from fhir_server.interactions.versions import etag
-from fhir_server.storage.port import HistoryPage, Key, Stored
+from fhir_server.storage.port import HistoryPage, Key, Past, Stored
 
 DEFAULT_COUNT = 50
 LARGEST_COUNT = 1000
 CURSOR = "_cursor"
-PARAMETERS = frozenset({"_count", CURSOR}) | NARROWING
+PARAMETERS = frozenset({"_count", "_since", "_at", CURSOR}) | NARROWING
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
+_FIRST = datetime.fromisoformat("0001-01-01T00:00:00Z")
+_LAST = datetime.fromisoformat("9999-12-31T23:59:59Z")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A history: its path below the base, and what to ask the store, on the first page."""
+
+    path: str
+    past: Past
+    request: FhirRequest
+    binding: str
 
 
 async def history_instance(context: Context, request: FhirRequest) -> FhirResponse:
-    """A Bundle of the versions, newest first, deletions included; 404 when there are none.
-
-    `next` pages on by a sealed cursor; `total` is given where one page holds all."""
+    """A Bundle of the versions of one resource, newest first, deletions included; 404 when
+    there never was one."""
     key = key_of(request)
-    count = _count(request)
-    narrowing = narrowing_of_read(request.query, key.type)
-    binding = f"{context.access.binding}|history|{key}"
-    before = _before(context, request, binding)
-    page = await context.store.history(key, count, before)
-    if not page.versions and before is None:
+    asked = _asked(context, request, str(key), Past(key=key))
+    page = await _page(context, asked)
+    if not page.versions and await context.store.get(key) is None:
         raise not_found(key)
-    bundle: Resource = {"resourceType": "Bundle", "type": "history"}
-    bundle |= _total(page, before) | {"link": _links(context, request, page, binding)}
+    return _answer(context, asked, page)
+
+
+async def history_type(context: Context, request: FhirRequest) -> FhirResponse:
+    """The same of every resource of the type."""
+    type = type_of(request)
+    asked = _asked(context, request, type, Past(types=(type,)))
+    return _answer(context, asked, await _page(context, asked))
+
+
+async def history_system(context: Context, request: FhirRequest) -> FhirResponse:
+    """The same of every resource."""
+    asked = _asked(context, request, "", Past())
+    return _answer(context, asked, await _page(context, asked))
+
+
+def _asked(context: Context, request: FhirRequest, path: str, scope: Past) -> _Asked:
+    since, at = _moment(request, "_since"), _moment(request, "_at")
+    past = replace(
+        scope,
+        limit=_count(request),
+        since=None if since is None else _datetime(since.low),
+        at=None if at is None else (_datetime(at.low), _datetime(at.high)),
+    )
+    times = (_only(request, "_since"), _only(request, "_at"))
+    binding = repr((context.access.binding, "history", path, times))
+    return _Asked(path, past, request, binding)
+
+
+async def _page(context: Context, asked: _Asked) -> HistoryPage:
+    cursor, past = _only(asked.request, CURSOR), asked.past
+    if cursor is None:
+        return await context.store.history(past)
+    before: str | None = context.cursors.open(cursor, asked.binding)[0]
+    return await context.store.history(replace(past, before=before))
+
+
+def _answer(context: Context, asked: _Asked, page: HistoryPage) -> FhirResponse:
+    """`next` pages on by a sealed cursor; `total` is given where one page holds all."""
+    narrowing = narrowing_of_read(asked.request.query, asked.request.type)
+    bundle: Resource = {"resourceType": "Bundle", "id": context.new_id(), "type": "history"}
+    bundle["meta"] = {"lastUpdated": instant(context.clock())}
+    if _only(asked.request, CURSOR) is None and page.next is None:
+        bundle["total"] = len(page.versions)
+    bundle["link"] = _links(context, asked, page)
     entries = [_entry(context, stored, narrowing) for stored in page.versions]
     about = next((stored for stored in page.versions if not stored.is_deleted), None)
-    return FhirResponse(200, join_entries(bundle, entries), about=about)
+    is_one = asked.past.key is not None
+    return FhirResponse(200, join_entries(bundle, entries), about=about if is_one else None)
+
+
+def _only(request: FhirRequest, wanted: str) -> str | None:
+    values = [value for name, value in request.query if name == wanted]
+    if len(values) > 1:
+        raise bad_parameter(f"{wanted} is given more than once")
+    return values[0] if values else None
 
 
 def _count(request: FhirRequest) -> int:
-    given = [value for name, value in request.query if name == "_count"]
-    if not given:
+    text = _only(request, "_count")
+    if text is None:
         return DEFAULT_COUNT
-    if len(given) > 1 or not given[0].isascii() or not given[0].isdigit() or int(given[0]) == 0:
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or int(text) == 0:
         raise bad_parameter("_count is one whole number above 0")
-    return min(int(given[0]), LARGEST_COUNT)
+    return min(int(text), LARGEST_COUNT)
 
 
-def _before(context: Context, request: FhirRequest, binding: str) -> str | None:
-    given = [value for name, value in request.query if name == CURSOR]
-    if not given:
+def _moment(request: FhirRequest, name: str) -> TimeRange | None:
+    text = _only(request, name)
+    if text is None:
         return None
-    if len(given) > 1:
-        raise bad_parameter(f"{CURSOR} is given more than once")
-    before: str | None = context.cursors.open(given[0], binding)[0]
-    return before
+    try:
+        return time_range(text)
+    except ValueError as mistake:
+        raise bad_parameter(f"{name}: {mistake}") from None
 
 
-def _total(page: HistoryPage, before: str | None) -> dict[str, int]:
-    is_whole = before is None and page.next is None
-    return {"total": len(page.versions)} if is_whole else {}
+def _datetime(microseconds: int) -> datetime:
+    """The moment, as near as a datetime gets to the ends of FHIR's calendar."""
+    earliest, latest = _FIRST - _EPOCH, _LAST - _EPOCH
+    return _EPOCH + min(max(timedelta(microseconds=microseconds), earliest), latest)
 
 
-def _links(
-    context: Context, request: FhirRequest, page: HistoryPage, binding: str
-) -> list[dict[str, str]]:
-    url = f"{context.base_url}/{key_of(request)}/_history"
-    asked = urlencode(request.query)
-    links = [{"relation": "self", "url": f"{url}?{asked}" if asked else url}]
+def _links(context: Context, asked: _Asked, page: HistoryPage) -> list[dict[str, str]]:
+    url = f"{context.base_url}/{asked.path}/_history".replace("//_history", "/_history")
+    pairs = urlencode(asked.request.query)
+    links = [{"relation": "self", "url": f"{url}?{pairs}" if pairs else url}]
     if page.next is not None:
-        kept = [pair for pair in request.query if pair[0] != CURSOR]
-        sealed = context.cursors.seal((page.next,), binding)
+        kept = [pair for pair in asked.request.query if pair[0] != CURSOR]
+        sealed = context.cursors.seal((page.next,), asked.binding)
         links.append({"relation": "next", "url": f"{url}?{urlencode([*kept, (CURSOR, sealed)])}"})
     return links
 

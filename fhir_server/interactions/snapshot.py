@@ -11,6 +11,7 @@ from fhir_server.interactions.steps import Step
 from fhir_server.storage.port import (
     HistoryPage,
     Key,
+    Past,
     ResourceStore,
     Stored,
     T,
@@ -36,7 +37,7 @@ class _UnitStore:
         found = {key: await self.get(key) for key in keys}
         return {key: stored for key, stored in found.items() if stored is not None}
 
-    async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage:
+    async def history(self, past: Past) -> HistoryPage:
         raise unsupported("history inside a transaction; use a batch")
 
     async def transaction(self, unit: Unit[T]) -> T:

@@ -39,6 +39,9 @@ _SEARCHES = (
 )
 
 
+_SYSTEM = tuple(route.shape for route in ROUTES if "{" not in route.shape and not route.is_public)
+
+
 @dataclass(frozen=True)
 class ServerFacts:
     """What the statement says of this installation. `oauth_urls` holds the URLs of the
@@ -72,7 +75,7 @@ def capability_statement(registry: Registry, facts: ServerFacts) -> Json:
                 "mode": "server",
                 "security": _security(facts.oauth_urls),
                 "resource": [_resource(registry, type, facts) for type in sorted(resource_types())],
-                "interaction": _interactions(("",), None),
+                "interaction": _interactions(_SYSTEM, None),
                 "operation": _operations(("system",), None),
                 "searchParam": _searched_everywhere(registry),
                 "compartment": [

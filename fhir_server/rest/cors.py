@@ -7,14 +7,14 @@ from fhir_server.rest.request import Headers, Message, Send
 
 AllowsOrigin = Callable[[str], Awaitable[bool]]
 
-_METHODS = b"GET, POST, PUT, DELETE"
+_METHODS = b"GET, HEAD, POST, PUT, PATCH, DELETE"
 _REQUEST_HEADERS = (
-    b"accept, authorization, content-type, if-match, if-modified-since, if-none-exist,"
-    b" if-none-match, prefer, x-request-id, x-security-context"
+    b"accept, authorization, content-type, idempotency-key, if-match, if-modified-since,"
+    b" if-none-exist, if-none-match, prefer, x-request-id, x-security-context"
 )
 _EXPOSED = (
-    b"content-disposition, etag, last-modified, location, retry-after, www-authenticate,"
-    b" x-request-id, x-security-context"
+    b"content-disposition, content-location, etag, idempotency-replayed, last-modified, location,"
+    b" retry-after, www-authenticate, x-progress, x-request-id, x-security-context"
 )
 
 

@@ -30,7 +30,7 @@ from fhir_server.rest.request import (
     path_of,
     refusal_form,
 )
-from fhir_server.rest.response import rendered, send_refusal, send_response
+from fhir_server.rest.response import rendered, send_refusal, send_response, without_body
 from fhir_server.rest.routes import BY_INTERACTION, locate_entry
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
@@ -43,7 +43,14 @@ from fhir_server.validation.validate import Validator
 Authenticate = Callable[[Headers], Awaitable[Principal | None]]
 
 _WITH_BODY = frozenset({"POST", "PUT"})
-_UNLOCATED = {"GET": "read", "POST": "create", "PUT": "update", "DELETE": "delete"}
+_UNLOCATED = {
+    "GET": "read",
+    "HEAD": "read",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
 """What the audit record calls a request that asks for nothing that exists."""
 
 
@@ -99,7 +106,7 @@ class FhirApplication:
         started = time.perf_counter()
         headers, path = headers_of(scope), path_of(scope)
         origin = await allowed_origin(headers, path, self._parts.allows_origin)
-        send = with_origin(send, origin)
+        send = with_origin(without_body(send) if scope["method"] == "HEAD" else send, origin)
         if scope["method"] == "OPTIONS":
             await send_preflight(send, is_allowed=origin is not None)
             return

@@ -74,7 +74,7 @@ def asked_for(method: str, path: str, query_string: bytes, headers: Headers) -> 
         return Asked(replace(request, accept=accept), accepted(accept) or FHIR_JSON)
     form = media_type(_only(given, "_format"), headers.get("accept"))
     if request.operation is not None:
-        is_plain = form.syntax == "json" and not request.is_pretty
+        is_plain = form.syntax == "json" and not (request.is_pretty or request.is_head)
         return Asked(replace(request, accepts_stream=is_plain), form)
     return Asked(request, form)
 

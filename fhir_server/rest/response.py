@@ -11,7 +11,7 @@ from fhir_server.interactions.context import FhirRequest, FhirResponse
 from fhir_server.interactions.entries import done
 from fhir_server.interactions.versions import etag, http_date
 from fhir_server.interactions.write import LARGE
-from fhir_server.rest.request import Asked, Send
+from fhir_server.rest.request import Asked, Message, Send
 
 _WRITES = frozenset({"create", "update", "delete"})
 _ALWAYS = (
@@ -88,6 +88,17 @@ async def send_bytes(
         sent.append((b"content-length", str(len(body)).encode()))
     await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": body})
+
+
+def without_body(send: Send) -> Send:
+    """`send` for the answer to a HEAD: what GET would answer, headers alone."""
+
+    async def send_head(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_head
 
 
 async def _send_chunks(

@@ -3,7 +3,7 @@ CapabilityStatement all read it; an interaction is added by adding its row."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, unquote
 
 from fhir_server.fhir.definitions import resource_types
@@ -54,6 +54,7 @@ _UNCHANGEABLE = frozenset({"AuditEvent"})
 _TYPE, _INSTANCE = "{type}", "{type}/{id}"
 _COMPARTMENT, _COMPARTMENT_ALL = "{focus}/{id}/{type}", "{focus}/{id}/*"
 _HISTORY, _VERSION = "{type}/{id}/_history", "{type}/{id}/_history/{version}"
+_TYPE_HISTORY = "{type}/_history"
 
 _LEVELS: Mapping[str, Level] = {
     "": "system", _TYPE: "type", _INSTANCE: "instance", _VERSION: "version"
@@ -75,6 +76,8 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", _INSTANCE, "update", "u", update, is_journaled=True),
     Route("DELETE", _INSTANCE, "delete", "d", delete, is_journaled=True, excluded=_UNCHANGEABLE),
     Route("GET", _HISTORY, "history-instance", "r", history.history_instance, history.PARAMETERS),
+    Route("GET", _TYPE_HISTORY, "history-type", "r", history.history_type, history.PARAMETERS),
+    Route("GET", "_history", "history-system", None, history.history_system, history.PARAMETERS),
     Route("POST", _TYPE, "create", "c", create, is_journaled=True),
     Route("GET", _TYPE, "search-type", "s", search_type, ANY_PARAMETER),
     Route("POST", "{type}/_search", "search-type", "s", search_type, ANY_PARAMETER),
@@ -107,7 +110,9 @@ _BY_SHAPE = _by_shape()
 def locate(method: str, path: str, query: Pairs = ()) -> FhirRequest:
     """What the method asks of the path below the base (both decoded): 404 for a path or type
     that is not there, 405 with Allow for a method that it has not, 400 for a parameter that
-    the interaction does not have."""
+    the interaction does not have. HEAD asks for what GET asks for."""
+    if method == "HEAD":
+        return replace(locate("GET", path, query), is_head=True)
     parts = path.strip("/").split("/") if path.strip("/") else []
     if parts and parts[-1].startswith("$"):
         return _operation(method, parts, query)
@@ -185,10 +190,12 @@ def _shape(parts: Sequence[str]) -> str:
     match parts:
         case []:
             return ""
-        case ["metadata"] | ["_search"]:
+        case ["metadata"] | ["_search"] | ["_history"]:
             return parts[0]
         case [_, "_search"]:
             return "{type}/_search"
+        case [_, "_history"]:
+            return _TYPE_HISTORY
         case [_]:
             return _TYPE
         case [_, _]:
@@ -242,6 +249,9 @@ def _not_allowed(
 
 
 def _method_refused(method: str, path: str, methods: Iterable[str]) -> FhirError:
-    allowed = ", ".join(methods)
+    listed = list(methods)
+    if "GET" in listed:
+        listed.insert(listed.index("GET") + 1, "HEAD")
+    allowed = ", ".join(listed)
     refusal = error(405, "not-supported", f"{method} is not possible on /{path}; {allowed} is")
     return FhirError(refusal.status, refusal.issues, {"Allow": allowed})

@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Sequence
 
-from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, Query
+from fhir_server.search.expression import NOTHING, Expression, Query
 from fhir_server.security.access import Access
+from fhir_server.security.guarded_history import guarded_history
 from fhir_server.security.guarded_transaction import GuardedTransaction, not_offered
 from fhir_server.security.judge import Extract, Judge
 from fhir_server.storage.port import (
@@ -12,6 +13,7 @@ from fhir_server.storage.port import (
     JournalEntry,
     Key,
     Page,
+    Past,
     Record,
     ResourceStore,
     Stored,
@@ -52,26 +54,8 @@ class GuardedStore:
     async def count(self, query: Query) -> int:
         return await self._store.count(self._judge.narrowed(query))
 
-    async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage:
-        """As the store's, without the hidden versions; pages are full and the last has no
-        next, so that their sizes tell nothing."""
-        view = self._view(key)
-        if view == EVERYTHING:
-            return await self._store.history(key, limit, before)
-        if not await self._judge.sees_current(self._store, key, view):
-            return HistoryPage(())
-        versions: list[Stored] = []
-        place = before
-        while len(versions) < limit:
-            version, following = await self._next_version(key, view, place)
-            if version is None:
-                return HistoryPage(tuple(versions))
-            versions.append(version)
-            if following is None:
-                return HistoryPage(tuple(versions))
-            place = following
-        further, _ = await self._next_version(key, view, place)
-        return HistoryPage(tuple(versions), None if further is None else place)
+    async def history(self, past: Past) -> HistoryPage:
+        return await guarded_history(self._store, self._judge, past)
 
     async def transaction(self, unit: Unit[T]) -> T:
         return await self._store.transaction(self._under_guard(unit))
@@ -110,16 +94,3 @@ class GuardedStore:
 
     def _view(self, key: Key) -> Expression:
         return self._judge.access.filter(key.type, "r")
-
-    async def _next_version(
-        self, key: Key, view: Expression, before: str | None
-    ) -> tuple[Stored | None, str | None]:
-        """The newest version in the view before the place, and the place after it."""
-        place = before
-        while True:
-            page = await self._store.history(key, 1, place)
-            if page.versions and await self._judge.sees(self._store, page.versions[0], view):
-                return page.versions[0], page.next
-            if page.next is None:
-                return None, None
-            place = page.next

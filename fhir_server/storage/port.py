@@ -65,11 +65,28 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Past:
+    """What a history is asked for: the versions of one resource (`key`), of the `types` named,
+    or, with neither, of all. Only those written at `since` or later; only those that were current
+    at some time from the first moment of `at` up to, not including, its second. `before` is a
+    place of an earlier page."""
+
+    key: Key | None = None
+    types: tuple[str, ...] | None = None
+    limit: int = 50
+    before: str | None = None
+    since: datetime | None = None
+    at: tuple[datetime, datetime] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """Versions, newest first; `next` is the `before` of the following page."""
+    """Versions, newest first; `next` is the `before` of the following page, None on the last.
+    `places` holds, for each version, the `before` of what follows it."""
 
     versions: tuple[Stored, ...]
     next: str | None = None
+    places: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +188,10 @@ class ResourceStore(Protocol):
     async def count(self, query: Query) -> int:
         """How many resources match, whatever the query's page."""
 
-    async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage:
-        """Versions of one resource, newest first, deletions too; `before` is an earlier page's
-        `next`."""
+    async def history(self, past: Past) -> HistoryPage:
+        """One page of versions, deletions too, by the time they were written, newest first;
+        those that share a moment come in an order that stays. A deletion counts as current
+        until the resource is written again."""
 
     async def current(
         self, after: Key | None, limit: int, since: datetime | None = None

@@ -11,7 +11,7 @@ from fhir_server.fhir.outcome import FhirError
 from fhir_server.search.expression import EVERYTHING, HasTerm, LinkedFrom, LinksTo, Query
 from fhir_server.storage.mongo import chains, units
 from fhir_server.storage.mongo.units import CommitUnknown
-from fhir_server.storage.port import Key, ResourceStore, Transaction, VersionConflict
+from fhir_server.storage.port import Key, Past, ResourceStore, Transaction, VersionConflict
 from tests.stores import draft, mongodb_place, put, version
 
 pytestmark = pytest.mark.mongodb
@@ -133,7 +133,7 @@ async def test_a_commit_whose_answer_is_lost_is_asked_again_and_happens_once(
     unit, runs = failing(0, failure(1))
     assert await store.transaction(unit) == 1
     assert runs == [1]
-    assert len((await store.history(PATIENT, 5)).versions) == 1
+    assert len((await store.history(Past(PATIENT, limit=5))).versions) == 1
     assert len(await store.journal(5)) == 1
 
 

@@ -8,7 +8,7 @@ from bench.faults.table import FAULTS, Document
 from bench.faults.wire import Message, reply
 from bench.proof_faults import proved
 from fhir_server.storage.mongo.store import MongoStore
-from fhir_server.storage.port import Key, StoreUnavailable, Transaction, VersionConflict
+from fhir_server.storage.port import Key, Past, StoreUnavailable, Transaction, VersionConflict
 from tests.stores import Clock, draft, mongodb_place
 
 pytestmark = pytest.mark.mongodb
@@ -34,7 +34,7 @@ async def test_a_unit_that_meets_a_fault_is_written_once_or_said_to_be_in_doubt(
         left[0] = 0
         await store.close()
         straight = await place.store()
-        versions = (await straight.history(Key("Patient", "a"), 5)).versions
+        versions = (await straight.history(Past(Key("Patient", "a"), limit=5))).versions
         entries = await straight.journal(5)
 
         assert between.met == {name: TIMES}

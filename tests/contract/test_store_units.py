@@ -8,6 +8,7 @@ from fhir_server.search.expression import HasTerm, LinksTo, Query, SortKey
 from fhir_server.storage.port import (
     Draft,
     Key,
+    Past,
     Record,
     ResourceStore,
     Transaction,
@@ -132,7 +133,11 @@ async def test_several_versions_of_one_resource_in_a_unit(store: ResourceStore) 
 
     await store.transaction(unit)
     assert await store.get(PATIENT) == version("Patient/a", 3)
-    assert [each.version for each in (await store.history(PATIENT, 9)).versions] == [3, 2, 1]
+    assert [each.version for each in (await store.history(Past(PATIENT, limit=9))).versions] == [
+        3,
+        2,
+        1,
+    ]
 
 
 async def test_nothing_of_a_unit_shows_before_its_commit(store: ResourceStore) -> None:
@@ -165,7 +170,7 @@ async def test_units_that_read_and_write_the_same_lose_no_update(store: Resource
     stored = await store.get(PATIENT)
     assert stored is not None
     assert stored.version == 13
-    assert len((await store.history(PATIENT, 50)).versions) == 13
+    assert len((await store.history(Past(PATIENT, limit=50))).versions) == 13
 
 
 async def test_of_many_first_versions_one_wins(store: ResourceStore) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from fhir_server.search.expression import EVERYTHING, Query
-from fhir_server.storage.port import Draft, Key, ResourceStore, Transaction, VersionConflict
+from fhir_server.storage.port import Draft, Key, Past, ResourceStore, Transaction, VersionConflict
 from tests.stores import draft, put, version
 
 PATIENT = Key("Patient", "a")
@@ -13,7 +13,7 @@ async def test_what_was_never_written_is_none(store: ResourceStore) -> None:
     assert await store.get(PATIENT) is None
     assert await store.get(PATIENT, 1) is None
     assert await store.get_many([PATIENT]) == {}
-    assert (await store.history(PATIENT, 10)).versions == ()
+    assert (await store.history(Past(PATIENT, limit=10))).versions == ()
 
 
 async def test_a_version_reads_back_exactly(store: ResourceStore) -> None:
@@ -55,7 +55,7 @@ async def test_history_comes_newest_first_in_pages(store: ResourceStore) -> None
     seen: list[int] = []
     before = None
     for _ in range(3):
-        page = await store.history(PATIENT, 5, before)
+        page = await store.history(Past(PATIENT, limit=5, before=before))
         assert all(each.key == PATIENT for each in page.versions)
         seen += [each.version for each in page.versions]
         before = page.next
@@ -65,7 +65,7 @@ async def test_history_comes_newest_first_in_pages(store: ResourceStore) -> None
 
 async def test_history_has_no_next_page_when_the_last_one_is_full(store: ResourceStore) -> None:
     await put(store, draft("Patient/a", 1), draft("Patient/a", 2))
-    assert (await store.history(PATIENT, 2)).next is None
+    assert (await store.history(Past(PATIENT, limit=2))).next is None
 
 
 async def test_many_are_read_at_once(store: ResourceStore) -> None:
@@ -82,7 +82,7 @@ async def test_a_first_version_where_one_exists_is_a_conflict(store: ResourceSto
     await put(store, draft("Patient/a"))
     with pytest.raises(VersionConflict):
         await put(store, draft("Patient/a"))
-    assert len((await store.history(PATIENT, 10)).versions) == 1
+    assert len((await store.history(Past(PATIENT, limit=10))).versions) == 1
 
 
 @pytest.mark.parametrize("expected", [1, 3])
@@ -128,7 +128,10 @@ async def test_a_deleted_resource_reads_as_deleted_and_is_not_found(store: Resou
     assert await store.get(PATIENT, 1) == version("Patient/a")
     assert (await store.find(Query("Patient"))).matches == ()
     assert await store.count(Query("Patient")) == 0
-    assert [each.version for each in (await store.history(PATIENT, 5)).versions] == [2, 1]
+    assert [each.version for each in (await store.history(Past(PATIENT, limit=5))).versions] == [
+        2,
+        1,
+    ]
 
 
 async def test_a_deleted_resource_can_be_created_again(store: ResourceStore) -> None:
@@ -144,7 +147,7 @@ async def test_ids_that_begin_alike_are_different_resources(store: ResourceStore
     for name in names:
         type_, _, id_ = name.partition("/")
         assert await store.get(Key(type_, id_)) == version(name)
-        assert (await store.history(Key(type_, id_), 5)).versions == (version(name),)
+        assert (await store.history(Past(Key(type_, id_), limit=5))).versions == (version(name),)
     assert await store.count(Query("Patient")) == 5
 
 

@@ -9,7 +9,7 @@ import pytest
 from fhir_server.fhir.outcome import FhirError
 from fhir_server.security.access import OPEN_ACCESS
 from fhir_server.security.guarded_store import GuardedStore
-from fhir_server.storage.port import Draft, Key, Stored, Transaction, VersionConflict
+from fhir_server.storage.port import Draft, Key, Past, Stored, Transaction, VersionConflict
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.guard_world import EXTRACT, deletion, draft, found, guard, opened, query, write
 
@@ -135,10 +135,12 @@ async def test_a_version_is_hidden_when_it_or_the_current_one_is(
     moved_away, moved_here = Key("Observation", "ox"), Key("Observation", "oy")
     for version in (None, 1, 2):
         assert await view.get(moved_away, version) is None
-    assert (await view.history(moved_away, 10)).versions == ()
+    assert (await view.history(Past(moved_away, limit=10))).versions == ()
     assert await view.get(moved_here, 1) is None
     assert await view.get(moved_here, 2) is not None
-    assert [each.version for each in (await view.history(moved_here, 10)).versions] == [2]
+    assert [each.version for each in (await view.history(Past(moved_here, limit=10))).versions] == [
+        2
+    ]
 
 
 async def test_history_pages_are_full_and_the_last_says_so(
@@ -149,13 +151,13 @@ async def test_history_pages_are_full_and_the_last_says_so(
         await write(store, draft(observation("oy", f"Patient/{subject}"), version))
     pages, before = [], None
     while True:
-        page = await view.history(key, 2, before)
+        page = await view.history(Past(key, limit=2, before=before))
         pages.append([each.version for each in page.versions])
         before = page.next
         if before is None:
             break
     assert pages == [[6, 4], [2]]
-    whole = await view.history(key, 3)
+    whole = await view.history(Past(key, limit=3))
     assert ([each.version for each in whole.versions], whole.next) == ([6, 4, 2], None)
 
 
@@ -167,9 +169,12 @@ async def test_a_deleted_resource_is_gone_for_those_who_saw_it_and_unknown_to_ot
     seen = await view.get(Key("Observation", "ox"))
     assert seen is not None
     assert seen.is_deleted
-    assert [each.version for each in (await view.history(seen.key, 10)).versions] == [2, 1]
+    assert [each.version for each in (await view.history(Past(seen.key, limit=10))).versions] == [
+        2,
+        1,
+    ]
     assert await view.get(Key("Observation", "oy")) is None
-    assert (await view.history(Key("Observation", "oy"), 10)).versions == ()
+    assert (await view.history(Past(Key("Observation", "oy"), limit=10))).versions == ()
     assert set(await view.get_many([seen.key, Key("Observation", "oy")])) == {seen.key}
 
 
@@ -307,6 +312,6 @@ async def test_where_nothing_is_narrowed_nothing_is_extracted(store: SqliteStore
 
     view = GuardedStore(store, access("user/*.cruds"), must_not_extract)
     assert await view.get(Key("Patient", "y"), 1) is not None
-    assert len((await view.history(Key("Patient", "y"), 5)).versions) == 1
+    assert len((await view.history(Past(Key("Patient", "y"), limit=5))).versions) == 1
     await write(view, draft(observation("oy", "Patient/x"), 2))  # type: ignore[arg-type]
     await write(view, draft(observation("chosen", "Patient/x")))  # type: ignore[arg-type]

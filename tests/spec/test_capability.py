@@ -103,6 +103,7 @@ async def test_each_advertised_interaction_works(world: World, rest: Json, type:
         "read": await world.get(f"/{type}/{id}"),
         "vread": await world.get(f"/{type}/{id}/_history/1"),
         "history-instance": await world.get(f"/{type}/{id}/_history"),
+        "history-type": await world.get(f"/{type}/_history"),
         "search-type": await world.get(f"/{type}?_id={id}"),
         "delete": await world.delete(f"/{type}/{id}"),
     }
@@ -114,6 +115,7 @@ async def test_each_advertised_interaction_works(world: World, rest: Json, type:
 async def test_the_advertised_system_interactions_work(world: World, rest: Json) -> None:
     asked = {"batch": batch, "transaction": transaction}
     assert (await world.get("?_type=Patient")).status_code == 200
+    assert (await world.get("/_history")).status_code == 200
     for each in (each for each in rest["interaction"] if each["code"] in asked):
         response = await world.post("", asked[each["code"]](entry("POST", "Patient", PATIENT)))
         assert response.status_code == 200

@@ -11,7 +11,7 @@ from fhir_server.storage.mongo import records
 from fhir_server.storage.mongo.chains import SEARCH_MILLISECONDS, Reader, both, condition
 from fhir_server.storage.mongo.connect import Collection, Document
 from fhir_server.storage.mongo.order import Phase, fields, phases, place
-from fhir_server.storage.port import HistoryPage, Key, Page, Stored
+from fhir_server.storage.port import Key, Page, Stored
 
 _IDS_AT_ONCE = 1000
 
@@ -105,20 +105,6 @@ async def count(reader: Reader, query: Query) -> int:
         )
     except ExecutionTimeout:
         raise _too_slow() from None
-
-
-async def history(reader: Reader, key: Key, limit: int, before: str | None) -> HistoryPage:
-    """Versions newest first."""
-    upper = records.history_id(key, int(before)) if before else f"{key}0"
-    cursor = reader.collections.history.find(
-        {"_id": {"$gt": f"{key}/", "$lt": upper}},
-        records.CURRENT,
-        sort=[("_id", -1)],
-        limit=limit + 1,
-    )
-    documents = [document async for document in cursor]
-    versions = tuple([await whole(reader, document) for document in documents[:limit]])
-    return HistoryPage(versions, str(versions[-1].version) if len(documents) > limit else None)
 
 
 async def whole(reader: Reader, document: Document) -> Stored:

@@ -3,7 +3,7 @@
 | collection | `_id` | content |
 |---|---|---|
 | resources | `Type/id` | current version; with `type`, `terms`, `tuples`, `sort` unless deleted |
-| history | `Type/id/0000000001` | every version; `written` is when, for the feed's catch-up |
+| history | `Type/id/0000000001` | every version; `type`; `written` for the feed's catch-up |
 | bodies | `Type/id/0000000001/00` | pieces of a body too long to stand in its documents |
 | records | `kind␟id` | value as JSON text, revision, expires |
 | journal | ObjectId | one audit record that waits for the sealer |
@@ -62,6 +62,7 @@ def past(stored: Stored, written: datetime) -> Document:
     return {
         "_id": history_id(stored.key, stored.version),
         **_version(stored),
+        "type": stored.key.type,
         "written": written,
     }
 

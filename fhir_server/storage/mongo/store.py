@@ -10,6 +10,7 @@ from fhir_server.storage.mongo import indexes, reading
 from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import Collections, collections, connect
 from fhir_server.storage.mongo.feed import Feed
+from fhir_server.storage.mongo.history import history
 from fhir_server.storage.mongo.reachable import reachable
 from fhir_server.storage.mongo.records import live_record, record_id
 from fhir_server.storage.mongo.reservations import reservation
@@ -20,6 +21,7 @@ from fhir_server.storage.port import (
     JournalEntry,
     Key,
     Page,
+    Past,
     Record,
     Stored,
     T,
@@ -74,8 +76,8 @@ class MongoStore:
         return await reading.count(self._reader, query)
 
     @reachable
-    async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage:
-        return await reading.history(self._reader, key, limit, before)
+    async def history(self, past: Past) -> HistoryPage:
+        return await history(self._reader, past)
 
     @reachable
     async def transaction(self, unit: Unit[T]) -> T:

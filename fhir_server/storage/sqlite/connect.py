@@ -1,15 +1,22 @@
 """Connections to the SQLite file: durable, concurrent with readers, and of a known schema."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fhir_server.search.positions import is_within
 from fhir_server.storage.sqlite.sql import IS_WITHIN
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = Path(__file__).with_name("schema.sql")
 _BUSY_SECONDS = 30.0
+_UPGRADES: Mapping[int, tuple[str, ...]] = {
+    1: (
+        "CREATE INDEX history_by_updated ON history (updated)",
+        "CREATE INDEX history_by_type ON history (type, updated)",
+    ),
+}
+"""From a version of the schema to the next."""
 
 
 class SchemaMismatch(Exception):
@@ -36,21 +43,22 @@ def connect(path: Path, *, is_writer: bool) -> sqlite3.Connection:
 
 
 def prepare(connection: sqlite3.Connection) -> None:
-    """Create the schema in an empty file; refuse a file with another version."""
+    """Create the schema in an empty file; bring an older one up to it; refuse a file with any
+    other version."""
     if _version(connection) == SCHEMA_VERSION:
         return
     # Another process may be creating the schema now: what counts is what the lock then shows.
     connection.execute("BEGIN IMMEDIATE")
     try:
         found = _version(connection)
-        if found not in (0, SCHEMA_VERSION):
+        if found not in (0, SCHEMA_VERSION, *_UPGRADES):
             raise SchemaMismatch(
                 f"the store has schema {found}, this program needs {SCHEMA_VERSION}"
             )
-        if found == 0:
-            for statement in _statements(SCHEMA.read_text()):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        statements = _statements(SCHEMA.read_text()) if found == 0 else _upgrades(found)
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
@@ -60,6 +68,11 @@ def prepare(connection: sqlite3.Connection) -> None:
 def _version(connection: sqlite3.Connection) -> int:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     return int(found)
+
+
+def _upgrades(found: int) -> Iterator[str]:
+    for version in range(found, SCHEMA_VERSION):
+        yield from _UPGRADES[version]
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from fhir_server.search.expression import Query
-from fhir_server.storage.port import HistoryPage, JournalEntry, Key, Page, Record, Stored
+from fhir_server.storage.port import JournalEntry, Key, Page, Record, Stored
 from fhir_server.storage.sqlite.compile import SELECTIVE, Compiler
 from fhir_server.storage.sqlite.order import keyset, order_by, sort_column
 from fhir_server.storage.sqlite.sql import Sql
 
-_STORED = "h.type, h.id, h.version, h.updated, h.body, h.method"
+STORED = "h.type, h.id, h.version, h.updated, h.body, h.method"
+"""The columns of `history h` that make a Stored."""
 
 
 def milliseconds(moment: datetime) -> int:
@@ -36,13 +37,13 @@ def get(connection: sqlite3.Connection, key: Key, version: int | None) -> Stored
     """The current version (None) or the given one, deleted ones too."""
     if version is None:
         row = connection.execute(
-            f"SELECT {_STORED} FROM resource r JOIN history h ON h.seq = r.seq"
+            f"SELECT {STORED} FROM resource r JOIN history h ON h.seq = r.seq"
             " WHERE r.type = ? AND r.id = ?",
             key,
         ).fetchone()
     else:
         row = connection.execute(
-            f"SELECT {_STORED} FROM history h WHERE h.type = ? AND h.id = ? AND h.version = ?",
+            f"SELECT {STORED} FROM history h WHERE h.type = ? AND h.id = ? AND h.version = ?",
             (*key, version),
         ).fetchone()
     return stored(row) if row else None
@@ -75,7 +76,7 @@ def find(connection: sqlite3.Connection, query: Query) -> Page:
         arguments += beyond.arguments
     # The inner select finds and orders rows without touching bodies.
     rows = connection.execute(
-        f"SELECT {_STORED}, m.* FROM ({text}"
+        f"SELECT {STORED}, m.* FROM ({text}"
         f" ORDER BY {order_by(query.sort)} LIMIT ?) m JOIN history h ON h.seq = m.seq",
         (*arguments, query.limit + 1),
     ).fetchall()
@@ -92,23 +93,10 @@ def count(connection: sqlite3.Connection, query: Query) -> int:
     return int(total)
 
 
-def history(
-    connection: sqlite3.Connection, key: Key, limit: int, before: str | None
-) -> HistoryPage:
-    """Versions of one resource below the version `before`, newest first."""
-    rows = connection.execute(
-        f"SELECT {_STORED} FROM history h WHERE h.type = ? AND h.id = ? AND h.version < ?"
-        " ORDER BY h.version DESC LIMIT ?",
-        (*key, int(before) if before else 2**62, limit + 1),
-    ).fetchall()
-    versions = tuple(stored(row) for row in rows[:limit])
-    return HistoryPage(versions, str(versions[-1].version) if len(rows) > limit else None)
-
-
 def changes(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, Stored]]:
     """Versions committed after the sequence number, each with its own."""
     rows = connection.execute(
-        f"SELECT h.seq, {_STORED} FROM history h WHERE h.seq > ? ORDER BY h.seq LIMIT ?",
+        f"SELECT h.seq, {STORED} FROM history h WHERE h.seq > ? ORDER BY h.seq LIMIT ?",
         (after, limit),
     )
     return [(row[0], stored(row[1:])) for row in rows]

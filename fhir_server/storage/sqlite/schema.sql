@@ -1,4 +1,4 @@
--- Version 1. Text compares by UTF-8 bytes (BINARY), which is the order of code points.
+-- Version 2. Text compares by UTF-8 bytes (BINARY), which is the order of code points.
 
 CREATE TABLE parameter (
     number INTEGER PRIMARY KEY,
@@ -16,6 +16,8 @@ CREATE TABLE history (
     body BLOB NOT NULL,
     UNIQUE (type, id, version)
 );
+CREATE INDEX history_by_updated ON history (updated);
+CREATE INDEX history_by_type ON history (type, updated);
 
 -- One row for each identity; the body is in history. The three keys are the sort keys that
 -- have an index; all others are in `sort`.

@@ -16,6 +16,7 @@ from fhir_server.storage.port import (
     JournalEntry,
     Key,
     Page,
+    Past,
     Record,
     Stored,
     T,
@@ -24,6 +25,7 @@ from fhir_server.storage.port import (
 )
 from fhir_server.storage.sqlite import rows
 from fhir_server.storage.sqlite.connect import connect
+from fhir_server.storage.sqlite.history import history
 from fhir_server.storage.sqlite.writer import Writer
 
 READERS = 4
@@ -78,8 +80,8 @@ class SqliteStore:
     async def count(self, query: Query) -> int:
         return await self._read(rows.count, query)
 
-    async def history(self, key: Key, limit: int, before: str | None = None) -> HistoryPage:
-        return await self._read(rows.history, key, limit, before)
+    async def history(self, past: Past) -> HistoryPage:
+        return await self._read(history, past)
 
     async def transaction(self, unit: Unit[T]) -> T:
         return await self._writer.run(unit)
