@@ -45,10 +45,11 @@ async def foreseen_entry(context: Context, trial: Trial, index: int) -> list[Par
         parts.append({"name": "action", "valueCode": "unknown"})
         return parts
     entry, response = trial.bundle["entry"][index], trial.answered[index]["response"]
-    write = _write_of(trial, entry, response)
+    writes = _writes_of(trial, entry, response)
+    write = writes[0] if writes else None
     parts.append({"name": "action", "valueCode": _action(entry, response, write)})
     parts.append({"name": "status", "valueString": response["status"]})
-    parts.extend(_identity(entry, response, write))
+    parts.extend(_identity(entry, response, writes))
     if write is not None and not write.after.is_deleted:
         parts.extend(_content(entry, write))
         if write.before is None:
@@ -61,13 +62,33 @@ def outcome_part(issues: Sequence[Issue]) -> Part:
     return {"name": "problems", "resource": operation_outcome(issues)}
 
 
-def _write_of(trial: Trial, entry: Resource, response: Resource) -> Write | None:
-    """What the entry writes: its answer names the version, a deletion its URL."""
-    if entry["request"]["method"] == "DELETE":
-        url = entry["request"]["url"]
-        return next((each for each in trial.writes if url.endswith(str(each.after.key))), None)
-    named = {f"{each.after.key}/_history/{each.after.version}": each for each in trial.writes}
-    return named.get(response.get("location", ""))
+def _writes_of(trial: Trial, entry: Resource, response: Resource) -> list[Write]:
+    """What the entry writes: its answer names the version; a deletion its URL, or by criteria
+    whatever no other entry deletes."""
+    if entry["request"]["method"] != "DELETE":
+        location = response.get("location", "")
+        named = (each for each in trial.writes if _location(each) == location)
+        return list(islice(named, 1))
+    deleted = {str(each.after.key): each for each in trial.writes if each.after.is_deleted}
+    url = _path(entry)
+    if "?" not in url:
+        return [deleted[url]] if url in deleted else []
+    others = {_path(each) for each in trial.bundle["entry"]}
+    type = url.partition("?")[0]
+    return [
+        each for name, each in deleted.items() if name not in others and each.after.key.type == type
+    ]
+
+
+def _location(write: Write) -> str:
+    return f"{write.after.key}/_history/{write.after.version}"
+
+
+def _path(entry: Resource) -> str:
+    """The last part of the entry's URL: a type with criteria, or a type and an id."""
+    path, mark, criteria = entry["request"]["url"].partition("?")
+    steps = path.strip("/").split("/")
+    return steps[-1] + mark + criteria if mark else "/".join(steps[-2:])
 
 
 def _action(entry: Resource, response: Resource, write: Write | None) -> str:
@@ -81,15 +102,15 @@ def _action(entry: Resource, response: Resource, write: Write | None) -> str:
     return "update" if write.before is not None and not write.before.is_deleted else "create"
 
 
-def _identity(entry: Resource, response: Resource, write: Write | None) -> Iterator[Part]:
-    reference = response.get("location", "").partition("/_history/")[0]
-    if write is not None:
-        reference = str(write.after.key)
-    if not reference or entry["request"]["method"] == "GET":
+def _identity(entry: Resource, response: Resource, writes: Sequence[Write]) -> Iterator[Part]:
+    matched = response.get("location", "").partition("/_history/")[0]
+    references = [str(each.after.key) for each in writes] or [matched]
+    if not references[0] or entry["request"]["method"] == "GET":
         return
-    yield {"name": "target", "valueReference": {"reference": reference}}
+    for each in references:
+        yield {"name": "target", "valueReference": {"reference": each}}
     # An id that is given at this trial is not kept for the transaction itself.
-    is_given = write is not None and write.after.method == "POST"
+    is_given = bool(writes) and writes[0].after.method == "POST"
     yield {"name": "id-is-promised", "valueBoolean": not is_given}
 
 
@@ -97,7 +118,7 @@ def _content(entry: Resource, write: Write) -> Iterator[Part]:
     """The links that were resolved in what was sent, and what changes in what is stored."""
     written = parse(write.after.body)
     sent = entry.get("resource")
-    if isinstance(sent, dict):
+    if isinstance(sent, dict) and sent.get("resourceType") == written["resourceType"]:
         for each in differences({**sent, "id": written["id"]}, written):
             yield _part("link", each)
     if write.before is not None and write.before.body:

@@ -27,7 +27,12 @@ from fhir_server.storage.port import Stored
 MOST_LOOKED_AT = 100_000
 """Most observations that may match; a subject with more needs another criterion."""
 
+MOST_OF_EACH = 1000
+"""Largest `max`."""
+
 BATCH = 500
+SLACK = 20
+"""How many observations of a group may wait beyond twice those that are kept."""
 
 SUBJECTS = frozenset({"patient", "subject"})
 CODES = frozenset(
@@ -67,7 +72,7 @@ class Groups:
                 self._leader[other] = leader
                 newest.extend(self._newest.pop(other, ()))
         newest.append((when, stored))
-        if len(newest) > 2 * self._most + BATCH:
+        if len(newest) > 2 * self._most + SLACK:
             self._newest[leader] = self._cut(newest)
 
     def newest(self) -> list[Stored]:
@@ -97,7 +102,7 @@ async def lastn(context: Context, asked: OperationRequest) -> FhirResponse:
     scope = Scope(context.registry, context.clock(), context.base_url)
     ask = partial(plan_search, type_="Observation", pairs=asked.search, is_lenient=is_lenient)
     plan = await with_codes(context.store, scope, ask)
-    groups = Groups(asked.only("max") or 1)
+    groups = Groups(_most(asked))
     query = replace(plan.query, limit=BATCH)
     looked_at = 0
     while True:
@@ -119,6 +124,13 @@ async def lastn(context: Context, asked: OperationRequest) -> FhirResponse:
     form = Form("Observation/$lastn", pairs, narrowing_of(asked.search, ("Observation",)))
     found = Found(newest, reached, len(newest), notes=(*plan.ignored, *notes))
     return FhirResponse(200, searchset(context, form, found).body)
+
+
+def _most(asked: OperationRequest) -> int:
+    most: int = asked.only("max") or 1
+    if most > MOST_OF_EACH:
+        raise too_costly(f"max: {most} of each code; {MOST_OF_EACH} is the most, or search by code")
+    return most
 
 
 def _require_criteria(pairs: Pairs) -> None:

@@ -101,7 +101,7 @@ def _bare(operation: Operation, resource: Resource, request: FhirRequest) -> Par
     found = resource.get("resourceType")
     if found != "Parameters":
         return complex_ones[0]
-    names = {each.get("name") for each in _parts(resource)}
+    names = [each.get("name") for each in _parts(resource)]
     is_meant = request.type == "Parameters" and complex_ones[0].name not in names
     return complex_ones[0] if is_meant else None
 
@@ -113,13 +113,16 @@ def _parts(resource: Resource) -> list[Resource]:
 
 def _shell(parameters: Resource) -> Resource:
     """The Parameters with the resources in it left to the operation to judge."""
+    given = parameters.get("parameter")
+    if not isinstance(given, list):
+        return parameters
     kept = [
         {**each, "resource": {"resourceType": "Basic", "code": {"text": "-"}}}
         if isinstance(each, dict) and isinstance(each.get("resource"), dict)
         else each
-        for each in parameters.get("parameter", [])
+        for each in given
     ]
-    return {**parameters, "parameter": kept} if kept else parameters
+    return {**parameters, "parameter": kept}
 
 
 def _named(operation: Operation, part: Resource) -> Given:

@@ -5,7 +5,7 @@ It is a transaction itself: what was created is deleted, what was updated or del
 former content, all as new versions, by a caller who may write them. So it can be undone too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from fhir_server.fhir.codec import parse
 from fhir_server.fhir.outcome import FhirError, Issue, forbidden, not_found
@@ -28,6 +28,9 @@ from fhir_server.storage.port import Draft, Key, Stored, Terms, Transaction
 
 MOST_NAMED = 20
 """Most resources of one type that are named as referring to what was created."""
+
+AT_ONCE = 40
+"""How many created resources one search asks about."""
 
 _ANY_REFERENCE = Include(
     source=None, parameter=None, target=None, is_reverse=True, is_iterated=False
@@ -104,19 +107,21 @@ async def _referring(
 ) -> list[Issue]:
     """A problem for each resource that was written since and refers to what was created."""
     written, commit = known
-    starts = [including.Start(*key, Terms()) for key in created]
-    queries: Iterable[Query] = including.reverse(
-        _ANY_REFERENCE, starts, context.registry, MOST_NAMED + len(written)
-    )
-    problems = []
-    for query in queries:
-        if query.type in _TELLS_OF_IT or not context.access.permits(query.type, "s"):
-            continue
-        for stored in (await unit.find(query)).matches:
-            if stored.key not in written and stored.updated >= commit.moment:
-                text = f"{stored.key} refers to what was created; it was written since"
-                problems.append(Issue("error", "conflict", text))
-    return problems
+    found: list[Stored] = []
+    for query in _reverse_queries(context, created, MOST_NAMED + len(written)):
+        if query.type not in _TELLS_OF_IT and context.access.permits(query.type, "s"):
+            found.extend((await unit.find(query)).matches)
+    return [
+        Issue("error", "conflict", f"{each.key} refers to what was created; it was written since")
+        for each in found
+        if each.key not in written and each.updated >= commit.moment
+    ]
+
+
+def _reverse_queries(context: Context, created: Sequence[Key], limit: int) -> Iterator[Query]:
+    for first in range(0, len(created), AT_ONCE):
+        starts = [including.Start(*key, Terms()) for key in created[first : first + AT_ONCE]]
+        yield from including.reverse(_ANY_REFERENCE, starts, context.registry, limit)
 
 
 async def _record(context: Context, unit: Transaction, made: Draft) -> bytes:

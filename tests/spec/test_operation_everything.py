@@ -63,6 +63,7 @@ async def test_the_compartment_and_what_it_names_each_once(ward: World) -> None:
     response = await ward.get("/Patient/a/$everything")
     bundle = response.json()
     assert (response.status_code, bundle["type"]) == (200, "searchset")
+    assert "content-length" not in response.headers, "it is sent while it is read"
     assert len(names_in(bundle)) == len(set(names_in(bundle)))
     assert set(names_in(bundle, "match")) == OF_A
     assert set(names_in(bundle, "include")) == NAMED_BY_A

@@ -96,6 +96,14 @@ async def test_a_parameter_of_another_type_is_refused(world: World) -> None:
         assert "_count" in text_of(response) or "parameter[0]" in response.text
 
 
+async def test_names_that_are_no_text_are_refused(world: World) -> None:
+    body = {"resourceType": "Parameters", "parameter": [{"name": {"id": "x"}}]}
+    for url in ("/Observation/$validate", "/Parameters/$validate"):
+        response = await world.post(url, body)
+        assert response.status_code == (400 if "Obs" in url else 200)
+        assert "name" in text_of(response)
+
+
 async def test_the_openapi_document_names_them() -> None:
     from deploy.openapi import fhir_paths
 
