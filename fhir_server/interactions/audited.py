@@ -130,8 +130,9 @@ def _patient(request: FhirRequest) -> str | None:
 
 
 def _search_text(request: FhirRequest) -> str | None:
-    if request.operation is not None:
-        return _called(request)
+    by_criteria = request.interaction in ("update", "patch", "delete") and request.id is None
+    if request.operation is not None or (by_criteria and request.query):
+        return called(request)
     if request.interaction not in ("search-type", "search-system"):
         return None
     path = request.type or "*"
@@ -140,9 +141,10 @@ def _search_text(request: FhirRequest) -> str | None:
     return f"{path}?" + "&".join(f"{name}={value}" for name, value in request.query)
 
 
-def _called(request: FhirRequest) -> str:
-    """The call of an operation, as its URL says it."""
+def called(request: FhirRequest) -> str:
+    """The call of an operation, or an interaction by criteria, as its URL says it."""
     version = None if request.version is None else f"_history/{request.version}"
-    parts = (request.type, request.id, version, f"${request.operation}")
+    operation = None if request.operation is None else f"${request.operation}"
+    parts = (request.type, request.id, version, operation)
     query = "&".join(f"{name}={value}" for name, value in request.query)
     return "/".join(part for part in parts if part) + (f"?{query}" if query else "")

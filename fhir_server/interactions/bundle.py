@@ -1,15 +1,15 @@
 """batch and transaction (R4 RESTful API, "batch/transaction")."""
 
 import asyncio
-from dataclasses import replace
 
-from fhir_server.fhir.codec import encode, parse
+from fhir_server.fhir.codec import parse
 from fhir_server.fhir.outcome import FhirError, invalid
 from fhir_server.interactions.audited import bundle_record, refusal_record
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
 from fhir_server.interactions.entries import (
     READS,
     answer_entry,
+    body_of,
     entries_of,
     entry_request,
     join_entries,
@@ -56,12 +56,12 @@ async def batch(context: Context, request: FhirRequest, resource: Resource) -> F
     records: list[bytes] = []
     for index, entry in enumerate(entries):
         try:
-            asked = entry_request(context, entry, request)
+            asked = _with_body(entry_request(context, entry, request), entry)
         except FhirError as refusal:
             answers[index] = refusal_entry(refusal)
             records.append(refusal_record(context.audit, request, refusal))
             continue
-        phases[phase_of(asked)].append((index, _with_body(asked, entry)))
+        phases[phase_of(asked)].append((index, asked))
     for phase in phases:
         await _run_phase(context, phase, answers)
     await _journal(context, [*records, bundle_record(context, "batch")])
@@ -71,7 +71,7 @@ async def batch(context: Context, request: FhirRequest, resource: Resource) -> F
 
 
 def _with_body(asked: FhirRequest, entry: Resource) -> FhirRequest:
-    return replace(asked, body=encode(entry["resource"])) if "resource" in entry else asked
+    return body_of(asked, entry["resource"]) if "resource" in entry else asked
 
 
 async def _run_phase(

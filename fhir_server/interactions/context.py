@@ -81,6 +81,7 @@ class Context:
     transaction), where a failure is the unit's. `locate` says what a
     method and a URL below the base ask for (FhirError 404 or 405 for what is not there).
     `undo_days`: how long a transaction is remembered, so that it can be undone.
+    `deletes_at_once`: how many resources one conditional delete may delete.
     `is_in_transaction`: the store is an open unit, with what it offers and no more."""
 
     store: ResourceStore
@@ -98,4 +99,5 @@ class Context:
     perform: Callable[["Context", FhirRequest], Awaitable[FhirResponse]]
     locate: Callable[[str, str], FhirRequest]
     undo_days: int = 7
+    deletes_at_once: int = 1
     is_in_transaction: bool = False

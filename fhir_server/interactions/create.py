@@ -1,8 +1,7 @@
 """create, plain and conditional (R4 RESTful API, "create", "Conditional create")."""
 
-from fhir_server.fhir.outcome import precondition_failed
 from fhir_server.interactions.audited import patient_of_stored, patient_of_terms, write_record
-from fhir_server.interactions.conditions import criteria, reservation
+from fhir_server.interactions.conditions import criteria, only_match
 from fhir_server.interactions.content import as_binary
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.keys import type_of
@@ -34,19 +33,12 @@ async def create(context: Context, request: FhirRequest) -> FhirResponse:
 
 async def _create_unless_found(context: Context, made: Draft, text: str) -> FhirResponse:
     query = criteria(context, made.stored.key.type, text)
-    name = reservation(query)
 
     async def unit(transaction: Transaction) -> FhirResponse:
-        # Only where nothing is there yet must two at once be kept apart.
-        matches = (await transaction.find(query)).matches
-        if not matches:
-            await transaction.reserve(name)
-            matches = (await transaction.find(query)).matches
-        if len(matches) > 1:
-            raise precondition_failed("If-None-Exist matches several resources", "multiple-matches")
-        if matches:
-            await transaction.journal(_record_found(context, matches[0]))
-            return _found(context, matches[0])
+        match = await only_match(transaction, query)
+        if match is not None:
+            await transaction.journal(_record_found(context, match))
+            return _found(context, match)
         await transaction.put(made, 0)
         await transaction.journal(_record(context, made))
         return _created(made.stored)

@@ -1,6 +1,7 @@
 """delete (R4 RESTful API, "delete"): history stays, and deleting twice is no mistake."""
 
 from fhir_server.interactions.audited import patient_of_stored, write_record
+from fhir_server.interactions.conditional_delete import conditional_delete
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.keys import key_of
 from fhir_server.interactions.versions import require_match
@@ -10,7 +11,9 @@ from fhir_server.storage.port import Transaction
 
 async def delete(context: Context, request: FhirRequest) -> FhirResponse:
     """204 with the ETag of the deletion, also when there was nothing left to delete; 412 when
-    If-Match names another version."""
+    If-Match names another version. Without an id in the URL it is a conditional delete."""
+    if request.id is None:
+        return await conditional_delete(context, request)
     key = key_of(request)
 
     async def unit(transaction: Transaction) -> FhirResponse:

@@ -1,12 +1,15 @@
 """Bundle entries: what a submitted entry asks for, and how an answer becomes an entry."""
 
-from collections.abc import Iterable
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
-from fhir_server.fhir.codec import encode, instant
+from fhir_server.fhir.codec import encode, instant, parse
+from fhir_server.fhir.media_types import media_range
 from fhir_server.fhir.outcome import (
     FhirError,
     Issue,
@@ -19,17 +22,18 @@ from fhir_server.interactions.conditions import require_understood
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
 from fhir_server.interactions.versions import etag, http_date
 
+JSON_PATCH = "application/json-patch+json"
 MAX_ENTRIES = 10_000
 """The most entries that one batch or transaction may have."""
 
-_PHASES = ("delete", "create", "update")
-READS = len(_PHASES)
+_PHASES: Mapping[str, int] = {"delete": 0, "create": 1, "update": 2, "patch": 2}
+READS = 3
 """The phase of what does not write."""
 
 
 def phase_of(request: FhirRequest) -> int:
-    """When an entry runs: R4's order is DELETE, POST, PUT, then GET."""
-    return _PHASES.index(request.interaction) if request.interaction in _PHASES else READS
+    """When an entry runs: R4's order is DELETE, POST, PUT or PATCH, then GET."""
+    return _PHASES.get(request.interaction, READS)
 
 
 def shell(bundle: Resource) -> Resource:
@@ -77,7 +81,7 @@ def entry_request(context: Context, entry: Resource, outer: FhirRequest) -> Fhir
         handling=outer.handling,
     )
     require_understood(found)
-    has_body = found.interaction in ("create", "update")
+    has_body = found.interaction in ("create", "update", "patch")
     if has_body and "resource" not in entry:
         raise invalid(f"{asked['method']} needs a resource", "resource")
     if found.operation is not None and asked["method"] == "POST":
@@ -88,7 +92,22 @@ def entry_request(context: Context, entry: Resource, outer: FhirRequest) -> Fhir
 
 
 def _http_date(text: str | None) -> str | None:
-    return http_date(datetime.fromisoformat(text)) if text else None
+    return http_date(datetime.fromisoformat(text).astimezone(UTC)) if text else None
+
+
+def body_of(asked: FhirRequest, resource: Resource) -> FhirRequest:
+    """The request with the resource of its entry as its body. A JSON Patch comes as a Binary (R4
+    "batch/transaction", PATCH)."""
+    if asked.interaction != "patch" or resource.get("resourceType") != "Binary":
+        return replace(asked, body=encode(resource))
+    content_type = media_range(resource.get("contentType", "")).name
+    if content_type != JSON_PATCH:
+        raise invalid(f"a patch in a Binary is {JSON_PATCH}, not {content_type!r}", "resource")
+    try:
+        body = base64.b64decode(resource.get("data", ""), validate=True)
+    except binascii.Error:
+        raise invalid("the data of the Binary is not base64", "resource") from None
+    return replace(asked, body=body, content_type=content_type)
 
 
 def at_entry(refusal: FhirError, index: int) -> list[Issue]:
@@ -112,16 +131,18 @@ def answer_entry(context: Context, response: FhirResponse, request: FhirRequest)
     """Bundle.entry for an answer. A write's resource is included when Prefer asks for it."""
     said: dict[str, Any] = {"status": _status_line(response.status)}
     stored = response.stored
-    is_write = request.interaction in ("create", "update", "delete")
+    is_write = request.interaction in _PHASES
     if stored is not None:
-        if request.interaction in ("create", "update"):
+        if request.interaction != "delete" and is_write:
             said["location"] = f"{stored.key}/_history/{stored.version}"
         said["etag"] = etag(stored.version)
         said["lastModified"] = instant(stored.updated)
     if is_write and request.prefer_return == "OperationOutcome":
         said["outcome"] = done(response)
+    if is_write and stored is None and response.body:  # several deletions
+        said["outcome"] = parse(response.body)
     wants_body = not request.is_head and (not is_write or request.prefer_return == "representation")
-    body = response.body if wants_body else b""
+    body = response.body if wants_body and "outcome" not in said else b""
     rest = encode({"response": said})
     if not body:
         return rest

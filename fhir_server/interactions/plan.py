@@ -3,46 +3,36 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fhir_server.fhir.codec import encode
 from fhir_server.fhir.outcome import FhirError, precondition_failed
-from fhir_server.interactions.audited import patient_of_stored, patient_of_terms, write_record
-from fhir_server.interactions.context import Context, FhirResponse
-from fhir_server.interactions.links import narrative
-from fhir_server.interactions.steps import Condition, Problems, Step, at_link
-from fhir_server.interactions.update import status_of_update
-from fhir_server.interactions.versions import require_match
-from fhir_server.interactions.write import Submission, draft, tombstone
+from fhir_server.interactions.context import Context
+from fhir_server.interactions.links import links_of, narrative, root_of
+from fhir_server.interactions.links import refuse_conditional_references as refuse_criteria
+from fhir_server.interactions.outcomes import Outcome, found_outcome, outcome_of
+from fhir_server.interactions.patch import patched, require_patchable
+from fhir_server.interactions.steps import Condition, Problems, Step, at_link, urls_of
+from fhir_server.interactions.targets import Targets, note_overlaps, targets_of
 from fhir_server.search.evaluate import evaluate
-from fhir_server.storage.port import Draft, Key, Stored, Terms, Transaction
+from fhir_server.storage.port import Key, Stored, Terms, Transaction
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the store said inside the unit: the current versions of what is updated or deleted,
-    and, by condition, the matches that this transaction leaves as they are."""
+    """What the store said inside the unit: the current versions of what is updated, patched or
+    deleted, what the criteria in URLs match, by entry, and, by condition, the matches that this
+    transaction leaves as they are."""
 
     current: Mapping[Key, Stored | None] = field(default_factory=dict)
+    targets: Targets = field(default_factory=dict)
     matches: Mapping[str, Sequence[Stored]] = field(default_factory=dict)
 
 
 NOTHING_ASKED = Answers()
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What becomes of one write: the draft to put (None: nothing changes), the audit record and
-    the answer."""
-
-    step: Step
-    draft: Draft | None
-    record: bytes
-    response: FhirResponse
-
-
 def asks_nothing(steps: Sequence[Step]) -> bool:
     """Whether no write depends on what is stored."""
     return all(
-        step.key is None or (step.request.interaction == "create" and not _conditions(step))
+        not step.is_write or (step.request.interaction == "create" and not _conditions(step))
         for step in steps
     )
 
@@ -50,39 +40,54 @@ def asks_nothing(steps: Sequence[Step]) -> bool:
 async def ask(unit: Transaction, steps: Sequence[Step]) -> Answers:
     """Everything that the plan needs to know, reserved against others who ask the same."""
     # In one order for everyone: two transactions can't wait for each other.
-    for name in sorted({step.condition.name for step in steps if step.condition}):
+    creating = [step for step in steps if step.request.interaction in ("create", "update")]
+    for name in sorted({step.condition.name for step in creating if step.condition}):
         await unit.reserve(name)
-    rewritten = {step.key for step in steps if step.key and step.request.id is not None}
+    targets = {
+        step.index: (await unit.find(step.condition.query)).matches
+        for step in steps
+        if step.is_by_criteria and step.condition is not None
+    }
+    rewritten = {step.key for step in steps if step.key and step.request.interaction != "create"}
+    rewritten |= {match.key for matches in targets.values() for match in matches}
     current = {key: await unit.get(key) for key in sorted(rewritten)}
     matches = {}
     for condition in {each.name: each for step in steps for each in _conditions(step)}.values():
         query = replace(condition.query, limit=condition.query.limit + len(rewritten))
         found = (await unit.find(query)).matches
         matches[condition.name] = [each for each in found if each.key not in rewritten]
-    return Answers(current, matches)
+    return Answers(current, targets, matches)
 
 
 def _conditions(step: Step) -> list[Condition]:
+    """What decides whether the step creates and where its references lead."""
     references = [condition for _, condition in step.references]
-    return [step.condition, *references] if step.condition else references
+    is_create = step.request.interaction == "create"
+    return [step.condition, *references] if step.condition and is_create else references
 
 
 def plan(context: Context, steps: Sequence[Step], answers: Answers) -> list[Outcome]:
     """The outcome of each write, or one refusal with the problems of all. May be called again
     with other answers."""
     problems = Problems([])
+    steps = targets_of(context, steps, answers.targets, problems)
+    steps = [_materialized(context, step, steps, answers, problems) for step in steps]
     found = _conditional_creates(context, steps, answers, problems)
-    writes = [step for step in steps if step.key is not None and step.index not in found]
+    writes = [step for step in steps if step.is_write and step.index not in found]
+    _note_matches(_Written(context, writes), problems)
     identities = {
         step.full_url: str(found.get(step.index, step.key))
         for step in steps
         if step.full_url and step.resource is not None
     }
     _resolve(_Written(context, writes), answers, identities, problems)
+    # What does not even resolve makes no sense to judge further.
+    problems.raise_if_any()
     made: list[Outcome] = []
     for step in writes:
         try:
-            made.append(_outcome(context, step, answers))
+            deleted = answers.targets.get(step.index, ())
+            made.append(outcome_of(context, step, answers.current, deleted))
         except FhirError as refusal:
             problems.add(refusal, step.index)
     problems.raise_if_any()
@@ -91,8 +96,38 @@ def plan(context: Context, steps: Sequence[Step], answers: Answers) -> list[Outc
     }
     present |= {each.key: each for matches in answers.matches.values() for each in matches}
     by_index = {step.index: step for step in steps}
-    matched = [_found(context, by_index[index], present[key]) for index, key in found.items()]
+    matched = [
+        found_outcome(context, by_index[index], present[key]) for index, key in found.items()
+    ]
     return made + matched
+
+
+def _materialized(
+    context: Context, step: Step, steps: Sequence[Step], answers: Answers, problems: Problems
+) -> Step:
+    """A patch as the resource that it makes, with its links; any other step as it is."""
+    if step.patch is None or step.key is None:
+        return step
+    try:
+        current = require_patchable(step.request, step.key, answers.current.get(step.key))
+        resource = patched(context, step.patch, current)
+        refuse_criteria(resource)
+    except FhirError as refusal:
+        problems.add(refusal, step.index)
+        return step
+    links = links_of(resource, urls_of(steps), root_of(step.full_url))
+    return replace(step, resource=resource, links=tuple(links))
+
+
+def _note_matches(written: "_Written", problems: Problems) -> None:
+    """An update by criteria that match what another entry writes would update that: the
+    identities overlap."""
+    for step in written.steps:
+        if step.request.interaction != "update" or not step.is_by_criteria or not step.condition:
+            continue
+        others = [each for each in written.matching(step.condition) if each.index != step.index]
+        if others:
+            note_overlaps(step, others[0].key, problems)
 
 
 class _Written:
@@ -126,7 +161,7 @@ def _conditional_creates(
     """The entries with ifNoneExist that find their resource, in the store or among what the
     transaction updates or has created before, by index."""
     found: dict[int, Key] = {}
-    updates = [step for step in steps if step.request.interaction == "update"]
+    updates = [step for step in steps if step.request.interaction in ("update", "patch")]
     creates: list[Step] = []
     for step in steps:
         if step.request.interaction != "create":
@@ -166,43 +201,3 @@ def _resolve(
             code = "multiple-matches" if keys else "not-found"
             refusal = at_link(precondition_failed(text, code), step.resource or {}, link)
             problems.add(refusal, step.index)
-
-
-def _outcome(context: Context, step: Step, answers: Answers) -> Outcome:
-    key, request = step.key, step.request
-    if key is None:
-        raise ValueError(f"entry {step.index} writes nothing")
-    current = answers.current.get(key)
-    if request.interaction == "delete":
-        return _deletion(context, step, key, current)
-    status = 201 if request.interaction == "create" else status_of_update(context, request, current)
-    method = "POST" if request.interaction == "create" else "PUT"
-    resource = step.resource or {}
-    made = draft(context, Submission(key, resource, encode(resource), method), current)
-    patient = patient_of_terms(key, made.terms)
-    record = write_record(context, made.stored, request.interaction, status, patient)
-    response = FhirResponse(status, made.stored.body, made.stored, is_created=status == 201)
-    return Outcome(step, made, record, response)
-
-
-def _deletion(context: Context, step: Step, key: Key, current: Stored | None) -> Outcome:
-    require_match(step.request.if_match, current)
-    if current is None or current.is_deleted:
-        record = context.audit.entry(
-            interaction="delete",
-            outcome="success",
-            status=204,
-            key=key,
-            patient=key.id if key.type == "Patient" else None,
-        )
-        return Outcome(step, None, record, FhirResponse(204, stored=current))
-    made = tombstone(context, current)
-    patient = patient_of_stored(context, current)
-    record = write_record(context, made.stored, "delete", 204, patient)
-    return Outcome(step, made, record, FhirResponse(204, stored=made.stored))
-
-
-def _found(context: Context, step: Step, stored: Stored) -> Outcome:
-    patient = patient_of_stored(context, stored)
-    record = write_record(context, stored, "create", 200, patient)
-    return Outcome(step, None, record, FhirResponse(200, stored.body, stored))

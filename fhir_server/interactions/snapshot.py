@@ -27,6 +27,7 @@ class _UnitStore:
         self._unit = unit
         self.find = unit.find
         self.count = unit.count
+        self.note = unit.journal
 
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
         stored = await self._unit.get(key, version)

@@ -1,22 +1,25 @@
 """The entries of a transaction as steps, with every problem that shows without the store."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fhir_server.fhir.narrow import refuse_subsetted
 from fhir_server.fhir.outcome import FhirError, Issue, invalid, unsupported
-from fhir_server.interactions.conditions import criteria, reservation
+from fhir_server.interactions.conditions import criteria, criteria_of, reservation
 from fhir_server.interactions.context import Context, FhirRequest, Resource
-from fhir_server.interactions.entries import at_entry, entries_of, entry_request, shell
+from fhir_server.interactions.entries import at_entry, body_of, entries_of, entry_request, shell
+from fhir_server.interactions.keys import type_of
 from fhir_server.interactions.links import Link, expression_of, links_of, root_of
+from fhir_server.interactions.patch import Patch, patch_of
 from fhir_server.interactions.update import require_same_id
 from fhir_server.interactions.write import require_valid
+from fhir_server.search.conditional import ENOUGH
 from fhir_server.search.expression import Query
 from fhir_server.security.scopes import Action
 from fhir_server.security.visibility import has_links
 from fhir_server.storage.port import Key
 
-_ACTIONS: Mapping[str, Action] = {"create": "c", "update": "u", "delete": "d"}
+_ACTIONS: Mapping[str, Action] = {"create": "c", "update": "u", "patch": "u", "delete": "d"}
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,10 @@ class Condition:
 
 @dataclass(frozen=True)
 class Step:
-    """One entry. `key` is the identity that a write is about: a new one for a create. `links`
-    are the places in `resource` that depend on other entries or on the store."""
+    """One entry. `key` is the identity that a write is about: a new one for a create, and for an
+    update by criteria until it is known what they match; None for a patch or deletion by criteria
+    until then, and for a read. `links` are the places in `resource` that depend on other entries
+    or on the store. `condition` is the entry's own: ifNoneExist, or the criteria in its URL."""
 
     index: int
     request: FhirRequest
@@ -41,17 +46,26 @@ class Step:
     links: tuple[Link, ...] = ()
     condition: Condition | None = None
     references: tuple[tuple[Link, Condition], ...] = ()
+    patch: Patch | None = None
 
     @property
     def is_write(self) -> bool:
-        return self.key is not None
+        """Whether it writes, or would if its criteria matched."""
+        return self.request.interaction in _ACTIONS
+
+    @property
+    def is_by_criteria(self) -> bool:
+        """Whether what it updates, patches or deletes is found by the criteria in its URL."""
+        return self.is_write and self.request.interaction != "create" and self.request.id is None
 
 
 @dataclass(frozen=True)
 class Problems:
-    """What was found wrong so far, each with the status that it would have alone."""
+    """What was found wrong so far, each with the status that it would have alone; and the
+    entries that were found to overlap with others."""
 
     found: list[tuple[int, Issue]]
+    overlapping: list[int] = field(default_factory=list)
 
     def add(self, refusal: FhirError, index: int) -> None:
         self.found.extend((refusal.status, issue) for issue in at_entry(refusal, index))
@@ -83,36 +97,59 @@ def steps_of(context: Context, request: FhirRequest, bundle: Resource) -> list[S
         except FhirError as refusal:
             problems.add(refusal, index)
     _note_overlaps(found, problems)
-    urls = frozenset(step.full_url for step in found if step.full_url and step.resource)
+    urls = urls_of(found)
     linked = [_linked(context, step, urls, problems) for step in found]
     problems.raise_if_any()
     return linked
 
 
+def urls_of(steps: Iterable[Step]) -> frozenset[str]:
+    """The full URLs by which entries may name what the steps write."""
+    return frozenset(
+        step.full_url for step in steps if step.full_url and (step.resource or step.patch)
+    )
+
+
 def _step(context: Context, outer: FhirRequest, entry: Resource, index: int) -> Step:
     asked = entry_request(context, entry, outer)
-    resource = entry.get("resource")
-    key = _key(context, asked)
-    if key is None:
+    if asked.interaction not in _ACTIONS or asked.type is None:
         return Step(index, asked)
-    context.access.require(key.type, _ACTIONS[asked.interaction])
+    context.access.require(asked.type, _ACTIONS[asked.interaction])
+    resource, condition = entry.get("resource"), _condition_of(context, asked)
+    key = Key(asked.type, asked.id) if asked.id is not None else None
     if not isinstance(resource, dict):
-        return Step(index, asked, key)
+        return Step(index, asked, key, condition=condition)
+    if asked.interaction == "patch":
+        sent = body_of(asked, resource)
+        made = patch_of(context, sent.body, sent.content_type)
+        return Step(index, asked, key, entry.get("fullUrl"), condition=condition, patch=made)
     found = resource.get("resourceType")
-    if found != key.type:
-        raise invalid(f"the URL says {key.type}, the resource is {found!r}", "resource")
+    if found != asked.type:
+        raise invalid(f"the URL says {asked.type}, the resource is {found!r}", "resource")
     if asked.interaction == "update":
-        require_same_id(resource, key)
         refuse_subsetted(resource)
-    text = asked.if_none_exist
-    condition = None if text is None else _condition(context, key.type, text)
+    if key is not None:
+        require_same_id(resource, key)
+    else:
+        given = resource.get("id") if asked.interaction == "update" else None
+        key = Key(asked.type, context.new_id() if given is None else given)
     return Step(index, asked, key, entry.get("fullUrl"), resource, condition=condition)
 
 
-def _key(context: Context, asked: FhirRequest) -> Key | None:
-    if asked.interaction not in _ACTIONS or asked.type is None:
+def _condition_of(context: Context, asked: FhirRequest) -> Condition | None:
+    """The condition of the entry itself."""
+    type = type_of(asked)
+    if asked.if_none_exist is not None:
+        return _condition(context, type, asked.if_none_exist)
+    if asked.interaction == "create" or asked.id is not None:
         return None
-    return Key(asked.type, asked.id or context.new_id())
+    is_delete = asked.interaction == "delete"
+    most = context.deletes_at_once + 1 if is_delete else ENOUGH
+    query = criteria_of(context, asked, limit=most)
+    text = "&".join(f"{name}={value}" for name, value in asked.query)
+    if has_links(query.where) and asked.interaction == "update":
+        raise unsupported(f"{text}: chained criteria in a transaction")
+    return Condition(text, query, reservation(query))
 
 
 def _condition(context: Context, type: str, text: str) -> Condition:
@@ -128,16 +165,19 @@ def _note_overlaps(steps: Iterable[Step], problems: Problems) -> None:
     keys: set[Key] = set()
     urls: set[str] = set()
     for step in steps:
-        if step.key is None:
-            continue
-        if step.key in keys:
-            twice = invalid(f"{step.key} is written by another entry too", "request.url")
-            problems.add(twice, step.index)
-        if step.full_url in urls:
+        if step.key is not None and step.key in keys:
+            problems.add(written_twice(step.key), step.index)
+        if step.is_write and step.full_url in urls:
             problems.add(invalid("another entry has the same fullUrl", "fullUrl"), step.index)
-        keys.add(step.key)
+        if step.key is not None:
+            keys.add(step.key)
         if step.full_url is not None:
             urls.add(step.full_url)
+
+
+def written_twice(key: Key) -> FhirError:
+    """R4: identities in a transaction do not overlap, those found by criteria included."""
+    return invalid(f"{key} is written by another entry too", "request.url")
 
 
 def _linked(context: Context, step: Step, urls: frozenset[str], problems: Problems) -> Step:

@@ -13,7 +13,8 @@ from fhir_server.interactions.audited import bundle_record
 from fhir_server.interactions.commits import remember
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
 from fhir_server.interactions.entries import answer_entry, join_entries, phase_of
-from fhir_server.interactions.plan import NOTHING_ASKED, Outcome, ask, asks_nothing, plan
+from fhir_server.interactions.outcomes import Outcome
+from fhir_server.interactions.plan import NOTHING_ASKED, ask, asks_nothing, plan
 from fhir_server.interactions.snapshot import as_seen_by, read_entry
 from fhir_server.interactions.steps import Step, steps_of
 from fhir_server.interactions.write import LARGE, put
@@ -34,7 +35,7 @@ async def transaction(context: Context, request: FhirRequest, bundle: Resource) 
         outcomes = ready
         if outcomes is None:
             outcomes = plan(context, steps, await ask(open_unit, steps))
-        written = [each.draft.stored for each in outcomes if each.draft is not None]
+        written = [made.stored for each in outcomes for made in each.drafts]
         await remember(context, open_unit, id, written)
         return await _perform(context, open_unit, steps, outcomes)
 
@@ -60,13 +61,16 @@ async def _perform(
     """Write in R4's order, then answer the reads from the same snapshot."""
     responses: dict[int, FhirResponse] = {}
     for outcome in sorted(outcomes, key=lambda each: phase_of(each.step.request)):
-        if outcome.draft is not None:
-            await put(open_unit, outcome.draft)
-        await open_unit.journal(outcome.record)
+        if outcome.kept is not None:
+            await open_unit.keep(outcome.kept)
+        for made in outcome.drafts:
+            await put(open_unit, made)
+        for record in outcome.records:
+            await open_unit.journal(record)
         responses[outcome.step.index] = outcome.response
     await open_unit.journal(bundle_record(context, "transaction"))
     seen = as_seen_by(context, open_unit)
     for step in steps:
-        if step.key is None:
+        if not step.is_write:
             responses[step.index] = await read_entry(seen, step)
     return [responses[step.index] for step in steps]

@@ -44,6 +44,10 @@ class Rehearsal:
         result, self.writes = await self._store.rehearse(noted)
         return result
 
+    async def note(self, entry: bytes) -> None:
+        """The audit record of something that only reads: undone as well."""
+        await self.transaction(lambda unit: unit.journal(entry))
+
     async def rehearse(self, unit: Unit[T]) -> T:
         """The same: nothing of it stays."""
         return await self.transaction(unit)

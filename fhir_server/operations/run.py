@@ -19,7 +19,7 @@ async def run_operation(context: Context, request: FhirRequest) -> FhirResponse:
     response = await operation.run(context, operation_request(context, operation, request))
     if not operation.affects_state:
         record = read_record(context, request, response)
-        await context.store.transaction(lambda unit: unit.journal(record))
+        await context.store.note(record)
     return response
 
 

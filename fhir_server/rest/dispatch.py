@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache, partial
+from typing import NamedTuple
 
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.fhir.codec import encode
@@ -34,7 +35,7 @@ from fhir_server.rest.response import rendered, send_refusal, send_response, wit
 from fhir_server.rest.routes import BY_INTERACTION, locate_entry
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
-from fhir_server.security.access import OPEN_ACCESS, access_for
+from fhir_server.security.access import OPEN_ACCESS, Access, access_for
 from fhir_server.security.guarded_store import GuardedStore
 from fhir_server.security.principal import Principal
 from fhir_server.storage.port import ResourceStore, Terms
@@ -76,8 +77,7 @@ class FhirParts:
     undo_days: int = 7
 
 
-@dataclass(frozen=True)
-class _Call:
+class _Call(NamedTuple):
     """One HTTP request on its way."""
 
     method: str
@@ -98,29 +98,26 @@ class FhirApplication:
         self._base_url = parts.facts.base_url
         self._capabilities = encode(capability_statement(parts.registry, parts.facts))
         self._locate = partial(locate_entry, self._base_url)
-        self._access = lru_cache(maxsize=1024)(partial(access_for, registry=parts.registry))
+        self._rights = lru_cache(maxsize=1024)(self._rights_of)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             raise RuntimeError(f"the FHIR base does not speak {scope['type']}")
         started = time.perf_counter()
-        headers, path = headers_of(scope), path_of(scope)
-        origin = await allowed_origin(headers, path, self._parts.allows_origin)
-        send = with_origin(without_body(send) if scope["method"] == "HEAD" else send, origin)
-        if scope["method"] == "OPTIONS":
-            await send_preflight(send, is_allowed=origin is not None)
-            return
+        method, path, headers = scope["method"], path_of(scope), headers_of(scope)
+        if method == "HEAD":
+            send = without_body(send)
+        if "origin" in headers or method == "OPTIONS":
+            origin = await allowed_origin(headers, path, self._parts.allows_origin)
+            send = with_origin(send, origin)
+            if method == "OPTIONS":
+                await send_preflight(send, is_allowed=origin is not None)
+                return
         client = scope.get("client")
-        call = _Call(
-            method=scope["method"],
-            path=path,
-            query_string=scope["query_string"],
-            headers=headers,
-            receive=receive,
-            send=send,
-            address=client[0] if client else None,
-            request_id=scope.get(REQUEST_ID) or self._parts.new_id(),
-        )
+        address = client[0] if client else None
+        request_id = scope.get(REQUEST_ID) or self._parts.new_id()
+        query = scope["query_string"]
+        call = _Call(method, path, query, headers, receive, send, address, request_id)
         located = _located(call)
         try:
             request, status = await self._serve(call, located)
@@ -132,12 +129,12 @@ class FhirApplication:
     async def _serve(self, call: _Call, located: Asked | FhirError) -> tuple[FhirRequest, int]:
         """Answer the call; what it asked for and the status that it got."""
         asked = _unlocated(call) if isinstance(located, FhirError) else located
-        trail = self._trail(call, None)
+        principal: Principal | None = None
         try:
             is_public = asked is located and BY_INTERACTION[asked.request.interaction].is_public
-            principal = None if is_public else await self._principal(call)
-            trail = self._trail(call, principal)
-            context = self._context(trail, principal)
+            if not is_public:
+                principal = await self._principal(call)
+            context = self._context(call, principal)
             if isinstance(located, FhirError):
                 # A mistake in the head is told only to a caller who may ask at all.
                 raise located
@@ -148,7 +145,7 @@ class FhirApplication:
             raise
         except Exception as failure:
             refusal = translated(failure, call.request_id)
-            await self._record(trail, asked.request, refusal)
+            await self._record(self._trail(call, principal), asked.request, refusal)
             await send_refusal(call.send, refusal, asked)
             return asked.request, refusal.status
         await send_response(call.send, asked, response, body=body, base_url=self._base_url)
@@ -180,7 +177,7 @@ class FhirApplication:
         response = await run(context, request)
         if not route.is_journaled:
             record = read_record(context, request, response)
-            await context.store.transaction(lambda unit: unit.journal(record))
+            await context.store.note(record)
         return response
 
     async def _submit(self, context: Context, request: FhirRequest) -> FhirResponse:
@@ -201,7 +198,7 @@ class FhirApplication:
         """Journal a refusal in a unit of its own: its own unit, if any, was rolled back."""
         record = refusal_record(trail, request, refusal)
         try:
-            await self._parts.store.transaction(lambda unit: unit.journal(record))
+            await self._parts.store.note(record)
         except Exception as failure:
             # The caller is refused either way; that the store is down must not hide why.
             log_failure(failure, trail.request_id or "")
@@ -212,13 +209,20 @@ class FhirApplication:
             principal, parts.clock, parts.new_id, self._base_url, call.address, call.request_id
         )
 
-    def _context(self, trail: AuditTrail, principal: Principal | None) -> Context:
+    def _rights_of(self, principal: Principal | None) -> tuple[Access, ResourceStore]:
+        """What the caller may do, and the store as the caller may see it: the same for each of
+        the caller's requests."""
         parts = self._parts
-        access = OPEN_ACCESS if principal is None else self._access(principal)
+        access = OPEN_ACCESS if principal is None else access_for(principal, parts.registry)
+        return access, GuardedStore(parts.store, access, parts.extract)
+
+    def _context(self, call: _Call, principal: Principal | None) -> Context:
+        parts = self._parts
+        access, store = self._rights(principal)
         return Context(
-            store=GuardedStore(parts.store, access, parts.extract),
+            store=store,
             access=access,
-            audit=trail,
+            audit=self._trail(call, principal),
             validator=parts.validator,
             registry=parts.registry,
             extract=parts.extract,

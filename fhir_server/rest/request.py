@@ -4,13 +4,13 @@ Types and encodings"); `body.py` takes in what follows it."""
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from fhir_server.fhir.media_types import FHIR_JSON, SPOKEN, Form, accepted, formatted
 from fhir_server.fhir.narrow import PARAMETERS as NARROWING
 from fhir_server.fhir.outcome import FhirError, bad_parameter, error
 from fhir_server.interactions.conditions import require_understood
-from fhir_server.interactions.context import FhirRequest, Handling, Return
+from fhir_server.interactions.context import FhirRequest
 from fhir_server.interactions.versions import version_of
 from fhir_server.rest.routes import GENERAL_PARAMETERS, locate, parse_query
 
@@ -25,6 +25,13 @@ _WITH_CONTENT = frozenset({"Binary", "Media"})
 _READS = frozenset({"read", "vread"})
 _RETURNS = frozenset({"minimal", "representation", "OperationOutcome"})
 _HANDLINGS = frozenset({"strict", "lenient"})
+_CONDITIONS: Mapping[str, str] = {
+    "if-match": "if_match",
+    "if-none-match": "if_none_match",
+    "if-none-exist": "if_none_exist",
+    "if-modified-since": "if_modified_since",
+}
+"""The headers that set a condition, and the fields of a request that hold them."""
 
 
 @dataclass(frozen=True)
@@ -55,24 +62,20 @@ def asked_for(method: str, path: str, query_string: bytes, headers: Headers) -> 
     """Everything but the body. Raises what `locate` raises, 406 for a format that is not spoken
     here, and 400 for a header or general parameter that makes no sense."""
     given = parse_query(query_string.decode("latin-1"))
-    query = tuple(each for each in given if each[0] not in GENERAL_PARAMETERS)
-    located = locate(method, path, query)
-    preferences = _preferences(headers.get("prefer", ""))
-    request = replace(
-        located,
-        if_match=_checked_etag(headers, "if-match", "If-Match"),
-        if_none_match=_checked_etag(headers, "if-none-match", "If-None-Match"),
-        if_none_exist=headers.get("if-none-exist"),
-        if_modified_since=headers.get("if-modified-since"),
-        prefer_return=cast("Return | None", preferences.get("return")),  # checked in _preferences
-        handling=cast(Handling, preferences.get("handling", "strict")),
-        is_pretty=_is_pretty(_only(given, "_pretty")),
-    )
-    require_understood(request)
-    if located.type in _WITH_CONTENT and _may_be_content(located, given):
+    query = tuple(each for each in given if each[0] not in GENERAL_PARAMETERS) if given else ()
+    request = locate(method, path, query)
+    changes = _conditions(headers)
+    if "prefer" in headers:
+        changes |= _preferred(headers["prefer"])
+    if given and _is_pretty(_only(given, "_pretty")):
+        changes["is_pretty"] = True
+    if changes:  # most requests have none of these, and a copy costs more than the rest
+        request = replace(request, **changes)
+        require_understood(request)
+    if request.type in _WITH_CONTENT and _may_be_content(request, given):
         accept = headers.get("accept") or "*/*"
         return Asked(replace(request, accept=accept), accepted(accept) or FHIR_JSON)
-    form = media_type(_only(given, "_format"), headers.get("accept"))
+    form = media_type(_only(given, "_format") if given else None, headers.get("accept"))
     if request.operation is not None:
         is_plain = form.syntax == "json" and not (request.is_pretty or request.is_head)
         return Asked(replace(request, accepts_stream=is_plain), form)
@@ -127,12 +130,27 @@ def _preferences(text: str) -> Mapping[str, str]:
     return found
 
 
-def _checked_etag(headers: Headers, key: str, name: str) -> str | None:
-    text = headers.get(key)
-    if text is not None:
-        for each in text.split(",") if key == "if-none-match" else (text,):
-            version_of(each, name)
-    return text
+def _preferred(text: str) -> dict[str, Any]:
+    """What the Prefer header sets of a request."""
+    preferences = _preferences(text)
+    found: dict[str, Any] = {}
+    if "return" in preferences:
+        found["prefer_return"] = preferences["return"]
+    if "handling" in preferences:
+        found["handling"] = preferences["handling"]
+    return found
+
+
+def _conditions(headers: Headers) -> dict[str, Any]:
+    """The conditions that the headers set, checked as far as they can be here."""
+    if _CONDITIONS.keys().isdisjoint(headers):
+        return {}
+    found = {field: headers[name] for name, field in _CONDITIONS.items() if name in headers}
+    if "if_match" in found:
+        version_of(found["if_match"], "If-Match")
+    for each in found.get("if_none_match", "*").split(","):
+        version_of(each, "If-None-Match")
+    return found
 
 
 def _only(query: Iterable[tuple[str, str]], wanted: str) -> str | None:

@@ -13,7 +13,7 @@ from fhir_server.interactions.versions import etag, http_date
 from fhir_server.interactions.write import LARGE
 from fhir_server.rest.request import Asked, Message, Send
 
-_WRITES = frozenset({"create", "update", "delete"})
+_WRITES = frozenset({"create", "update", "patch", "delete"})
 _ALWAYS = (
     # Patient data may be kept only by the caller itself, and asked for again each time.
     (b"cache-control", b"private, no-cache"),

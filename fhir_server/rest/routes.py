@@ -15,6 +15,7 @@ from fhir_server.interactions.conditions import require_no_separator
 from fhir_server.interactions.context import FhirRequest
 from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import delete
+from fhir_server.interactions.patch import patch
 from fhir_server.interactions.read import read, vread
 from fhir_server.interactions.search import search_system, search_type
 from fhir_server.interactions.update import update
@@ -74,7 +75,14 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _INSTANCE, "read", "r", read, NARROWING),
     Route("GET", _VERSION, "vread", "r", vread, NARROWING),
     Route("PUT", _INSTANCE, "update", "u", update, is_journaled=True),
+    Route("PUT", _TYPE, "update", "u", update, ANY_PARAMETER, is_journaled=True,
+          excluded=_UNCHANGEABLE),
+    Route("PATCH", _INSTANCE, "patch", "u", patch, is_journaled=True, excluded=_UNCHANGEABLE),
+    Route("PATCH", _TYPE, "patch", "u", patch, ANY_PARAMETER, is_journaled=True,
+          excluded=_UNCHANGEABLE),
     Route("DELETE", _INSTANCE, "delete", "d", delete, is_journaled=True, excluded=_UNCHANGEABLE),
+    Route("DELETE", _TYPE, "delete", "d", delete, ANY_PARAMETER, is_journaled=True,
+          excluded=_UNCHANGEABLE),
     Route("GET", _HISTORY, "history-instance", "r", history.history_instance, history.PARAMETERS),
     Route("GET", _TYPE_HISTORY, "history-type", "r", history.history_type, history.PARAMETERS),
     Route("GET", "_history", "history-system", None, history.history_system, history.PARAMETERS),
