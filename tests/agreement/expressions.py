@@ -23,7 +23,8 @@ from fhir_server.search.expression import (
     Together,
     Within,
 )
-from tests.agreement.pools import LINKS, PLACES, TYPES
+from tests.agreement.pools import LINKS, PLACES
+from tests.agreement.searches import random_type
 
 MOST_DEPTH = 6
 
@@ -99,7 +100,8 @@ def _leaf(random: Random, known: Sequence[Terms], type_: str) -> Expression:
     if one.tuples and random.random() < 0.3:
         element = random.choice(one.tuples)
         tests = tuple(_test(random, element.terms) for _ in range(random.randint(1, 3)))
-        return Together(element.param, tests)
+        other = random.choice(one.tuples) if random.random() < 0.3 else element
+        return Together(other.param, tests)
     if one.terms and random.random() < 0.15:
         some = random.sample(one.terms, min(len(one.terms), random.choice((0, 1, 3, 300))))
         return HasAnyTerm(random.choice(one.terms)[0], frozenset(value for _, value in some))
@@ -108,7 +110,7 @@ def _leaf(random: Random, known: Sequence[Terms], type_: str) -> Expression:
 
 def random_query(random: Random, known: Sequence[Terms]) -> Query:
     """A raw Query over resources like these, with sort keys and a small page."""
-    type_ = random.choice(TYPES)
+    type_ = random_type(random)
     sortable = sorted({key for each in known for key in each.sort if key.startswith(type_ + ".")})
     keys = random.sample(sortable, min(len(sortable), random.choice((0, 1, 2))))
     sort = tuple(SortKey(key, random.random() < 0.5) for key in keys)

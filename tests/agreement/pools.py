@@ -112,7 +112,13 @@ LINKS: dict[str, tuple[tuple[str, str], ...]] = {
     "RiskAssessment": (("subject", "Patient"),),
     "QuestionnaireResponse": (("questionnaire", "Questionnaire"), ("subject", "Patient")),
     "Location": (("partof", "Location"),),
-    "List": (("item", "Observation"), ("item", "List"), ("subject", "Patient")),
+    "List": (
+        ("item", "Observation"),
+        ("item", "List"),
+        ("item", "ServiceRequest"),
+        ("item", "RiskAssessment"),
+        ("subject", "Patient"),
+    ),
     "ServiceRequest": (("subject", "Patient"),),
 }
 """Type → (reference parameter, target type) for chains."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from random import Random
 from typing import Any
 
-from bench.oracle.elements import Value
+from bench.oracle.elements import Row, Value, row
 from bench.oracle.quantities import units
 from bench.oracle.ranges import PREFIXES
+from bench.oracle.searches import Library
 from bench.oracle.tests_of_values import codes
 from bench.oracle.texts import displays, strings
 
@@ -146,3 +148,26 @@ def composites(elements: Sequence[Sequence[Sequence[Value]]], kinds: Sequence[st
             asked.append([each[-1] for each in parts])
     crossed = [[one[0], *other[1:]] for one in asked[:3] for other in asked[:3]]
     return ["$".join(each) for each in [*asked, *crossed]]
+
+
+ASKED = ("date", "number", "quantity", "reference", "string", "token", "uri")
+
+
+def random_question(
+    random: Random, library: Library, type_: str, codes: Sequence[str]
+) -> tuple[str, str] | None:
+    """A criterion made from a value that some resource of the type has; None when none has."""
+    names = sorted(each for each in library.resources if each.startswith(type_ + "/"))
+    known = {code: row(type_, code) for code in sorted(codes)}
+    asked_about = [code for code, each in known.items() if _has_values(each)]
+    for code in random.sample(asked_about, len(asked_about)) if names else ():
+        values = library.values(random.choice(names), code)
+        asked = list(questions(known[code]["type"], random.choice(values))) if values else []
+        if asked:
+            modifier, value = random.choice(asked)
+            return code + modifier, value
+    return None
+
+
+def _has_values(definition: Row) -> bool:
+    return definition["type"] in ASKED and "expression" in definition

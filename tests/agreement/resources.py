@@ -153,6 +153,7 @@ _prediction = one_of(
 )
 _value = one_of(
     named("valueQuantity", quantity),
+    named("valueQuantity", quantity),
     named("valueCodeableConcept", concept),
     named("valueString", pick(WORDS)),
     named("valueDateTime", pick(DATES)),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from random import Random
 
+from bench.oracle.searches import Library
 from tests.agreement.pools import (
     CODES,
     DATES,
@@ -24,16 +25,11 @@ from tests.agreement.pools import (
     VALUE_SETS,
     WORDS,
 )
+from tests.agreement.questions import escaped, random_question
 from tests.agreement.resources import Make, pick
 
+Pair = tuple[str, str]
 UNSORTED = ("composite", "near", "words")
-
-
-def escaped(text: str) -> str:
-    """The text as a search value, its separators escaped."""
-    for each in "\\,|$":
-        text = text.replace(each, "\\" + each)
-    return text
 
 
 def _token(random: Random) -> str:
@@ -159,7 +155,9 @@ def random_criterion(random: Random, type_: str, links_left: int = 2) -> tuple[s
 
 
 def _plain(random: Random, type_: str) -> tuple[str, str]:
-    code, kind = random.choice(sorted(parameters(type_).items()))
+    pool = EVERYWHERE if random.random() < 0.15 else PARAMETERS[type_]
+    kind = random.choice(sorted(set(pool.values())))
+    code = random.choice(sorted(each for each, own in pool.items() if own == kind))
     if random.random() < 0.1 and kind != "words":
         return f"{code}:missing", random.choice(("true", "false"))
     if kind == "composite":
@@ -170,11 +168,19 @@ def _plain(random: Random, type_: str) -> tuple[str, str]:
     return (f"{code}:{modifier}" if modifier else code), ",".join(values)
 
 
-def random_search(random: Random) -> tuple[str, list[tuple[str, str]]]:
+def random_type(random: Random) -> str:
+    """A type, more often one of which much can be asked."""
+    return random.choices(TYPES, [len(PARAMETERS[each]) for each in TYPES])[0]
+
+
+def random_search(random: Random, library: Library | None = None) -> tuple[str, list[Pair]]:
     """A type and the pairs of a well-formed search on it, sort and page size included: what
-    `plan_search` takes."""
-    type_ = random.choice(TYPES)
+    `plan_search` takes. With a library, often about the values that are in it."""
+    type_ = random_type(random)
     pairs = [random_criterion(random, type_) for _ in range(random.choice((0, 1, 1, 2, 3)))]
+    if library is not None and random.random() < 0.4:
+        question = random_question(random, library, type_, list(parameters(type_)))
+        pairs = [*pairs[:1], *([question] if question else [])][-random.randint(1, 2) :]
     known = parameters(type_).items()
     sortable = sorted(code for code, kind in known if kind not in UNSORTED)
     keys = random.sample(sortable, random.choice((0, 1, 2)))

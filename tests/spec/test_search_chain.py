@@ -94,7 +94,8 @@ async def test_chains_are_followed(query: str, expected: set[str], tmp_path: Pat
         ("Patient?_has:Observatoin:patient:code=x", "did you mean Observation"),
         ("Patient?_has:Observation:code:status=x", "does not refer"),
         ("Patient?_has:Observation:patient:kode=x", "did you mean code"),
-        ("QuestionnaireResponse?questionnaire.title=x", "not supported"),
+        ("QuestionnaireResponse?questionnaire.colour=x", "not a search parameter"),
+        ("Patient?_has:Observation:encounter:status=x", "does not refer to Patient"),
         ("Organization?" + "partof." * 7 + "name=x", "more than 5 links"),
     ],
 )

@@ -93,7 +93,9 @@ RESOURCES = [
              "contains": [{"system": ANIMALS, "code": "dog"}]},
         ],
     }),
-    value_set("page", expansion={"timestamp": "2026", "total": 9, "contains": [{"system": ANIMALS, "code": "dog"}]}),
+    value_set("page", expansion={
+        "timestamp": "2026", "total": 9, "contains": [{"system": ANIMALS, "code": "dog"}],
+    }),
     value_set("circle", named("circle-back")),
     value_set("circle-back", named("circle")),
     value_set("astray", named("nowhere")),

@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 
+from fhir_server.search.kinds.age import AGE
 from fhir_server.search.kinds.asked import KindOfParameter
 from fhir_server.search.kinds.date import DATE
+from fhir_server.search.kinds.near import NEAR
 from fhir_server.search.kinds.number import NUMBER
 from fhir_server.search.kinds.quantity import QUANTITY
 from fhir_server.search.kinds.reference import REFERENCE
 from fhir_server.search.kinds.string import STRING
 from fhir_server.search.kinds.token import ID, TOKEN
 from fhir_server.search.kinds.uri import URI
+from fhir_server.search.kinds.words import CONTENT, NARRATIVE
 
 KINDS: Mapping[str, KindOfParameter] = {
     "id": ID,
@@ -20,5 +23,9 @@ KINDS: Mapping[str, KindOfParameter] = {
     "reference": REFERENCE,
     "quantity": QUANTITY,
     "uri": URI,
+    "age": AGE,
+    "near": NEAR,
+    "narrative": NARRATIVE,
+    "content": CONTENT,
 }
 """By `Parameter.kind`; composites are made of these (`search/composite.py`)."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from fhir_server.search import terms
 from fhir_server.search.expression import Expression, HasText, any_of
+from fhir_server.search.full_text import cut_words
 from fhir_server.search.kinds.asked import (
     Asked,
     Entry,
@@ -13,19 +14,24 @@ from fhir_server.search.kinds.asked import (
     starts_with,
 )
 from fhir_server.search.kinds.text import unescape
+from fhir_server.search.kinds.words import among_terms, words_test
 
 NAME_PARTS = ("family", "given", "prefix", "suffix", "text")
 ADDRESS_PARTS = ("line", "city", "district", "state", "postalCode", "country", "text")
 
 
 def text(value: Any, _: Extraction) -> Entry:
-    """A string: folded, and as written; a long one in chunks too, for `:contains`."""
+    """A string: folded, and as written; a long one in chunks too, for `:contains`; the words of
+    one that is more than a word, for `:text`."""
     if not isinstance(value, str):
         return []
     folded = terms.fold(value)
     entry = [("", terms.bounded(folded)), ("=", terms.bounded(value))]
     if len(folded) > terms.KEY_LENGTH:
         entry.extend(("+", each) for each in terms.chunks(folded))
+    found = cut_words(value)
+    if found != (folded,):
+        entry.extend((":text", word) for word in found)
     return entry
 
 
@@ -69,11 +75,16 @@ def contains(asked: Asked, value: str) -> Expression:
     return any_of([HasText(asked.key, folded), HasText(asked.key + "+", folded)])
 
 
+def with_words(asked: Asked, value: str) -> Expression:
+    """The values have the words (`kinds/words.py`)."""
+    return words_test(asked, value, among_terms(asked.key, asked.key + ":text"))
+
+
 STRING = KindOfParameter(
     encoders={
         **dict.fromkeys(("string", "markdown", "code", "id", "uri"), text),
         "HumanName": human_name,
         "Address": address,
     },
-    modifiers={"": begins, "exact": exact, "contains": contains},
+    modifiers={"": begins, "exact": exact, "contains": contains, "text": with_words},
 )

@@ -7,7 +7,14 @@ from typing import Any
 from fhir_server.fhir.definitions import value_sets
 from fhir_server.search import terms
 from fhir_server.search.codes import CodeResolver
-from fhir_server.search.expression import Expression, HasAnyTerm, HasTerm, all_of, any_of
+from fhir_server.search.expression import (
+    NOTHING,
+    Expression,
+    HasAnyTerm,
+    HasTerm,
+    all_of,
+    any_of,
+)
 from fhir_server.search.kinds.asked import (
     Asked,
     Encoder,
@@ -189,8 +196,9 @@ def _subsumed(
 
 
 def same_id(asked: Asked, value: str) -> Expression:
-    """The resource has this id."""
-    return HasTerm(asked.key, unescape(value))
+    """The resource has this id; an id is in no system."""
+    *system, id_ = (unescape(part) for part in split(value, "|"))
+    return NOTHING if any(system) else HasTerm(asked.key, id_)
 
 
 TOKEN = KindOfParameter(
