@@ -4,10 +4,11 @@ A record is JSON bytes that `audit/event.py` expands into an AuditEvent. A write
 `transaction.journal` inside its unit; reads and refusals write it in a unit of their own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from functools import lru_cache
+from typing import Any, Literal, Protocol
 
 import orjson
 
@@ -33,6 +34,7 @@ class Caller(Protocol):
     def fhir_user(self) -> str | None: ...
     @property
     def session(self) -> str | None: ...
+    def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -64,26 +66,39 @@ class AuditTrail:
         patient data. ValueError on an interaction that is not in KINDS."""
         if interaction not in KINDS:
             raise ValueError(f"audit: unknown interaction {interaction!r}")
-        who = self.principal
-        record = {
+        record: dict[str, Any] = {
             "id": self.new_id(),
             "time": instant(self.clock()),
             "base": self.base_url,
             "interaction": interaction,
             "outcome": outcome,
             "status": status,
-            "key": str(key) if key else None,
+        }
+        if key is not None:
+            record["key"] = f"{key.type}/{key.id}"
+        optional = {
             "version": version,
             "patient": patient,
             "query": query,
             "detail": detail,
             "address": self.address,
             "request": self.request_id,
-            "subject": who.subject if who else None,
-            "client": who.client_id if who else None,
-            "name": who.name if who else None,
-            "roles": sorted(who.roles) if who else None,
-            "user": who.fhir_user if who else None,
-            "session": who.session if who else None,
         }
-        return orjson.dumps({name: value for name, value in record.items() if value is not None})
+        record |= {name: value for name, value in optional.items() if value is not None}
+        if self.principal is not None:
+            record |= _caller(self.principal)
+        return orjson.dumps(record)
+
+
+@lru_cache(maxsize=1024)
+def _caller(who: Caller) -> Mapping[str, Any]:
+    """What a record says of the caller: the same in each of them."""
+    known = {
+        "subject": who.subject,
+        "client": who.client_id,
+        "name": who.name,
+        "roles": sorted(who.roles),
+        "user": who.fhir_user,
+        "session": who.session,
+    }
+    return {name: value for name, value in known.items() if value is not None}

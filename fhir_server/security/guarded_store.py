@@ -1,6 +1,7 @@
 """The guard at the storage port: a store in which what the caller may not see does not exist."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 
 from fhir_server.search.expression import NOTHING, Expression, Query
 from fhir_server.security.access import Access
@@ -57,8 +58,16 @@ class GuardedStore:
     async def history(self, past: Past) -> HistoryPage:
         return await guarded_history(self._store, self._judge, past)
 
+    async def current(
+        self, after: Key | None, limit: int, since: datetime | None = None
+    ) -> Sequence[Stored]:
+        not_offered("walking over all resources")
+
     async def transaction(self, unit: Unit[T]) -> T:
         return await self._store.transaction(self._under_guard(unit))
+
+    async def note(self, entry: bytes) -> None:
+        await self._store.note(entry)
 
     async def rehearse(self, unit: Unit[T]) -> T:
         return await self._store.rehearse(self._under_guard(unit))

@@ -64,6 +64,18 @@ class GuardedTransaction:
                 self._written.append((stored.key, view, draft.terms))
         await self._inner.put(draft, expected)
 
+    async def keep(self, stored: Stored) -> None:
+        """FhirError 403 for what the caller may not write, 404 for what it can't see."""
+        key = stored.key
+        view = self._judge.access.filter(key.type, "u")
+        if view == NOTHING:
+            raise forbidden(f"No permission to write {key.type} (u)")
+        if key.type in APPEND_ONLY:
+            raise forbidden(f"{key.type} can't be changed or deleted")
+        if view != EVERYTHING:
+            await self._check_old(key, "u", stored.version, view)
+        await self._inner.keep(stored)
+
     async def finish(self) -> None:
         """FhirError 403 unless each new version lies within what the caller may write."""
         for key, view, terms in self._written:
@@ -88,6 +100,9 @@ class GuardedTransaction:
 
     async def delete_record(self, kind: str, id: str) -> None:
         not_offered("records")
+
+    async def put_terms(self, key: Key, version: int, terms: Terms) -> None:
+        not_offered("indexing")
 
     async def seal(self, positions: Sequence[str]) -> None:
         not_offered("the audit journal")

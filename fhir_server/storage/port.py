@@ -144,9 +144,13 @@ class Transaction(Protocol):
         that it replaces, 0 for none; VersionConflict when the store has another. A deletion
         is a draft whose `stored.is_deleted`; the key then reads as that deleted version."""
 
-    async def put_terms(self, key: Key, version: int, terms: Terms) -> bool:
+    async def keep(self, stored: Stored) -> None:
+        """Leave the current version as it is, where an update would say the same again. Whoever
+        may not make that update may not do this either."""
+
+    async def put_terms(self, key: Key, version: int, terms: Terms) -> None:
         """Replace what a current version can be found by, if it still is that version; nothing
-        else changes, no change is fed. False when it is not."""
+        else changes, no change is fed."""
 
     async def reserve(self, name: str) -> None:
         """Make every other transaction that reserves the same name conflict with this one."""
@@ -203,6 +207,10 @@ class ResourceStore(Protocol):
         """Run `unit` and commit; conflicts are retried a bounded number of times, then
         VersionConflict. A VersionConflict that comes from `put`'s or `put_record`'s own
         `expected` is not retried: the caller's premise is wrong."""
+
+    async def note(self, entry: bytes) -> None:
+        """Append one audit record to the journal, alone: as a unit that does nothing else, but
+        cheaper. Returns after a durable commit, which it may share with others."""
 
     async def rehearse(self, unit: Unit[T]) -> T:
         """Run `unit` as `transaction` would, and undo it: its result, and nothing committed."""

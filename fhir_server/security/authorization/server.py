@@ -89,7 +89,7 @@ def trail(
 
 async def journal(server: AuthorizationServer, entry: bytes) -> None:
     """Write one audit record in a unit of its own: for refusals, which change nothing else."""
-    await server.store.transaction(lambda tx: tx.journal(entry))
+    await server.store.note(entry)
 
 
 async def journal_refusal(

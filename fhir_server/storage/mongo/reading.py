@@ -1,6 +1,7 @@
 """Reads, alike for the store and for a transaction's session."""
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from pymongo.errors import ExecutionTimeout
@@ -38,6 +39,19 @@ async def get_many(reader: Reader, keys: Sequence[Key]) -> dict[Key, Stored]:
             stored = await whole(reader, document)
             found[stored.key] = stored
     return found
+
+
+async def current(
+    reader: Reader, after: Key | None, limit: int, since: datetime | None
+) -> list[Stored]:
+    """Current versions that are not deleted, by the text `Type/id`."""
+    where: Document = {"_id": {"$gt": str(after) if after else ""}, "type": {"$gt": ""}}
+    if since is not None:
+        where["updated"] = {"$gte": since}
+    cursor = reader.collections.resources.find(
+        where, records.CURRENT, sort=[("_id", 1)], limit=limit
+    )
+    return [await whole(reader, document) async for document in cursor]
 
 
 async def find(reader: Reader, query: Query) -> Page:

@@ -53,7 +53,7 @@ def current(draft: Draft) -> Document:
     document = _version(draft.stored)
     document["_id"] = str(draft.stored.key)
     if not draft.stored.is_deleted:
-        document |= {"type": draft.stored.key.type, **_found_by(draft.terms)}
+        document |= {"type": draft.stored.key.type, **found_by(draft.terms)}
     return document
 
 
@@ -91,7 +91,8 @@ def _version(stored: Stored) -> Document:
     }
 
 
-def _found_by(terms: Terms) -> Document:
+def found_by(terms: Terms) -> Document:
+    """The fields of a document of `resources` that searches look at."""
     return {
         "terms": list(dict.fromkeys(term(*each) for each in terms.terms)),
         "tuples": [

@@ -11,6 +11,7 @@ from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import Collections, collections, connect
 from fhir_server.storage.mongo.feed import Feed
 from fhir_server.storage.mongo.history import history
+from fhir_server.storage.mongo.notes import Notes
 from fhir_server.storage.mongo.reachable import reachable
 from fhir_server.storage.mongo.records import live_record, record_id
 from fhir_server.storage.mongo.reservations import reservation
@@ -42,6 +43,7 @@ class MongoStore:
     def __init__(self, collections: Collections, clock: Callable[[], datetime]) -> None:
         self._collections = collections
         self._reader = Reader(collections)
+        self._notes = Notes(collections.journal)
         self._clock = clock
 
     @classmethod
@@ -80,8 +82,18 @@ class MongoStore:
         return await history(self._reader, past)
 
     @reachable
+    async def current(
+        self, after: Key | None, limit: int, since: datetime | None = None
+    ) -> Sequence[Stored]:
+        return await reading.current(self._reader, after, limit, since)
+
+    @reachable
     async def transaction(self, unit: Unit[T]) -> T:
         return await run(self._collections, self._clock, unit)
+
+    @reachable
+    async def note(self, entry: bytes) -> None:
+        await self._notes.append(entry)
 
     async def rehearse(self, unit: Unit[T]) -> T:
         return await rehearsed(self, unit)

@@ -19,7 +19,7 @@ from fhir_server.storage.mongo import reading, records
 from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import Collection, Collections, Document, Session
 from fhir_server.storage.mongo.reservations import reservation
-from fhir_server.storage.port import Draft, Key, Page, Record, Stored, VersionConflict
+from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, VersionConflict
 
 Write = InsertOne[Document] | ReplaceOne[Document] | UpdateOne | DeleteOne
 _DUPLICATE_KEY = 11000
@@ -52,6 +52,7 @@ class MongoTransaction:
         self._written: dict[tuple[Key, int | None], Stored] = {}
         self._puts: dict[Key, _Put] = {}
         self._past: list[Stored] = []
+        self._indexed: list[Write] = []
         self._records: dict[str, Document | None] = {}
         self._record_bases: dict[str, int | None] = {}
         self._journal: list[Document] = []
@@ -93,9 +94,16 @@ class MongoTransaction:
         self._written[stored.key, None] = stored
         self._written[stored.key, stored.version] = stored
 
+    async def put_terms(self, key: Key, version: int, terms: Terms) -> None:
+        changes = {"$set": records.found_by(terms)}
+        self._indexed.append(UpdateOne({"_id": str(key), "version": version}, changes))
+
     def _known_version(self, key: Key) -> int | None:
         own = self._written.get((key, None))
         return own.version if own else self._read_versions.get(key)
+
+    async def keep(self, stored: Stored) -> None:
+        """Nothing is written."""
 
     async def reserve(self, name: str) -> None:
         """Sent before the unit's next read, so that what the unit finds is still so when it
@@ -164,7 +172,8 @@ class MongoTransaction:
 
     def _is_one_audit_record(self) -> bool:
         return (
-            not (self._is_begun or self._reservations or self._puts or self._record_bases)
+            not (self._is_begun or self._reservations or self._puts or self._indexed)
+            and not self._record_bases
             and len(self._journal) == 1
         )
 
@@ -182,6 +191,7 @@ class MongoTransaction:
     async def _send_resources(self) -> None:
         puts, self._puts = self._puts, {}
         past, self._past = self._past, []
+        indexed, self._indexed = self._indexed, []
         now = self._clock()
         replaced = sum(put.expected > 0 for put in puts.values())
         lost = Overtaken if all(put.is_confirmed for put in puts.values()) else VersionConflict
@@ -191,6 +201,7 @@ class MongoTransaction:
             )
             if matched != replaced:
                 raise lost("a resource is at another version")
+            await self._bulk(self._collections.resources, indexed)
             await self._bulk(
                 self._collections.bodies,
                 [InsertOne(piece) for stored in past for piece in records.pieces(stored)],

@@ -29,11 +29,12 @@ class Rows:
         for size in SIZES:
             while len(rows) - place >= size:
                 values = tuple(chain.from_iterable(rows[place : place + size]))
-                connection.execute(_statement(self._start, self._columns, size), values)
+                connection.execute(insert(self._start, self._columns, size), values)
                 place += size
 
 
 @cache
-def _statement(start: str, columns: int, size: int) -> str:
+def insert(start: str, columns: int, size: int) -> str:
+    """The statement that inserts so many rows; `start` is what comes before VALUES."""
     row = f"({', '.join('?' * columns)})"
     return f"{start} VALUES {', '.join([row] * size)}"

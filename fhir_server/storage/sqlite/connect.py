@@ -23,8 +23,9 @@ class SchemaMismatch(Exception):
     """The file was written by a version of MedSAGE with another schema."""
 
 
-def connect(path: Path, *, is_writer: bool) -> sqlite3.Connection:
-    """A connection in autocommit mode; transactions are begun explicitly."""
+def connect(path: Path, *, is_writer: bool, waits: bool = True) -> sqlite3.Connection:
+    """A connection in autocommit mode; transactions are begun explicitly. One that does not wait
+    raises sqlite3.OperationalError where another process holds a lock."""
     connection = sqlite3.connect(
         path,
         timeout=_BUSY_SECONDS,
@@ -39,6 +40,8 @@ def connect(path: Path, *, is_writer: bool) -> sqlite3.Connection:
     connection.execute("PRAGMA cache_size = -32768" if is_writer else "PRAGMA cache_size = -16384")
     if not is_writer:
         connection.execute("PRAGMA query_only = ON")
+    if not waits:
+        connection.execute("PRAGMA busy_timeout = 0")
     return connection
 
 

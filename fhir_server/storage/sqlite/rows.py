@@ -13,6 +13,7 @@ from fhir_server.storage.sqlite.sql import Sql
 
 STORED = "h.type, h.id, h.version, h.updated, h.body, h.method"
 """The columns of `history h` that make a Stored."""
+LIGHT_BYTES = 65_536
 
 
 def milliseconds(moment: datetime) -> int:
@@ -33,20 +34,50 @@ def stored(row: tuple[str, str, int, int, bytes, str]) -> Stored:
     return Stored(Key(type_, id_), version, moment(updated), body, method)
 
 
+class IsHeavy(Exception):
+    """The body is too long to be read on the event loop."""
+
+
+_FROM_CURRENT = "FROM resource r JOIN history h ON h.seq = r.seq WHERE r.type = ? AND r.id = ?"
+_FROM_PAST = "FROM history h WHERE h.type = ? AND h.id = ? AND h.version = ?"
+# The length of a BLOB is known from the head of its row: nothing else of a long one is read.
+_LIGHT = f"h.version, h.updated, iif(length(h.body) <= {LIGHT_BYTES}, h.body, NULL), h.method"
+
+
 def get(connection: sqlite3.Connection, key: Key, version: int | None) -> Stored | None:
     """The current version (None) or the given one, deleted ones too."""
     if version is None:
-        row = connection.execute(
-            f"SELECT {STORED} FROM resource r JOIN history h ON h.seq = r.seq"
-            " WHERE r.type = ? AND r.id = ?",
-            key,
-        ).fetchone()
+        row = connection.execute(f"SELECT {STORED} {_FROM_CURRENT}", key).fetchone()
     else:
-        row = connection.execute(
-            f"SELECT {STORED} FROM history h WHERE h.type = ? AND h.id = ? AND h.version = ?",
-            (*key, version),
-        ).fetchone()
+        row = connection.execute(f"SELECT {STORED} {_FROM_PAST}", (*key, version)).fetchone()
     return stored(row) if row else None
+
+
+def get_light(connection: sqlite3.Connection, key: Key, version: int | None) -> Stored | None:
+    """The same where the body is of LIGHT_BYTES or less; IsHeavy for a longer one."""
+    if version is None:
+        row = connection.execute(f"SELECT {_LIGHT} {_FROM_CURRENT}", key).fetchone()
+    else:
+        row = connection.execute(f"SELECT {_LIGHT} {_FROM_PAST}", (*key, version)).fetchone()
+    if row is None:
+        return None
+    version, updated, body, method = row
+    if body is None:
+        raise IsHeavy
+    return Stored(key, version, moment(updated), body, method)
+
+
+def current(
+    connection: sqlite3.Connection, after: Key | None, limit: int, since: datetime | None
+) -> list[Stored]:
+    """Current versions that are not deleted, by type and id."""
+    found = connection.execute(
+        f"SELECT {STORED} FROM resource r JOIN history h ON h.seq = r.seq"
+        " WHERE (r.type, r.id) > (?, ?) AND r.is_deleted = 0 AND h.updated >= ?"
+        " ORDER BY r.type, r.id LIMIT ?",
+        (*(after or ("", "")), milliseconds(since) if since else 0, limit),
+    )
+    return [stored(row) for row in found]
 
 
 def _compiler(connection: sqlite3.Connection) -> Compiler:

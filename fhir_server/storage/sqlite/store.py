@@ -2,12 +2,9 @@
 
 import asyncio
 import sqlite3
-import threading
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import (
@@ -24,11 +21,10 @@ from fhir_server.storage.port import (
     rehearsed,
 )
 from fhir_server.storage.sqlite import rows
-from fhir_server.storage.sqlite.connect import connect
 from fhir_server.storage.sqlite.history import history
+from fhir_server.storage.sqlite.readers import Readers
 from fhir_server.storage.sqlite.writer import Writer
 
-READERS = 4
 _POLL_SECONDS = 1.0
 _FEED_BATCH = 200
 
@@ -45,46 +41,45 @@ class SqliteStore:
         self._clock = clock
         self._wakers: set[Callable[[], None]] = set()
         self._writer = Writer(path, clock, self._wake)
-        self._local = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        self._readers = ThreadPoolExecutor(READERS, "sqlite-reader", self._open_reader)
+        self._readers = Readers(path)
 
     @classmethod
     def open(cls, path: Path | str, clock: Callable[[], datetime] = _now) -> "SqliteStore":
         """Open or create the file `path`; `clock` decides which records have expired."""
         return cls(Path(path), clock)
 
-    def _open_reader(self) -> None:
-        self._local.connection = connect(self._path, is_writer=False)
-        self._connections.append(self._local.connection)
-
-    async def _read(self, function: Callable[..., T], *arguments: Any) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(
-            self._readers, lambda: function(self._local.connection, *arguments)
-        )
-
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
-        return await self._read(rows.get, key, version)
+        try:
+            return self._readers.at_once(rows.get_light, key, version)
+        except (rows.IsHeavy, sqlite3.OperationalError):
+            return await self._readers.run(rows.get, key, version)
 
     async def get_many(self, keys: Sequence[Key]) -> dict[Key, Stored]:
         def read(connection: sqlite3.Connection) -> dict[Key, Stored]:
             found = ((key, rows.get(connection, key, None)) for key in keys)
             return {key: version for key, version in found if version is not None}
 
-        return await self._read(read)
+        return await self._readers.run(read)
 
     async def find(self, query: Query) -> Page:
-        return await self._read(rows.find, query)
+        return await self._readers.run(rows.find, query)
 
     async def count(self, query: Query) -> int:
-        return await self._read(rows.count, query)
+        return await self._readers.run(rows.count, query)
 
     async def history(self, past: Past) -> HistoryPage:
-        return await self._read(history, past)
+        return await self._readers.run(history, past)
+
+    async def current(
+        self, after: Key | None, limit: int, since: datetime | None = None
+    ) -> Sequence[Stored]:
+        return await self._readers.run(rows.current, after, limit, since)
 
     async def transaction(self, unit: Unit[T]) -> T:
         return await self._writer.run(unit)
+
+    async def note(self, entry: bytes) -> None:
+        await self._writer.note(entry)
 
     async def rehearse(self, unit: Unit[T]) -> T:
         return await rehearsed(self, unit)
@@ -102,7 +97,7 @@ class SqliteStore:
         try:
             while True:
                 awake.clear()
-                batch = await self._read(rows.changes, position, _FEED_BATCH)
+                batch = await self._readers.run(rows.changes, position, _FEED_BATCH)
                 for position, version in batch:
                     yield Change(str(position), version)
                 if not batch:
@@ -116,17 +111,21 @@ class SqliteStore:
             wake()
 
     async def journal(self, limit: int) -> Sequence[JournalEntry]:
-        return await self._read(rows.journal, limit)
+        return await self._readers.run(rows.journal, limit)
 
     async def record(self, kind: str, id: str) -> Record | None:
-        return await self._read(rows.record, kind, id, rows.milliseconds(self._clock()))
+        now = rows.milliseconds(self._clock())
+        try:
+            return self._readers.at_once(rows.record, kind, id, now)
+        except sqlite3.OperationalError:
+            return await self._readers.run(rows.record, kind, id, now)
 
     async def records(
         self, kind: str, prefix: str = "", after: str = "", limit: int = 1000
     ) -> Sequence[Record]:
         upper = prefix + "\U0010ffff"
         now = rows.milliseconds(self._clock())
-        return await self._read(rows.records, kind, (prefix, upper, after), (limit, now))
+        return await self._readers.run(rows.records, kind, (prefix, upper, after), (limit, now))
 
     async def check(self) -> None:
         """Reads and durably writes; also forgets expired records."""
@@ -134,14 +133,12 @@ class SqliteStore:
         async def purge(_: object) -> None:
             self._writer.purge_expired()
 
-        await self._read(lambda connection: connection.execute("SELECT 1").fetchone())
+        await self._readers.run(lambda connection: connection.execute("SELECT 1").fetchone())
         await self._writer.run(purge)
 
     async def close(self) -> None:
         await asyncio.to_thread(self._writer.close)
-        self._readers.shutdown(wait=True)
-        for connection in self._connections:
-            connection.close()
+        await asyncio.to_thread(self._readers.close)
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -42,12 +42,12 @@ class SqliteTransaction:
         self._numbers = numbers
         self._clock = clock
         self._terms = Rows("INSERT OR IGNORE INTO term (param, value, rid)", 3)
-        self._journal = Rows("INSERT INTO journal (entry)", 1)
+        self.entries: list[bytes] = []
+        """The unit's audit records, for the writer to put into the journal: no unit reads it."""
 
     def finish(self) -> None:
         """Write what was put off: nothing in the unit reads it any more."""
         self._terms.write(self._connection)
-        self._journal.write(self._connection)
 
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
         return rows.get(self._connection, key, version)
@@ -59,6 +59,9 @@ class SqliteTransaction:
     async def count(self, query: Query) -> int:
         self._terms.write(self._connection)
         return rows.count(self._connection, query)
+
+    async def keep(self, stored: Stored) -> None:
+        """Nothing is written."""
 
     async def reserve(self, name: str) -> None:
         """Nothing to do: units of one file run one after the other."""
@@ -75,6 +78,20 @@ class SqliteTransaction:
         if (row[1] if row else 0) != expected:
             raise VersionConflict(f"{key} is at version {row[1] if row else 0}")
         self._put_resource(draft, row[0] if row else None, self._put_history(draft.stored))
+
+    async def put_terms(self, key: Key, version: int, terms: Terms) -> None:
+        row = self._connection.execute(
+            "SELECT rid FROM resource WHERE type = ? AND id = ? AND version = ? AND is_deleted = 0",
+            (*key, version),
+        ).fetchone()
+        if row is None:
+            return
+        self._connection.execute(
+            "UPDATE resource SET updated_key = ?, date_low = ?, date_high = ?, sort = ?,"
+            " tuples = ? WHERE rid = ?",
+            (*_found_by(key.type, terms), row[0]),
+        )
+        self._replace_terms(row[0], set(self._numbered(terms)))
 
     def _put_history(self, version: Stored) -> int:
         try:
@@ -95,15 +112,11 @@ class SqliteTransaction:
 
     def _put_resource(self, draft: Draft, rid: int | None, seq: int) -> None:
         version, terms = draft.stored, draft.terms
-        type_ = version.key.type
         columns = (
             seq,
             version.version,
             int(version.is_deleted),
-            terms.sort.get(f"{type_}._lastUpdated", (None,))[0],
-            *terms.sort.get(f"{type_}.date", (None, None)),
-            orjson.dumps(terms.sort).decode(),
-            _tuples_json(terms),
+            *_found_by(version.key.type, terms),
         )
         if rid is None:
             inserted = self._connection.execute(
@@ -162,7 +175,7 @@ class SqliteTransaction:
         self._connection.execute("DELETE FROM record WHERE kind = ? AND id = ?", (kind, id))
 
     async def journal(self, entry: bytes) -> None:
-        self._journal.add([(entry,)])
+        self.entries.append(entry)
 
     async def seal(self, positions: Sequence[str]) -> None:
         sequences = [int(position) for position in positions]
@@ -172,6 +185,18 @@ class SqliteTransaction:
         ).rowcount
         if gone != len(sequences):
             raise VersionConflict("an audit record is sealed already")
+
+
+def _found_by(type_: str, terms: Terms) -> tuple[str | None, ...]:
+    """The columns of a resource, beside its rows in `term`, that searches look at."""
+    low, high = terms.sort.get(f"{type_}.date", (None, None))
+    return (
+        terms.sort.get(f"{type_}._lastUpdated", (None,))[0],
+        low,
+        high,
+        orjson.dumps(terms.sort).decode(),
+        _tuples_json(terms),
+    )
 
 
 def _tuples_json(terms: Terms) -> str:

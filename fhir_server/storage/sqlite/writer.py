@@ -1,35 +1,41 @@
-"""The one writing connection: a thread that groups waiting units into one durable commit.
+"""The one writing connection: a thread that groups what waits into one durable commit.
 
-Each unit has a savepoint of its own; its failure undoes itself alone. Answers follow the
-COMMIT, whose failure fails all units of the group. A unit is a coroutine that awaits only its
-transaction, whose methods never suspend, so the thread drives it without an event loop.
+Audit records that stand alone are most of what comes: those of a group are one statement, and
+a group of nothing else is that statement alone. Units run one after the other; where one of
+several fails, all are rolled back and run again, each with a savepoint of its own, so that its
+failure undoes itself alone. Answers follow the COMMIT, whose failure fails all of the group.
+Each statement hands the interpreter over between threads, which costs more than the statement:
+hence few of them.
+
+A unit is a coroutine that awaits only its transaction, whose methods never suspend, so the
+thread drives it without an event loop.
 """
 
 import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from fhir_server.storage.port import T, Unit
+from fhir_server.storage.sqlite.answers import Answer, Outcome, StoreClosed, deliver
+from fhir_server.storage.sqlite.bulk import insert
 from fhir_server.storage.sqlite.connect import connect, prepare
 from fhir_server.storage.sqlite.rows import milliseconds
 from fhir_server.storage.sqlite.transaction import ParameterNumbers, SqliteTransaction
 from fhir_server.storage.sqlite.trouble import told
 
 GROUP_LIMIT = 128
-_Waiting = tuple[Unit[Any], asyncio.AbstractEventLoop, asyncio.Future[Any]]
-
-
-class StoreClosed(Exception):
-    """The store was closed before the unit ran; nothing of it was written."""
+_JOURNAL = "INSERT INTO journal (entry)"
+_Waiting = tuple[Unit[Any] | bytes, asyncio.Future[Any]]
+"""A unit, or an audit record that stands alone, and who waits for its commit."""
 
 
 class Writer:
-    """Runs units; `after_commit` is called from the writer's thread after each commit."""
+    """Runs units; `after_commit` is called from the writer's thread after each commit of some."""
 
     def __init__(
         self, path: Path, clock: Callable[[], datetime], after_commit: Callable[[], None]
@@ -39,65 +45,116 @@ class Writer:
         self._numbers = ParameterNumbers(self._connection)
         self._clock = clock
         self._after_commit = after_commit
-        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._arriving: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
+        self._waiting: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
     async def run(self, unit: Unit[T]) -> T:
         """Run the unit in the next group; returns after its commit."""
-        if self._is_closed:
-            raise StoreClosed("the store is closed")
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[T] = loop.create_future()
-        self._waiting.put((unit, loop, future))
-        return await future
+        result: T = await self._put(unit)
+        return result
+
+    async def note(self, entry: bytes) -> None:
+        """Append an audit record in the next group; returns after its commit."""
+        await self._put(entry)
 
     def close(self) -> None:
         """Finish what waits, then close the connection."""
         if not self._is_closed:
             self._is_closed = True
+            for loop in tuple(self._arriving):
+                self._hand_over(loop)
             self._waiting.put(None)
             self._thread.join()
+
+    def _put(self, asked: Unit[Any] | bytes) -> asyncio.Future[Any]:
+        if self._is_closed:
+            raise StoreClosed("the store is closed")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        arriving = self._arriving.get(loop)
+        if arriving is None:
+            # What the loop finds ready in one turn comes as one group: to wake the thread for the
+            # first of it makes small commits, and both threads wait for the interpreter.
+            arriving = self._arriving[loop] = []
+            loop.call_soon(self._hand_over, loop)
+        arriving.append((asked, future))
+        return future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        arrived = self._arriving.pop(loop, None)
+        if arrived:
+            self._waiting.put(arrived)
 
     def _run(self) -> None:
         is_open = True
         while is_open:
-            group = [self._waiting.get()]
-            while len(group) < GROUP_LIMIT:
-                try:
-                    group.append(self._waiting.get_nowait())
-                except queue.Empty:
-                    break
-            is_open = None not in group
-            units = [waiting for waiting in group if waiting is not None]
-            if units:
-                self._commit_group(units)
+            arrived: list[list[_Waiting] | None] = [self._waiting.get()]
+            while not self._waiting.empty():
+                arrived.append(self._waiting.get())
+            is_open = None not in arrived
+            waiting = [each for group in arrived if group for each in group]
+            for start in range(0, len(waiting), GROUP_LIMIT):
+                deliver(self._commit_group(waiting[start : start + GROUP_LIMIT]))
         self._connection.close()
 
-    def _commit_group(self, group: list[_Waiting]) -> None:
+    def _commit_group(self, group: Sequence[_Waiting]) -> list[Answer]:
+        entries = [asked for asked, _ in group if isinstance(asked, bytes)]
+        units = [asked for asked, _ in group if not isinstance(asked, bytes)]
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            outcomes = [self._run_unit(unit) for unit, _, _ in group]
-            self._connection.execute("COMMIT")
+            outcomes = iter(self._committed(units, entries))
         except Exception as failure:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            self._numbers.clear()
-            outcomes = [(None, told(failure))] * len(group)
-        else:
+            self._roll_back()
+            lost = None, told(failure)
+            return [(future, lost) for _, future in group]
+        if units:
             self._after_commit()
-        for (_, loop, future), outcome in zip(group, outcomes, strict=True):
-            _answer(loop, future, outcome)
+        done: Outcome = None, None
+        return [
+            (future, done if isinstance(asked, bytes) else next(outcomes))
+            for asked, future in group
+        ]
 
-    def _run_unit(self, unit: Unit[Any]) -> tuple[Any, Exception | None]:
-        self._connection.execute("SAVEPOINT unit")
+    def _committed(self, units: Sequence[Unit[Any]], entries: list[bytes]) -> Sequence[Outcome]:
+        """What became of the units, after the commit of the whole group."""
+        if not units:
+            self._connection.execute(insert(_JOURNAL, 1, len(entries)), entries)
+            return ()
+        self._connection.execute("BEGIN IMMEDIATE")
         try:
-            transaction = SqliteTransaction(self._connection, self._numbers, self._clock)
-            result = _drive(unit, transaction)
-            transaction.finish()
+            journal = list(entries)
+            outcomes: list[Outcome] = [(self._run_unit(unit, journal), None) for unit in units]
         except sqlite3.OperationalError:
             # Disk full, I/O error …: the state of the whole group is in doubt.
+            raise
+        except Exception as failure:
+            self._roll_back()
+            if len(units) == 1 and not entries:
+                return [(None, failure)]
+            self._connection.execute("BEGIN IMMEDIATE")
+            journal = list(entries)
+            outcomes = [self._run_apart(unit, journal) for unit in units]
+        for start in range(0, len(journal), GROUP_LIMIT):
+            part = journal[start : start + GROUP_LIMIT]
+            self._connection.execute(insert(_JOURNAL, 1, len(part)), part)
+        self._connection.execute("COMMIT")
+        return outcomes
+
+    def _run_unit(self, unit: Unit[T], journal: list[bytes]) -> T:
+        """The unit's result; its audit records are added to the group's."""
+        transaction = SqliteTransaction(self._connection, self._numbers, self._clock)
+        result = _drive(unit, transaction)
+        transaction.finish()
+        journal += transaction.entries
+        return result
+
+    def _run_apart(self, unit: Unit[Any], journal: list[bytes]) -> Outcome:
+        self._connection.execute("SAVEPOINT unit")
+        try:
+            result = self._run_unit(unit, journal)
+        except sqlite3.OperationalError:
             raise
         except Exception as failure:
             self._connection.execute("ROLLBACK TO unit")
@@ -107,6 +164,11 @@ class Writer:
         self._connection.execute("RELEASE unit")
         return result, None
 
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+        self._numbers.clear()
+
     def purge_expired(self) -> None:
         """Forget records that expired; called by a unit of the store's own."""
         self._connection.execute(
@@ -114,30 +176,12 @@ class Writer:
         )
 
 
-def _drive(unit: Unit[Any], transaction: SqliteTransaction) -> Any:
+def _drive(unit: Unit[T], transaction: SqliteTransaction) -> T:
     coroutine: Any = unit(transaction)
     try:
         coroutine.send(None)
     except StopIteration as finished:
-        return finished.value
+        result: T = finished.value
+        return result
     coroutine.close()
     raise RuntimeError("a unit may only await its transaction")
-
-
-def _answer(
-    loop: asyncio.AbstractEventLoop,
-    future: asyncio.Future[Any],
-    outcome: tuple[Any, Exception | None],
-) -> None:
-    result, failure = outcome
-
-    def resolve() -> None:
-        if future.done():
-            return
-        if failure is None:
-            future.set_result(result)
-        else:
-            future.set_exception(failure)
-
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(resolve)
