@@ -116,7 +116,8 @@ def compiled(registry: Registry, type_: str) -> CompiledType:
                 booleans.append((tuple(str(step) for step in route.steps[:-1]), output))
             else:
                 _add_leaf(root, parameter, route, output)
-        sorts.update((parameter.key + suffix, parameter.key) for suffix in ("", "<", ">"))
+        if parameter.is_sortable:
+            sorts.update((parameter.key + suffix, parameter.key) for suffix in ("", "<", ">"))
     return CompiledType(root, tuple(booleans), shapes, sorts)
 
 

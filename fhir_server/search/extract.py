@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fhir_server.search import terms
+from fhir_server.search.canonical import name_terms
 from fhir_server.search.compiled import CompiledType, Composite, Node, compiled, passes
 from fhir_server.search.expression import Terms, TermTuple, TupleOfTerms
+from fhir_server.search.full_text import word_terms
 from fhir_server.search.kinds.asked import Encoder, Entry, Extraction
 from fhir_server.search.registry import Registry
 from fhir_server.search.remembered import Part, Remembered, key_of
@@ -42,6 +44,8 @@ class Extractor:
             is_set = any(resource.get(name, False) is not False for name in properties)
             sink.terms.append((output.key, terms.joined("true" if is_set else "false", "")))
             sink.terms.append(output.present)
+        sink.terms += word_terms(resource)
+        sink.terms += name_terms(resource)
         parts.append(_part(plan, sink.terms, sink.tuples))
         return _together(parts, terms.has_key(type_))
 

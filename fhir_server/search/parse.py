@@ -21,8 +21,6 @@ ALL_TYPES = "Parameters"
 NOT_BUILT: Mapping[str, str] = {
     "_score": "matches have no score: they are found or not",
     "_query": "no named queries are offered",
-    "_text": "the narrative is not indexed",
-    "_content": "the content is not indexed",
 }
 """Search parameters of R4 that this server does not have, and why."""
 
@@ -81,6 +79,7 @@ def find_parameter(registry: Registry, type_: str, code: str) -> Parameter:
         )
     if not parameter.is_searchable:
         raise unsupported(f"the search parameter {code} of {type_} is not supported by this server")
+    registry.require_ready(parameter)
     return parameter
 
 
@@ -194,12 +193,22 @@ def _include(options: Options, place: _Place, value: str) -> Options:
     source, parameter, target = None, None, None
     if value != "*":
         source, parameter, target = _include_parts(place, value)
+    if parameter is None:
+        _require_all_ready(place.registry)
     include = Include(source, parameter, target, is_reverse, is_iterated)
     if not is_reverse and not is_iterated and source is not None and not place.searches(source):
         raise place.refuse(
             f"{source} is not the type that is searched; :iterate follows included resources"
         )
     return replace(options, includes=(*options.includes, include))
+
+
+def _require_all_ready(registry: Registry) -> None:
+    """A wildcard follows every reference there is: FhirError 503 while one is not indexed."""
+    for type_ in resource_types() if registry.pending else ():
+        for parameter in registry.parameters(type_).values():
+            if parameter.is_included:
+                registry.require_ready(parameter)
 
 
 def _include_parts(place: _Place, value: str) -> tuple[str, Parameter | None, str | None]:

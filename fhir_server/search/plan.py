@@ -4,7 +4,7 @@ What is unknown, not built or malformed is refused by name; with lenient handlin
 instead, and the plan says so. That is decided here, once.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import product
@@ -12,6 +12,7 @@ from itertools import product
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.outcome import FhirError, Issue, bad_parameter, too_costly, unsupported
 from fhir_server.search import terms
+from fhir_server.search.chains import chained, reverse
 from fhir_server.search.codes import CodeResolver, NoCodes
 from fhir_server.search.compiled import Shape, compiled
 from fhir_server.search.composite import together
@@ -20,8 +21,6 @@ from fhir_server.search.expression import (
     Expression,
     HasRange,
     HasTerm,
-    LinkedFrom,
-    LinksTo,
     Not,
     Query,
     all_of,
@@ -127,7 +126,12 @@ def criterion(scope: Scope, type_: str, name: str, value: str, links: int = 0) -
     if links > MOST_LINKS:
         raise too_costly(f"{name}: more than {MOST_LINKS} links in one chain")
     if name.startswith("_has:"):
-        return _reverse_chain(scope, name, value, links)
+        return reverse(
+            scope.registry,
+            type_,
+            name,
+            lambda source, rest: criterion(scope, source, rest, value, links + 1),
+        )
     head, dot, rest = name.partition(".")
     code, _, modifier = head.partition(":")
     if code in NOT_BUILT:
@@ -137,11 +141,8 @@ def criterion(scope: Scope, type_: str, name: str, value: str, links: int = 0) -
     parameter = find_parameter(scope.registry, type_, code)
     shape = compiled(scope.registry, type_).shapes[code]
     if dot:
-        targets = _chain_targets(parameter, modifier)
-        return _chain(
-            parameter.key,
-            targets,
-            lambda target: criterion(scope, target, rest, value, links + 1),
+        return chained(
+            parameter, modifier, lambda target: criterion(scope, target, rest, value, links + 1)
         )
     if modifier == "missing":
         return _missing(parameter, value)
@@ -254,46 +255,3 @@ def _composite_test(scope: Scope, parameter: Parameter) -> ValueTest:
         return together(parameter.key, tests)
 
     return test
-
-
-def _chain_targets(parameter: Parameter, modifier: str) -> tuple[str, ...]:
-    if parameter.kind != "reference":
-        raise bad_parameter(
-            f"{parameter.code} of {parameter.type} is a {parameter.fhir_type}; "
-            "only references can be chained"
-        )
-    if not parameter.is_link:
-        raise unsupported(f"chains over {parameter.code} of {parameter.type} are not supported")
-    if not modifier:
-        return parameter.targets
-    if modifier not in parameter.targets:
-        raise bad_parameter(f"{parameter.code} of {parameter.type} does not refer to {modifier!r}")
-    return (modifier,)
-
-
-def _chain(key: str, targets: tuple[str, ...], inner: Callable[[str], Expression]) -> Expression:
-    """The chain over every target type that knows the rest; 400 when none does."""
-    found: list[Expression] = []
-    refusals: list[FhirError] = []
-    for target in targets:
-        try:
-            found.append(LinksTo(key, target, inner(target)))
-        except FhirError as refusal:
-            refusals.append(refusal)
-    if not found:
-        raise refusals[0]
-    return any_of(found)
-
-
-def _reverse_chain(scope: Scope, name: str, value: str, links: int) -> Expression:
-    parts = name.split(":", 3)
-    if len(parts) != 4 or not all(parts):
-        raise bad_parameter(f"{name}: _has is _has:Type:reference:parameter=value")
-    _, source, code, rest = parts
-    if source not in resource_types():
-        known = near(source, sorted(resource_types()))
-        raise bad_parameter(f"{name}: {source!r} is not a resource type of R4{known}")
-    parameter = find_parameter(scope.registry, source, code)
-    if not parameter.is_link:
-        raise bad_parameter(f"{name}: {source}.{code} does not refer to resources here")
-    return LinkedFrom(source, parameter.key, criterion(scope, source, rest, value, links + 1))

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, Literal
 
 from fhir_server.fhir.definitions import resource_types, table
+from fhir_server.fhir.outcome import busy
 from fhir_server.search import terms
 from fhir_server.search.routes import Route, routes, supertypes
 
@@ -99,21 +100,85 @@ class Parameter:
         return self.is_searchable and self.kind not in _UNORDERED
 
 
+Row = Mapping[str, Any]
+"""A definition: url, code, type, base, expression, target, component."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the indexing of what is pending has come; shared by successive registries."""
+
+    percent: int = 0
+
+
 class Registry:
     """All search parameters of all resource types.
 
     `rows` are the rows of `definitions/search_parameters.json`, and any further ones of the
-    same form.
+    same form; `custom` are rows of this server's own, which never take the place of others.
+    `pending` are the urls of parameters whose index is not whole: they are extracted and not
+    searched. It never changes; where custom parameters come and go, one takes the place of
+    another (`search/live.py`).
     """
 
-    def __init__(self, rows: Iterable[Mapping[str, Any]] | None = None) -> None:
-        self._by_url: dict[str, Mapping[str, Any]] = {}
-        self._by_base: dict[str, list[Mapping[str, Any]]] = {}
-        for row in table("search_parameters.json") if rows is None else rows:
-            self._by_url[row["url"]] = row
+    def __init__(
+        self,
+        rows: Iterable[Row] | None = None,
+        custom: Iterable[Row] = (),
+        pending: frozenset[str] = frozenset(),
+        progress: Progress | None = None,
+    ) -> None:
+        self._rows = tuple(table("search_parameters.json") if rows is None else rows)
+        self._custom = tuple(custom)
+        self.pending = pending
+        self._progress = progress or Progress()
+        self._by_url: dict[str, Row] = {}
+        self._by_base: dict[str, list[Row]] = {}
+        for row in (*self._rows, *self._custom):
+            self._by_url.setdefault(row["url"], row)
             for each in row["base"]:
                 self._by_base.setdefault(each, []).append(row)
+        self._custom_urls = frozenset(row["url"] for row in self._custom)
         self._of_type: dict[str, dict[str, Parameter]] = {}
+
+    @property
+    def now(self) -> "Registry":
+        """Itself: a registry that is not replaced."""
+        return self
+
+    def rows(self) -> Mapping[str, Row]:
+        """Every definition by its url, which for R4's own is shortened."""
+        return self._by_url
+
+    def definition(self, url: str) -> Row | None:
+        """The definition of this url, which for R4's own is shortened."""
+        return self._by_url.get(url)
+
+    def is_custom(self, url: str) -> bool:
+        """Whether the definition of this url is this server's own."""
+        return url in self._custom_urls
+
+    def with_custom(
+        self, custom: Iterable[Row], pending: frozenset[str] = frozenset()
+    ) -> "Registry":
+        """The same definitions of R4 with other custom ones."""
+        return Registry(self._rows, custom, pending, self._progress)
+
+    def is_ready(self, parameter: Parameter) -> bool:
+        """Whether the index of the parameter is whole."""
+        if not self.pending:
+            return True
+        parts = (parameter, *(each.parameter for each in parameter.components))
+        return all(each.url not in self.pending for each in parts)
+
+    def require_ready(self, parameter: Parameter) -> None:
+        """FhirError 503, with the progress, while the index of the parameter is not whole."""
+        if not self.is_ready(parameter):
+            raise busy(
+                f"the search parameter {parameter.code} of {parameter.type} is being indexed,"
+                f" {self._progress.percent} % done; no search is answered from half an index",
+                retry_after_seconds=5,
+            )
 
     def parameters(self, type_: str) -> Mapping[str, Parameter]:
         """Every parameter of a resource type by code, those of its supertypes included;
@@ -130,7 +195,8 @@ class Registry:
 
     def searchable(self, type_: str) -> list[Parameter]:
         """What a CapabilityStatement may claim for a type, by code."""
-        return [each for _, each in sorted(self.parameters(type_).items()) if each.is_searchable]
+        known = sorted(self.parameters(type_).items())
+        return [each for _, each in known if each.is_searchable and self.is_ready(each)]
 
     def includes(self, type_: str) -> list[str]:
         """The values that `_include` may have when resources of `type_` are searched."""
@@ -156,7 +222,7 @@ class Registry:
             type=type_,
             code=row["code"],
             kind=kind,
-            url=CORE + row["url"] if "://" not in row["url"] else row["url"],
+            url=full_url(row["url"]),
             expression=expression,
             targets=_targets(row.get("target", ()), found),
             is_link=any(route.datatype in ("Reference", "Extension") for route in found),
@@ -166,6 +232,11 @@ class Registry:
                 for part in row.get("component", ())
             ),
         )
+
+
+def full_url(url: str) -> str:
+    """The url of a definition; R4's own are shortened in rows."""
+    return url if "://" in url or url.startswith("urn:") else CORE + url
 
 
 def _targets(declared: Iterable[str], found: list[Route]) -> tuple[str, ...]:

@@ -11,19 +11,26 @@ One file, so that extraction, the planner and every store mean the same. A param
 | `+` | the further chunks of a long folded string, for the scan of `:contains` |
 | `|` | token: the system · quantity: `system␟code␟number` |
 | `:of-type` | identifier: `code␟system␟value` of its type and value |
-| `:text` | token: one folded word of the texts |
+| `:text` | token: one folded word of the texts · string of several words: one folded word |
 | `:identifier`, `:identifier|` | reference: its logical identifier, as token terms |
 | `:unit` | quantity: `code␟number` and, where it differs, `unit text␟number` |
 | `~` | quantity: `canonical UCUM unit␟number` |
 | `<`, `>` | date: lower and upper bound · number, quantity: bounds of a value that is no point |
 
-`Type.has` holds the codes of the parameters that the resource has a value for.
+`Type.has` holds the codes of the parameters that the resource has a value for; `Type._text` the
+words of the narrative, `Type._content` those of everything else (`full_text.py`); `Type.canonical`
+what the resource is called (`canonical.py`); `Location.near` cells and coordinates
+(`positions.py`).
 """
 
 import hashlib
 import unicodedata
 from decimal import Decimal
 from functools import lru_cache
+
+ENCODING = 2
+"""Raised whenever resources get other terms than before, or new ones: stored terms of an older
+encoding have to be made again."""
 
 SEPARATOR = "\x1f"
 """Stands between the parts of a term; refused in input, so no value can contain it."""

@@ -1,0 +1,182 @@
+"""SearchParameter resources as search parameters of this server (R4 SearchParameter).
+
+One takes effect when its status is active, its expression is of the part of FHIRPath that
+`search/paths.py` reads, and no other definition has its code on its types. What stands in the way
+is said of the resource, with the place in it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from fhir_server.fhir.definitions import resource_types, structures
+from fhir_server.fhir.outcome import Issue
+from fhir_server.search.compiled import encodable
+from fhir_server.search.kinds import KINDS
+from fhir_server.search.paths import ExpressionError, arms
+from fhir_server.search.registry import CORE, Parameter, Registry
+from fhir_server.search.routes import routes
+
+Resource = Mapping[str, Any]
+Row = dict[str, Any]
+
+CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*", re.ASCII)
+SUPERTYPES = frozenset({"Resource", "DomainResource"})
+
+
+def row_of(resource: Resource) -> Row:
+    """The definition as a row of the kind that `Registry` takes."""
+    return {
+        "url": resource["url"],
+        "code": resource["code"],
+        "type": resource["type"],
+        "base": list(resource["base"]),
+        "expression": resource.get("expression"),
+        "target": list(resource.get("target", ())),
+        "component": [
+            {"url": _short(each["definition"]), "expression": each["expression"]}
+            for each in resource.get("component", ())
+        ],
+    }
+
+
+def problems(resource: Resource, registry: Registry) -> list[Issue]:
+    """What keeps an active, valid SearchParameter from taking effect beside the definitions of
+    the registry; none for one that is not active."""
+    if resource.get("status") != "active":
+        return []
+    return list(_problems(resource, registry))
+
+
+def takes_effect(resource: Resource, registry: Registry) -> bool:
+    """Whether it is active, means something here, and is not an official definition that is
+    there already."""
+    is_active = resource.get("status") == "active"
+    return is_active and not is_official(resource, registry) and not problems(resource, registry)
+
+
+def is_official(resource: Resource, registry: Registry) -> bool:
+    """Whether R4 itself has a definition of this url."""
+    found = registry.definition(_short(resource["url"]))
+    return found is not None and not registry.is_custom(found["url"])
+
+
+def _problems(resource: Resource, registry: Registry) -> Iterator[Issue]:
+    if is_official(resource, registry):
+        yield from _against_official(resource, registry)
+        return
+    if CODE.fullmatch(resource["code"]) is None:
+        yield _issue("code", f"{resource['code']!r} cannot be written as the name of a parameter")
+    bases = [base for base in resource["base"] if base not in resource_types() | SUPERTYPES]
+    if bases:
+        yield _issue("base", f"{', '.join(bases)}: no resource type of R4")
+        return
+    kind = resource["type"]
+    if kind not in KINDS and kind != "composite":
+        yield _issue("type", f"parameters of type {kind} cannot be added")
+        return
+    if "expression" not in resource:
+        yield _issue("expression", "without an expression there is nothing to index")
+        return
+    try:
+        arms(resource["expression"])
+    except ExpressionError as problem:
+        yield _issue("expression", str(problem))
+        return
+    yield from _clashes(resource, registry)
+    found = list(_of_components(resource, registry)) if kind == "composite" else []
+    yield from found
+    if not found:
+        yield from _leads_nowhere(resource, registry)
+
+
+def _against_official(resource: Resource, registry: Registry) -> Iterator[Issue]:
+    """An official url may only say what R4 says."""
+    official = registry.definition(_short(resource["url"]))
+    assert official is not None
+    row = row_of(resource)
+    if any(row[name] != official.get(name) for name in ("code", "type", "expression")):
+        yield _issue("url", "definitions of R4 cannot be changed; give it a url of its own")
+
+
+def _clashes(resource: Resource, registry: Registry) -> Iterator[Issue]:
+    for type_ in _types(resource["base"]):
+        present = registry.parameter(type_, resource["code"])
+        if present is not None and present.url != resource["url"]:
+            yield _issue(
+                "code", f"{type_} has a parameter {resource['code']} already: {present.url}"
+            )
+            return
+
+
+def _of_components(resource: Resource, registry: Registry) -> Iterator[Issue]:
+    if not resource.get("component"):
+        yield _issue("component", "a composite needs components")
+    for index, component in enumerate(resource.get("component", ())):
+        place = f"component[{index}]"
+        definition = registry.definition(_short(component["definition"]))
+        if definition is None or definition["type"] not in KINDS:
+            name = component["definition"]
+            yield _issue(f"{place}.definition", f"{name} is no search parameter known here")
+            continue
+        try:
+            arms(component["expression"])
+        except ExpressionError as problem:
+            yield _issue(f"{place}.expression", str(problem))
+
+
+def _leads_nowhere(resource: Resource, registry: Registry) -> Iterator[Issue]:
+    """Types on which the expression finds no element of a datatype that is indexed."""
+    trial = registry.with_custom([row_of(resource)])
+    for base in resource["base"]:
+        for type_ in _examples(base):
+            parameter = trial.parameter(type_, resource["code"])
+            if parameter is None or parameter.url != resource["url"] or not _indexes(parameter):
+                yield _issue(
+                    "expression",
+                    f"on {base} it leads to no element that a {resource['type']} can index",
+                )
+                return
+
+
+def _indexes(parameter: Parameter) -> bool:
+    expression = parameter.expression
+    if expression is None:
+        return False
+    if parameter.kind != "composite":
+        return bool(encodable(parameter, expression, parameter.type))
+    elements = routes(parameter.type, expression, parameter.type)
+    return bool(elements) and all(
+        any(encodable(each.parameter, each.expression, element.datatype) for element in elements)
+        for each in parameter.components
+    )
+
+
+def _examples(base: str) -> Sequence[str]:
+    """A type to try the expression on."""
+    match base:
+        case "Resource":
+            return ("Parameters",)
+        case "DomainResource":
+            return ("Basic",)
+        case _:
+            return (base,)
+
+
+def _types(bases: Iterable[str]) -> list[str]:
+    found: dict[str, None] = {}
+    for base in bases:
+        if base in SUPERTYPES:
+            found.update(dict.fromkeys(sorted(resource_types())))
+        elif base in structures():
+            found[base] = None
+    return list(found)
+
+
+def _short(url: str) -> str:
+    """Rows of R4's own definitions are known by the end of their url."""
+    return url.removeprefix(CORE)
+
+
+def _issue(place: str, text: str) -> Issue:
+    return Issue("error", "business-rule", text, (f"SearchParameter.{place}",))
