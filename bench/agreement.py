@@ -147,7 +147,7 @@ class Proving:
         library = self._library(resources)
         scope = Scope(self._registry, NOW, BASE, CodesAtHand(library))
         for number in range(SEARCHES_EACH):
-            case = self._written(random, scope) if number % 3 else self._raw(random, known)
+            case = self._written(random, scope, library) if number % 3 else self._raw(random, known)
             expected = shelf.answer(case.query)
             if await self._difference(case, shelf, library):
                 raise Disagreement(await self._smallest(resources, case))
@@ -155,8 +155,8 @@ class Proving:
             self._proof.judged += case.pairs is not None
             self._proof.matches += len(expected)
 
-    def _written(self, random: Random, scope: Scope) -> "Case":
-        type_, pairs = self._make.random_search(random)
+    def _written(self, random: Random, scope: Scope, library: Library) -> "Case":
+        type_, pairs = self._make.random_search(random, library)
         return Case(plan_search(scope, type_, pairs).query, pairs)
 
     def _library(self, resources: Sequence[Resource]) -> Library:

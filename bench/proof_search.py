@@ -33,13 +33,17 @@ def run(options: Mapping[str, str]) -> dict[str, Any]:
             server = dev_mongodb.running(dev_mongodb.find(os.environ), Path(folder) / "mongodb")
             uri, _ = stack.enter_context(server)
         asked = uri if wanted == "both" else None
-        proof = asyncio.run(_proved(Path(folder), asked, count=count, start=start))
+        proof = asyncio.run(proved(Path(folder), asked, count=count, start=start))
     return {"bench": "proof-search", **asdict(proof)}
 
 
-async def _proved(folder: Path, uri: str | None, *, count: int, start: int) -> Proof:
-    stores: dict[str, ResourceStore] = {"sqlite": SqliteStore.open(folder / "proof.sqlite")}
+async def proved(folder: Path | None, uri: str | None, *, count: int, start: int) -> Proof:
+    """The proof on an embedded store in the folder, on MongoDB at the URI, on both, or on
+    neither: then the evaluator and the oracle alone are compared."""
     database = f"medsage_proof_{uuid.uuid4().hex}"
+    stores: dict[str, ResourceStore] = {}
+    if folder is not None:
+        stores["sqlite"] = SqliteStore.open(folder / "proof.sqlite")
     if uri is not None:
         stores["mongodb"] = await MongoStore.open(uri, database)
     try:

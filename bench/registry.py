@@ -31,6 +31,12 @@ def _proof_search(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
+def _proof_mutants(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.proof_mutants import run
+
+    return run(options)
+
+
 def _proof_faults(options: Mapping[str, str]) -> dict[str, Any]:
     from bench.proof_faults import run
 
@@ -56,5 +62,6 @@ BENCHES: Mapping[str, Bench] = {
     "proof-faults": _proof_faults,
     "proof-fuzz": _proof_fuzz,
     "proof-kill": _proof_kill,
+    "proof-mutants": _proof_mutants,
     "proof-search": _proof_search,
 }
