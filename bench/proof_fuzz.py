@@ -77,14 +77,15 @@ async def _proved(server: Running, options: Mapping[str, str]) -> dict[str, Any]
     parameters = {
         type_: [*registry.parameters(type_)] for type_ in TYPES if type_ in resource_types()
     }
+    # First, as it can't bear every URL that the random requests leave in the store.
+    by_schema = await asyncio.to_thread(
+        tried, server.origin, bearer, examples=int(options.get("schema", "50")), seed=seed
+    )
     made = Requests(Random(seed), examples, bearer, parameters)
     made.found += await _references(server, bearer)
     answers, waiting = Answers(), islice(made, number)
     clients = int(options.get("clients", "4"))
     await asyncio.gather(*(_send(server, waiting, answers) for _ in range(clients)))
-    by_schema = await asyncio.to_thread(
-        tried, server.origin, bearer, examples=int(options.get("schema", "50")), seed=seed
-    )
     lived = server.process.poll() is None
     return {
         "seed": seed,

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tempfile
 from importlib.util import find_spec
 from typing import Any
 
@@ -21,9 +22,15 @@ def tried(origin: str, token: str, *, examples: int, seed: int) -> dict[str, Any
         *("--checks", "not_a_server_error", "--max-examples", str(examples)),
         *("--seed", str(seed), "-H", f"Authorization: Bearer {token}", "--no-color"),
     ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False
-    )
+    with tempfile.TemporaryDirectory() as folder:  # it leaves a cache where it runs
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=LONGEST_SECONDS,
+            check=False,
+        )
     cases = _CASES.search(done.stdout)
     found: dict[str, Any] = {
         "cases": int(cases[1]) if cases else 0,

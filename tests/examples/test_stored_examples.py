@@ -39,7 +39,9 @@ async def _round_trip(world: World, body: bytes) -> str | None:
         written = await world.put(f"/{type_}/{id_}", body)
     if written.status_code not in (200, 201):
         return written.text[:500]
-    found = codec.parse((await world.get(written.headers["location"])).content)
+    found = codec.parse(
+        (await world.get(written.headers["location"], Accept="application/fhir+json")).content
+    )
     if repr(_content(found)) != repr(_content({**sent, "id": found["id"]})):
         return "read back with another content"
     matches = (await world.get(f"/{type_}?_id={found['id']}")).json().get("entry", [])
