@@ -22,6 +22,10 @@ MOST_WORDS = 5000
 """Most words of one resource that are kept; what a Bundle or a long document has beyond them is
 not found by its words."""
 
+UNREAD_TYPES = frozenset({"AuditEvent"})
+"""Types whose words are not indexed: each request leaves such a resource, all of codes and names
+that have parameters of their own."""
+
 _TAG = re.compile(r"<[^>]*>")
 _WORDLESS = frozenset(
     ("base64Binary", "canonical", "date", "dateTime", "id", "instant", "oid", "time", "uri", "url",
@@ -43,6 +47,8 @@ def content_key(type_: str) -> str:
 def word_terms(resource: Mapping[str, Any]) -> list[TermTuple]:
     """The words of a resource as terms."""
     type_ = resource["resourceType"]
+    if type_ in UNREAD_TYPES:
+        return []
     told = dict.fromkeys(_narrative(resource))
     content: dict[str, None] = {}
     for text in _texts(resource, _skipped()):

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from fhir_server.fhir.definitions import resource_types, table
 from fhir_server.fhir.outcome import busy
 from fhir_server.search import terms
+from fhir_server.search.full_text import UNREAD_TYPES
 from fhir_server.search.routes import Route, routes, supertypes
 
 Kind = Literal[
@@ -216,6 +217,8 @@ class Registry:
     def _parameter(self, type_: str, row: Mapping[str, Any]) -> Parameter:
         kind, meant = _SINGULAR.get(row["url"], (row["type"], None))
         expression = _applicable(row.get("expression", meant), type_)
+        if kind in ("narrative", "content") and type_ in UNREAD_TYPES:
+            expression = None
         is_reference = expression is not None and row["type"] == "reference"
         found = routes(type_, expression or "", type_) if is_reference else []
         return Parameter(
