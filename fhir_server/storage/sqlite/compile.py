@@ -253,7 +253,8 @@ class Compiler:
     def _together(
         self, param: str, tests: tuple[HasTerm | HasRange | HasText, ...], alias: str
     ) -> Sql:
-        """Tuples lie beside the resource as `{"param": [[[param, value], …], …]}`."""
+        """Tuples lie beside the resource as `{"number": [[[number, value], …], …]}`, by the
+        numbers of the parameters."""
         each = []
         for test in tests:
             condition = _term_condition(test, "term.value ->> 1")
@@ -261,13 +262,13 @@ class Compiler:
                 Sql(
                     "EXISTS (SELECT 1 FROM json_each(element.value) term"
                     f" WHERE term.value ->> 0 = ? AND {condition.text})",
-                    (test.param, *condition.arguments),
+                    (self.number(test.param), *condition.arguments),
                 )
             )
         together = join(" AND ", each, "1")
         return Sql(
             f"EXISTS (SELECT 1 FROM json_each({alias}.tuples, ?) element WHERE {together.text})",
-            (f'$."{param}"', *together.arguments),
+            (f'$."{self.number(param)}"', *together.arguments),
         )
 
     def _links_to(self, param: str, type_: str, test: Expression, alias: str) -> Sql:

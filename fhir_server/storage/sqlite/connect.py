@@ -7,13 +7,31 @@ from pathlib import Path
 from fhir_server.search.positions import is_within
 from fhir_server.storage.sqlite.sql import IS_WITHIN
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = Path(__file__).with_name("schema.sql")
 _BUSY_SECONDS = 30.0
 _UPGRADES: Mapping[int, tuple[str, ...]] = {
     1: (
         "CREATE INDEX history_by_updated ON history (updated)",
         "CREATE INDEX history_by_type ON history (type, updated)",
+    ),
+    # Sort keys without what has a column, equal ends once; parameters of tuples by number.
+    2: (
+        "UPDATE resource SET sort = (SELECT json_group_object(substr(key, instr(key, '.') + 1),"
+        " CASE WHEN value ->> 0 = value ->> 1 THEN json_array(value ->> 0) ELSE json(value) END)"
+        " FROM json_each(resource.sort) WHERE substr(key, instr(key, '.') + 1)"
+        " NOT IN ('_id', '_lastUpdated', 'date'))",
+        "INSERT OR IGNORE INTO parameter (name) SELECT DISTINCT param.key"
+        " FROM resource, json_each(resource.tuples) param",
+        "INSERT OR IGNORE INTO parameter (name) SELECT DISTINCT term.value ->> 0"
+        " FROM resource, json_each(resource.tuples) param, json_each(param.value) element,"
+        " json_each(element.value) term",
+        "UPDATE resource SET tuples = (SELECT json_group_object("
+        "(SELECT number FROM parameter WHERE name = param.key), json((SELECT json_group_array("
+        "json((SELECT json_group_array(json_array("
+        "(SELECT number FROM parameter WHERE name = term.value ->> 0), term.value ->> 1))"
+        " FROM json_each(element.value) term))) FROM json_each(param.value) element)))"
+        " FROM json_each(resource.tuples) param) WHERE tuples <> '{}'",
     ),
 }
 """From a version of the schema to the next."""

@@ -10,7 +10,12 @@ INDEXED_KEYS = {
     ("_lastUpdated", True): "updated_key",
     ("date", False): "date_low",
     ("date", True): "date_high",
+    ("_id", False): "id",
+    ("_id", True): "id",
 }
+"""Sort keys that are columns; `sort` does without them."""
+
+IN_COLUMNS = frozenset(code for code, _ in INDEXED_KEYS)
 
 
 def sort_column(key: SortKey, alias: str = "r") -> str:
@@ -21,8 +26,8 @@ def sort_column(key: SortKey, alias: str = "r") -> str:
     column = INDEXED_KEYS.get((code, key.is_descending))
     if column is not None:
         return f"{alias}.{column}"
-    bound = 1 if key.is_descending else 0
-    return f"json_extract({alias}.sort, '$.\"{key.param}\"[{bound}]')"
+    bound = "#-1" if key.is_descending else "0"
+    return f"json_extract({alias}.sort, '$.\"{code}\"[{bound}]')"
 
 
 def order_by(sort: Sequence[SortKey]) -> str:

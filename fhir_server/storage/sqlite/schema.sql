@@ -1,4 +1,4 @@
--- Version 2. Text compares by UTF-8 bytes (BINARY), which is the order of code points.
+-- Version 3. Text compares by UTF-8 bytes (BINARY), which is the order of code points.
 
 CREATE TABLE parameter (
     number INTEGER PRIMARY KEY,
@@ -20,7 +20,8 @@ CREATE INDEX history_by_updated ON history (updated);
 CREATE INDEX history_by_type ON history (type, updated);
 
 -- One row for each identity; the body is in history. The three keys are the sort keys that
--- have an index; all others are in `sort`.
+-- have an index; all others are in `sort`, as `{"code": [lowest, highest]}`, or `[value]` where
+-- both are the same. `tuples` is `{"parameter": [[[parameter, value], …], …]}`, by numbers.
 CREATE TABLE resource (
     rid INTEGER PRIMARY KEY,
     type TEXT NOT NULL,

@@ -11,6 +11,7 @@ from fhir_server.search.expression import Query
 from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, VersionConflict
 from fhir_server.storage.sqlite import rows
 from fhir_server.storage.sqlite.bulk import Rows
+from fhir_server.storage.sqlite.order import IN_COLUMNS
 
 
 class ParameterNumbers(dict[str, int]):
@@ -89,7 +90,7 @@ class SqliteTransaction:
         self._connection.execute(
             "UPDATE resource SET updated_key = ?, date_low = ?, date_high = ?, sort = ?,"
             " tuples = ? WHERE rid = ?",
-            (*_found_by(key.type, terms), row[0]),
+            (*self._found_by(key.type, terms), row[0]),
         )
         self._replace_terms(row[0], set(self._numbered(terms)))
 
@@ -116,7 +117,7 @@ class SqliteTransaction:
             seq,
             version.version,
             int(version.is_deleted),
-            *_found_by(version.key.type, terms),
+            *self._found_by(version.key.type, terms),
         )
         if rid is None:
             inserted = self._connection.execute(
@@ -132,6 +133,26 @@ class SqliteTransaction:
             (*columns, rid),
         )
         self._replace_terms(rid, set(self._numbered(terms)))
+
+    def _found_by(self, type_: str, terms: Terms) -> tuple[str | None, ...]:
+        """The columns of a resource, beside its rows in `term`, that searches look at."""
+        low, high = terms.sort.get(f"{type_}.date", (None, None))
+        return (
+            terms.sort.get(f"{type_}._lastUpdated", (None,))[0],
+            low,
+            high,
+            _sort_json(terms, len(type_) + 1),
+            self._tuples_json(terms),
+        )
+
+    def _tuples_json(self, terms: Terms) -> str:
+        if not terms.tuples:
+            return "{}"
+        numbers, grouped = self._numbers, dict[str, list[list[tuple[int, str]]]]()
+        for param, members in terms.tuples:
+            tuples = grouped.setdefault(str(numbers[param]), [])
+            tuples.append([(numbers[each], value) for each, value in members])
+        return orjson.dumps(grouped).decode()
 
     def _numbered(self, terms: Terms) -> Iterator[tuple[int, str]]:
         return ((self._numbers[param], value) for param, value in terms.terms)
@@ -187,25 +208,15 @@ class SqliteTransaction:
             raise VersionConflict("an audit record is sealed already")
 
 
-def _found_by(type_: str, terms: Terms) -> tuple[str | None, ...]:
-    """The columns of a resource, beside its rows in `term`, that searches look at."""
-    low, high = terms.sort.get(f"{type_}.date", (None, None))
-    return (
-        terms.sort.get(f"{type_}._lastUpdated", (None,))[0],
-        low,
-        high,
-        orjson.dumps(terms.sort).decode(),
-        _tuples_json(terms),
-    )
-
-
-def _tuples_json(terms: Terms) -> str:
-    if not terms.tuples:
-        return "{}"
-    grouped: dict[str, list[tuple[tuple[str, str], ...]]] = {}
-    for param, members in terms.tuples:
-        grouped.setdefault(param, []).append(members)
-    return orjson.dumps(grouped).decode()
+def _sort_json(terms: Terms, prefix: int) -> str:
+    """The sort keys that have no column, by code; equal ends stand once."""
+    ends = {param[prefix:]: each for param, each in terms.sort.items()}
+    kept = {
+        code: (low,) if low == high else (low, high)
+        for code, (low, high) in ends.items()
+        if code not in IN_COLUMNS
+    }
+    return orjson.dumps(kept).decode()
 
 
 def _inserted(row: int | None) -> int:
