@@ -29,7 +29,10 @@ class Mutant:
 
     @property
     def store(self) -> str | None:
-        """The store whose adapter has it; None: the evaluator and the oracle are enough."""
+        """The store whose adapter has it, or that shows what is wrong with the evaluator; None:
+        the evaluator and the oracle are enough."""
+        if self.module == EVALUATE:
+            return "sqlite"
         found = self.module.removeprefix("fhir_server.storage.").partition(".")[0]
         return {"mongo": "mongodb", "sqlite": "sqlite"}.get(found)
 

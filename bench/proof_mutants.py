@@ -16,7 +16,7 @@ from bench.mutants import MUTANTS
 from deploy import dev_mongodb
 
 ROOT = Path(__file__).parents[1]
-SEARCHES = 6_000
+SEARCHES = 12_000
 """Most searches of a store before a mutant counts as one that survives; without a store, when
 the evaluator and the oracle alone answer, five times as many."""
 SECONDS = 300

@@ -5,7 +5,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from bench.oracle.elements import Row, Value, row
+from bench.oracle.elements import Row, Value, component_values, row, rows
 from bench.oracle.quantities import units
 from bench.oracle.ranges import PREFIXES
 from bench.oracle.searches import Library
@@ -33,7 +33,7 @@ def questions(kind: str, value: Value) -> Iterator[Question]:
         case "date":
             yield from _date(value)
         case "number":
-            for prefix in PREFIXES:
+            for prefix in ("", *PREFIXES):
                 yield from (("", f"{prefix}{each}") for each in _numbers(value.content))
         case "quantity":
             yield from _quantity(value)
@@ -87,6 +87,7 @@ def _date(value: Value) -> Iterator[Question]:
         for prefix in PREFIXES if text else ():
             yield "", f"{prefix}{text}"
             yield "", f"{prefix}{text[:7]}"
+            yield "", f"{prefix}{text[:4]}"
 
 
 def _numbers(number: Any) -> list[str]:
@@ -94,7 +95,8 @@ def _numbers(number: Any) -> list[str]:
         sides = [number[side]["value"] for side in ("low", "high") if side in number]
         return [str(side) for side in sides]
     exact = Decimal(str(number))
-    return [f"{exact:f}", f"{exact + 1:f}"]
+    near = (exact, exact + 1, Decimal(round(exact)), exact * Decimal("1.05"))
+    return [f"{each:f}" for each in near]
 
 
 def _quantity(value: Value) -> Iterator[Question]:
@@ -104,7 +106,7 @@ def _quantity(value: Value) -> Iterator[Question]:
     sides = [content.get(side) for side in ("low", "high")] if "value" not in content else [content]
     for side, (system, code, unit) in zip(filter(None, sides), units(value), strict=False):
         for figure in _numbers(side["value"]) if "value" in side else ():
-            for prefix in PREFIXES:
+            for prefix in ("", *PREFIXES):
                 yield "", f"{prefix}{figure}"
             if code:
                 yield "", f"{figure}|{escaped(system or '')}|{escaped(code)}"
@@ -161,13 +163,22 @@ def random_question(
     known = {code: row(type_, code) for code in sorted(codes)}
     asked_about = [code for code, each in known.items() if _has_values(each)]
     for code in random.sample(asked_about, len(asked_about)) if names else ():
-        values = library.values(random.choice(names), code)
-        asked = list(questions(known[code]["type"], random.choice(values))) if values else []
+        asked = _asked(random, library, random.choice(names), known[code])
         if asked:
             modifier, value = random.choice(asked)
             return code + modifier, value
     return None
 
 
+def _asked(random: Random, library: Library, name: str, definition: Row) -> list[Question]:
+    """What can be asked about one value that the resource has."""
+    if definition["type"] == "composite":
+        elements = list(component_values(library.resources[name], definition))
+        kinds = [rows()[part["url"]]["type"] for part in definition["component"]]
+        return [("", text) for text in composites(elements, kinds)]
+    values = library.values(name, definition["code"])
+    return list(questions(definition["type"], random.choice(values))) if values else []
+
+
 def _has_values(definition: Row) -> bool:
-    return definition["type"] in ASKED and "expression" in definition
+    return definition["type"] in (*ASKED, "composite") and "expression" in definition

@@ -49,6 +49,11 @@ def many(each: Make) -> Make:
     return lambda random: [each(random) for _ in range(random.choice((1, 1, 2)))]
 
 
+def several(each: Make) -> Make:
+    """One to three."""
+    return lambda random: [each(random) for _ in range(random.choice((1, 2, 2, 3)))]
+
+
 def one_of(*choices: Make) -> Make:
     """What one of them makes."""
     return lambda random: random.choice(choices)(random)
@@ -193,7 +198,7 @@ FIELDS: dict[str, Make] = {
     "Encounter": some(
         subject=reference,
         period=period,
-        location=many(some(location=reference, period=period)),
+        location=several(some(location=reference, period=period)),
         type=many(concept),
         partOf=to("Encounter"),
     ),
@@ -211,7 +216,8 @@ FIELDS: dict[str, Make] = {
         type=many(concept),
     ),
     "List": some(
-        entry=many(named("item", reference)), title=pick(WORDS), code=concept, subject=reference
+        entry=several(named("item", one_of(reference, to("ServiceRequest", "RiskAssessment")))),
+        title=pick(WORDS), code=concept, subject=reference,
     ),
     "ServiceRequest": some(
         instantiatesCanonical=many(canonical), code=concept, subject=reference,
