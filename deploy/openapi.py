@@ -9,11 +9,12 @@ from fastapi import FastAPI
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.media_types import FHIR_JSON, FHIR_XML
 from fhir_server.operations.registry import OPERATIONS
+from fhir_server.rest.body import PATCH_FORMATS
 from fhir_server.rest.form import FORM
 from fhir_server.rest.routes import ROUTES, Route
 
 _MEDIA_TYPES = (FHIR_JSON.name, FHIR_XML.name)
-_WITH_BODY = frozenset({"POST", "PUT"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _STATUS = {"create": "201", "delete": "204"}
 
 
@@ -61,6 +62,8 @@ def _operation(route: Route, number: int) -> dict[str, Any]:
     if route.method in _WITH_BODY:
         is_form = route.shape.endswith("_search")
         content = {FORM: {"schema": {"type": "object"}}} if is_form else _content()
+        if route.interaction == "patch":
+            content = {name: {"schema": {}} for name in PATCH_FORMATS}
         operation["requestBody"] = {"required": not is_form, "content": content}
     return operation
 

@@ -167,5 +167,6 @@ def _facts(settings: Settings) -> ServerFacts:
         version=version("medsage"),
         started=utc_now(),
         allows_update_create=settings.update_creates,
+        deletes_at_once=settings.deletes_at_once,
         oauth_urls={} if settings.open_access else oauth,
     )

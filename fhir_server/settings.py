@@ -62,6 +62,9 @@ class Settings(BaseSettings):
     undo_days: int = Field(
         7, ge=0, description="for so many days a committed transaction can be undone; 0: never"
     )
+    deletes_at_once: int = Field(
+        1, ge=1, le=1000, description="how many resources one deletion by criteria may delete"
+    )
     max_body_bytes: int = Field(64 * 1024 * 1024, description="largest FHIR request body")
     max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
     session_seconds: int = Field(7200, description="life of a sign-in session")

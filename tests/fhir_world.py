@@ -78,6 +78,13 @@ class World:
     async def put(self, url: str, body: Json | bytes, **headers: str) -> httpx.Response:
         return await self._send("PUT", url, body, headers)
 
+    async def patch(
+        self, url: str, body: Json | list[Json] | bytes, **headers: str
+    ) -> httpx.Response:
+        """A JSON Patch when `body` is a list, else FHIRPath Patch."""
+        kind = {"content-type": "application/json-patch+json"} if isinstance(body, list) else {}
+        return await self._send("PATCH", url, body, kind | _named(headers))
+
     async def get(self, url: str, **headers: str) -> httpx.Response:
         return await self.http.get(url, headers=_named(headers))
 
@@ -100,7 +107,7 @@ class World:
         return [json.loads(each.entry) for each in await self.store.journal(10_000)]
 
     async def _send(
-        self, method: str, url: str, body: Json | bytes, headers: dict[str, str]
+        self, method: str, url: str, body: Json | list[Json] | bytes, headers: dict[str, str]
     ) -> httpx.Response:
         sent = JSON | _named(headers)
         if isinstance(body, bytes):
@@ -124,7 +131,8 @@ async def fhir_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
     given: ResourceStore | None = changes.pop("store", None)
     store = given or SqliteStore.open(folder / "fhir.sqlite")
     numbers = itertools.count(1)
-    facts = ServerFacts(BASE, "0.1.0", START, changes.pop("allows_update_create", True))
+    allows, at_once = changes.pop("allows_update_create", True), changes.pop("deletes_at_once", 1)
+    facts = ServerFacts(BASE, "0.1.0", START, allows, at_once)
     parts: dict[str, Any] = {
         "store": store,
         "registry": registry(),

@@ -130,8 +130,12 @@ def sent_as(content_type: str) -> Form | None:
     """The form of a body with this Content-Type; None where it is none that is spoken here:
     another type, character set or FHIR version."""
     given = media_range(content_type)
-    is_unicode = given.parameters.get("charset", "utf-8").lower() in ("utf-8", "utf8")
-    return FORMS.get(given.name) if is_unicode and given.is_of_r4 else None
+    return FORMS.get(given.name) if is_unicode(given) and given.is_of_r4 else None
+
+
+def is_unicode(given: MediaRange) -> bool:
+    """Whether the character set, if one is named, is UTF-8."""
+    return given.parameters.get("charset", "utf-8").lower() in ("utf-8", "utf8")
 
 
 def _versioned(form: Form, asked: MediaRange | None) -> Form:

@@ -12,20 +12,28 @@ from typing import Any
 
 import msgspec
 
-from fhir_server.fhir.media_types import SPOKEN, media_range, sent_as
+from fhir_server.fhir.media_types import (
+    FHIR_JSON,
+    FHIR_XML,
+    SPOKEN,
+    is_unicode,
+    media_range,
+    sent_as,
+)
 from fhir_server.fhir.outcome import FhirError, bad_parameter, error, too_large
 from fhir_server.fhir.xml import json_of, root_name
 from fhir_server.interactions.context import FhirRequest
+from fhir_server.interactions.entries import JSON_PATCH
 from fhir_server.interactions.write import LARGE
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Headers = Mapping[str, str]
 
-PLAIN: Mapping[str, frozenset[str]] = {
-    "patch": frozenset({"application/json-patch+json"}),
-}
+PLAIN: Mapping[str, frozenset[str]] = {"patch": frozenset({JSON_PATCH})}
 """What an interaction takes beside resources, just as it was sent: `FhirRequest.content_type`
 then says what it is."""
+PATCH_FORMATS = (JSON_PATCH, FHIR_JSON.name, FHIR_XML.name)
+"""What a patch is sent as (CapabilityStatement.patchFormat; Accept-Patch, RFC 5789)."""
 _RAW = frozenset({"create", "update"})
 
 
@@ -57,15 +65,22 @@ def require_spoken(request: FhirRequest, headers: Headers) -> None:
     """415, before anything of the body is read, unless its type is one that the interaction
     takes."""
     if headers.get("content-encoding", "identity") != "identity":
-        raise error(415, "not-supported", "Content-Encoding: send the body as it is")
+        raise _not_spoken(request, "Content-Encoding: send the body as it is")
     content_type = headers.get("content-type")
     if content_type is None:
         if _has_body(headers):
-            raise error(415, "not-supported", f"Content-Type is missing; {_spoken(request)}")
+            raise _not_spoken(request, f"Content-Type is missing; {_spoken(request)}")
     elif not (
         _is_raw(request) or _is_as_sent(request, content_type) or sent_as(content_type) is not None
     ):
-        raise error(415, "not-supported", f"Content-Type: {content_type}; {_spoken(request)}")
+        raise _not_spoken(request, f"Content-Type: {content_type}; {_spoken(request)}")
+
+
+def _not_spoken(request: FhirRequest, text: str) -> FhirError:
+    refusal = error(415, "not-supported", text)
+    if request.interaction != "patch":
+        return refusal
+    return replace(refusal, headers={"Accept-Patch": ", ".join(PATCH_FORMATS)})
 
 
 async def with_body(request: FhirRequest, headers: Headers, body: bytes) -> FhirRequest:
@@ -105,7 +120,8 @@ def _is_raw(request: FhirRequest) -> bool:
 
 
 def _is_as_sent(request: FhirRequest, content_type: str) -> bool:
-    return media_range(content_type).name in PLAIN.get(request.interaction, ())
+    given = media_range(content_type)
+    return given.name in PLAIN.get(request.interaction, ()) and is_unicode(given)
 
 
 def _spoken(request: FhirRequest) -> str:

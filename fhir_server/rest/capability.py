@@ -12,6 +12,7 @@ from fhir_server.fhir.definitions import resource_types
 from fhir_server.interactions.conditions import UNDERSTOOD
 from fhir_server.operations.operation import Level
 from fhir_server.operations.registry import OPERATIONS
+from fhir_server.rest.body import PATCH_FORMATS
 from fhir_server.rest.routes import ROUTES
 from fhir_server.search.parse import ALL_TYPES
 from fhir_server.search.registry import Parameter, Registry
@@ -52,6 +53,7 @@ class ServerFacts:
     version: str
     started: datetime
     allows_update_create: bool
+    deletes_at_once: int = 1
     oauth_urls: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -70,6 +72,7 @@ def capability_statement(registry: Registry, facts: ServerFacts) -> Json:
         "implementation": {"description": "MedSAGE FHIR R4 server", "url": facts.base_url},
         "fhirVersion": "4.0.1",
         "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+        "patchFormat": list(PATCH_FORMATS),
         "rest": [
             {
                 "mode": "server",
@@ -112,8 +115,8 @@ def _resource(registry: Registry, type: str, facts: ServerFacts) -> Json:
         "updateCreate": facts.allows_update_create and _has("update", type),
         "conditionalCreate": _has("create", type) and "if_none_exist" in UNDERSTOOD["create"],
         "conditionalRead": _conditional_read(UNDERSTOOD["read"]),
-        "conditionalUpdate": False,
-        "conditionalDelete": "not-supported",
+        "conditionalUpdate": _is_by_criteria("update", type),
+        "conditionalDelete": _conditional_delete(type, facts.deletes_at_once),
         "searchInclude": registry.includes(type),
         "searchRevInclude": registry.reverse_includes(type),
         "searchParam": [*map(_parameter, registry.searchable(type)), *FURTHER],
@@ -146,6 +149,20 @@ def _operations(levels: Iterable[Level], type: str | None) -> list[Json]:
 
 def _has(interaction: str, type: str) -> bool:
     return any(route.interaction == interaction and type not in route.excluded for route in ROUTES)
+
+
+def _is_by_criteria(interaction: str, type: str) -> bool:
+    """Whether the interaction is offered on what criteria in the URL match."""
+    return any(
+        route.interaction == interaction and route.shape == "{type}" and type not in route.excluded
+        for route in ROUTES
+    )
+
+
+def _conditional_delete(type: str, at_once: int) -> str:
+    if not _is_by_criteria("delete", type):
+        return "not-supported"
+    return "single" if at_once == 1 else "multiple"
 
 
 def _interactions(shapes: Iterable[str], type: str | None) -> list[Json]:

@@ -3,6 +3,7 @@ origin reads the CapabilityStatement. No cookies are involved, so none are allow
 
 from collections.abc import Awaitable, Callable
 
+from fhir_server.rest.body import PATCH_FORMATS
 from fhir_server.rest.request import Headers, Message, Send
 
 AllowsOrigin = Callable[[str], Awaitable[bool]]
@@ -13,7 +14,7 @@ _REQUEST_HEADERS = (
     b" if-none-exist, if-none-match, prefer, x-request-id, x-security-context"
 )
 _EXPOSED = (
-    b"content-disposition, content-location, etag, idempotency-replayed, last-modified, location,"
+    b"accept-patch, content-disposition, content-location, etag, idempotency-replayed, last-modified, location,"
     b" retry-after, www-authenticate, x-progress, x-request-id, x-security-context"
 )
 
@@ -47,7 +48,8 @@ def with_origin(send: Send, origin: bytes | None) -> Send:
 
 async def send_preflight(send: Send, *, is_allowed: bool) -> None:
     """The answer to OPTIONS, with what may be sent; bare for an origin that is not allowed."""
-    headers = [(b"allow", _METHODS), (b"vary", b"origin")]
+    patches = ", ".join(PATCH_FORMATS).encode()
+    headers = [(b"allow", _METHODS), (b"accept-patch", patches), (b"vary", b"origin")]
     if is_allowed:
         headers += [
             (b"access-control-allow-methods", _METHODS),

@@ -43,7 +43,7 @@ from fhir_server.validation.validate import Validator
 
 Authenticate = Callable[[Headers], Awaitable[Principal | None]]
 
-_WITH_BODY = frozenset({"POST", "PUT"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _UNLOCATED = {
     "GET": "read",
     "HEAD": "read",
@@ -235,6 +235,7 @@ class FhirApplication:
             perform=self._perform,
             locate=self._locate,
             undo_days=parts.undo_days,
+            deletes_at_once=parts.facts.deletes_at_once,
         )
 
 

@@ -49,7 +49,7 @@ async def test_an_entry_that_asks_for_nothing_known_is_refused_by_name(world: Wo
     response = await world.post(
         "",
         batch(
-            entry("PATCH", "Patient/p", PATIENT),
+            entry("PATCH", "AuditEvent/p", PATIENT),
             entry("GET", "Nothing/p"),
             entry("POST", "/", {"resourceType": "Bundle", "type": "batch"}),
             entry("GET", "http://elsewhere.example/Patient/p"),

@@ -129,7 +129,7 @@ async def test_overlapping_identities_fail_it(world: World, entries: list[Json])
 
 async def test_updates_honour_their_conditions(world: World) -> None:
     id = await world.create(PATIENT)
-    body = PATIENT | {"id": id}
+    body = PATIENT | {"id": id, "gender": "female"}
     stale = transaction(entry("PUT", f"Patient/{id}", body, ifMatch='W/"2"'))
     assert (await world.post("", stale)).status_code == 412
     current = transaction(entry("PUT", f"Patient/{id}", body, ifMatch='W/"1"'))

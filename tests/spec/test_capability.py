@@ -76,10 +76,34 @@ def test_what_is_not_built_is_said_not_to_be(rest: Json) -> None:
     assert patient["versioning"] == "versioned-update"
     assert patient["conditionalCreate"] is True
     assert patient["conditionalRead"] == "full-support"
-    assert patient["conditionalUpdate"] is False
-    assert patient["conditionalDelete"] == "not-supported"
-    deletes = [each["code"] for each in _resource(rest, "AuditEvent")["interaction"]]
-    assert "delete" not in deletes
+    assert patient["conditionalUpdate"] is True
+    assert patient["conditionalDelete"] == "single"
+    event = _resource(rest, "AuditEvent")
+    assert not {"patch", "delete"} & {each["code"] for each in event["interaction"]}
+    assert event["conditionalUpdate"] is False
+    assert event["conditionalDelete"] == "not-supported"
+
+
+def test_a_server_that_deletes_several_at_once_says_so() -> None:
+    several = statement(deletes_at_once=2)["rest"][0]
+    assert _resource(several, "Patient")["conditionalDelete"] == "multiple"
+    assert _resource(several, "AuditEvent")["conditionalDelete"] == "not-supported"
+
+
+async def test_each_advertised_form_of_a_patch_is_taken_and_no_other(world: World) -> None:
+    id = await world.create(PATIENT)
+    bodies = {
+        "application/json-patch+json": b"[]",
+        "application/fhir+json": b'{"resourceType":"Parameters"}',
+        "application/fhir+xml": b'<Parameters xmlns="http://hl7.org/fhir"/>',
+    }
+    assert statement()["patchFormat"] == list(bodies)
+    for kind, body in bodies.items():
+        answer = await world.patch(f"/Patient/{id}", body, Content_Type=kind)
+        assert answer.status_code == 200, answer.text
+    refused = await world.patch(f"/Patient/{id}", b"{}", Content_Type="text/plain")
+    assert refused.status_code == 415
+    assert refused.headers["accept-patch"] == ", ".join(bodies)
 
 
 def test_the_authorization_server_is_named_where_tokens_are_asked_for() -> None:
@@ -100,6 +124,7 @@ async def test_each_advertised_interaction_works(world: World, rest: Json, type:
     answers: dict[str, httpx.Response] = {
         "create": made,
         "update": await world.put(f"/{type}/chosen", body),
+        "patch": await world.patch(f"/{type}/{id}", []),
         "read": await world.get(f"/{type}/{id}"),
         "vread": await world.get(f"/{type}/{id}/_history/1"),
         "history-instance": await world.get(f"/{type}/{id}/_history"),
@@ -145,7 +170,7 @@ async def test_a_search_parameter_that_is_not_advertised_is_refused(
     world: World, rest: Json
 ) -> None:
     advertised = {each["name"] for each in _resource(rest, "Patient")["searchParam"]}
-    for name in ("_text", "_content", "_filter", "_query", "_contained", "colour"):
+    for name in ("_filter", "_query", "_contained", "colour"):
         assert name not in advertised
         response = await world.get(f"/Patient?{name}=x")
         assert response.status_code == 400

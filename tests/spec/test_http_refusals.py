@@ -33,6 +33,10 @@ def _header(status: int, names: str, **headers: str) -> Bad:
     return Bad("POST", "/Patient", status, names, VALID, JSON | named)
 
 
+_JSON_PATCH = {"content-type": "application/json-patch+json"}
+_LATIN_PATCH = {"content-type": "application/json-patch+json; charset=latin-1"}
+_MERGE_PATCH = {"content-type": "application/merge-patch+json"}
+
 CASES = {
     "broken JSON": _body(b'{"resourceType":"Patient"', 400, "JSON"),
     "an empty body": _body(b"", 400, "empty"),
@@ -91,9 +95,20 @@ CASES = {
     "an operation that is not built": Bad("GET", "/Patient/p/$summary", 404, "summary"),
     "an id that is none": Bad("GET", "/Patient/a_b", 400, "a_b"),
     "an id that is too long": Bad("PUT", f"/Patient/{'a' * 65}", 400, "a" * 65, VALID, JSON),
-    "PATCH": Bad("PATCH", "/Patient/p", 405, "PATCH", b"[]", JSON),
-    "PUT on a type": Bad("PUT", "/Patient?identifier=1", 405, "PUT", VALID, JSON),
-    "DELETE on a type": Bad("DELETE", "/Patient?identifier=1", 405, "DELETE"),
+    "a merge patch": Bad(
+        "PATCH", "/Patient/p", 415, "application/json-patch+json", b"{}", _MERGE_PATCH
+    ),
+    "a patch without a type": Bad("PATCH", "/Patient/p", 415, "Content-Type is missing", b"[]"),
+    "a JSON Patch sent as a resource": Bad("PATCH", "/Patient/p", 400, "array", b"[]", JSON),
+    "a patch in another charset": Bad("PATCH", "/Patient/p", 415, "latin", b"[]", _LATIN_PATCH),
+    "content as a patch of Binary": Bad(
+        "PATCH", "/Binary/p", 415, "image/png", b"x", {"content-type": "image/png"}
+    ),
+    "PATCH on the base": Bad("PATCH", "", 405, "PATCH", b"[]", JSON),
+    "PUT on all of a type": Bad("PUT", "/Patient", 412, "criterion", VALID, JSON),
+    "PATCH on all of a type": Bad("PATCH", "/Patient", 412, "criterion", b"[]", _JSON_PATCH),
+    "DELETE on all of a type": Bad("DELETE", "/Patient", 412, "criterion"),
+    "DELETE on everything": Bad("DELETE", "", 405, "DELETE"),
     "GET on the base": Bad("GET", "", 400, "_type"),
     "PUT on the base": Bad("PUT", "", 405, "PUT", VALID, JSON),
     "a Patient to the base": Bad("POST", "", 400, "Patient", VALID, JSON),

@@ -64,7 +64,8 @@ async def test_last_updated_only_grows_even_when_the_clock_does_not(world: World
     id = await world.create(PATIENT)
     first = (await world.get(f"/Patient/{id}")).json()["meta"]["lastUpdated"]
     world.clock.now = world.clock.now.replace(year=2020)
-    second = (await world.put(f"/Patient/{id}", PATIENT | {"id": id})).json()["meta"]["lastUpdated"]
+    changed = PATIENT | {"id": id, "gender": "female"}
+    second = (await world.put(f"/Patient/{id}", changed)).json()["meta"]["lastUpdated"]
     assert second > first
 
 
@@ -77,7 +78,7 @@ async def test_update_needs_the_id_of_the_url(world: World, body: dict[str, obje
 
 async def test_update_with_stale_if_match_is_412(world: World) -> None:
     id = await world.create(PATIENT)
-    body = PATIENT | {"id": id}
+    body = PATIENT | {"id": id, "gender": "female"}
     assert (await world.put(f"/Patient/{id}", body, If_Match='W/"1"')).status_code == 200
     stale = await world.put(f"/Patient/{id}", body, If_Match='W/"1"')
     assert stale.status_code == 412
@@ -114,11 +115,64 @@ async def test_of_many_updates_with_the_same_if_match_exactly_one_wins(world: Wo
 async def test_updates_without_if_match_all_succeed_one_after_the_other(world: World) -> None:
     id = await world.create(PATIENT)
     answers = await asyncio.gather(
-        *(world.put(f"/Patient/{id}", PATIENT | {"id": id}) for _ in range(20))
+        *(
+            world.put(f"/Patient/{id}", PATIENT | {"id": id, "language": f"x-{number}"})
+            for number in range(20)
+        )
     )
     assert sorted(answer.headers["etag"] for answer in answers) == sorted(
         f'W/"{version}"' for version in range(2, 22)
     )
+
+
+async def test_an_update_that_says_the_same_keeps_the_version_and_is_audited(world: World) -> None:
+    body = PATIENT | {"id": "p1", "meta": {"tag": [{"system": "urn:s", "code": "c"}]}}
+    first = await world.put("/Patient/p1", body)
+    again = await world.put("/Patient/p1", dict(reversed(body.items())))
+    assert (first.status_code, again.status_code) == (201, 200)
+    for name in ("etag", "last-modified"):
+        assert again.headers[name] == first.headers[name]
+    assert again.content == first.content
+    assert "location" not in again.headers
+    assert (await world.get("/Patient/p1/_history")).json()["total"] == 1
+    writes = (await world.journal())[:2]
+    assert [(each["interaction"], each["version"]) for each in writes] == [
+        ("update", 1),
+        ("update", 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"multipleBirthInteger": 2},
+        {"name": [{"family": "Chalmers"}, {"given": ["P"]}]},
+        {"meta": {"tag": [{"system": "urn:s", "code": "c"}]}},
+    ],
+)
+async def test_an_update_that_says_anything_else_makes_a_version(
+    world: World, changes: dict[str, object]
+) -> None:
+    body = PATIENT | {"id": "p1", "multipleBirthInteger": 1}
+    await world.put("/Patient/p1", body)
+    assert (await world.put("/Patient/p1", body | changes)).headers["etag"] == 'W/"2"'
+
+
+async def test_another_number_of_digits_is_another_value(world: World) -> None:
+    body = b"""{"resourceType":"Observation","id":"o1","status":"final","code":{"text":"x"},
+        "valueQuantity":{"value":%s}}"""
+    await world.put("/Observation/o1", body % b"1.50")
+    assert (await world.put("/Observation/o1", body % b"1.50")).headers["etag"] == 'W/"1"'
+    assert (await world.put("/Observation/o1", body % b"1.5")).headers["etag"] == 'W/"2"'
+
+
+async def test_an_update_that_says_the_same_meets_its_conditions_all_the_same(
+    world: World,
+) -> None:
+    body = PATIENT | {"id": "p1"}
+    await world.put("/Patient/p1", body)
+    assert (await world.put("/Patient/p1", body, If_Match='W/"2"')).status_code == 412
+    assert (await world.put("/Patient/p1", body, If_Match='W/"1"')).status_code == 200
 
 
 async def test_deleting_twice_is_no_mistake(world: World) -> None:
