@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from fhir_server.fhir.outcome import FhirError, precondition_failed
 from fhir_server.interactions.context import Context
 from fhir_server.interactions.links import links_of, narrative, root_of
-from fhir_server.interactions.links import refuse_conditional_references as refuse_criteria
 from fhir_server.interactions.outcomes import Outcome, found_outcome, outcome_of
 from fhir_server.interactions.patch import patched, require_patchable
 from fhir_server.interactions.steps import Condition, Problems, Step, at_link, urls_of
@@ -111,7 +110,6 @@ def _materialized(
     try:
         current = require_patchable(step.request, step.key, answers.current.get(step.key))
         resource = patched(context, step.patch, current)
-        refuse_criteria(resource)
     except FhirError as refusal:
         problems.add(refusal, step.index)
         return step
