@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from fhir_server.fhir.codec import Resource, parse_json
+from fhir_server.fhir.codec import MAX_DEPTH, Resource, parse_json
 from fhir_server.fhir.outcome import FhirError, business_rule, invalid
 
 MOST_COPIED = 100_000
-"""Values that the `copy` operations of one patch may make: each can double what is there."""
+"""Values that one patch may copy and move: each copy can double what is there."""
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 _BAD_ESCAPE = re.compile(r"~(?![01])")
@@ -57,10 +57,12 @@ class JsonPatch:
         document: Any = deepcopy(resource)
         copied = 0
         for step in self.steps:
-            if step.op == "copy":
+            if step.op in ("copy", "move"):
                 copied += _size(_at(step, document, step.origin))
                 if copied > MOST_COPIED:
-                    raise step.failed(f"copies more than {MOST_COPIED} values")
+                    raise step.failed(f"more than {MOST_COPIED} values are copied or moved")
+            if step.op != "test" and _depth(step, document) > MAX_DEPTH:
+                raise step.failed(f"nested more than {MAX_DEPTH} levels deep")
             document = _OPERATIONS[step.op](step, document)
         if not isinstance(document, dict):
             raise business_rule("the patch leaves no resource")
@@ -201,6 +203,21 @@ def _is_equal(one: Any, other: Any) -> bool:
     if isinstance(one, int | Decimal) and isinstance(other, int | Decimal):
         return one == other
     return type(one) is type(other) and bool(one == other)
+
+
+def _depth(step: _Step, document: Any) -> int:
+    """How deep the value that the operation puts somewhere reaches there."""
+    is_moved = "from" in _NEEDS[step.op]
+    value = _at(step, document, step.origin) if is_moved else step.value
+    return len(step.path) + _levels(value)
+
+
+def _levels(value: Any) -> int:
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return 0
+    return 1 + max(map(_levels, value), default=0)
 
 
 def _size(value: Any) -> int:

@@ -1,7 +1,6 @@
 """Bundle entries: what a submitted entry asks for, and how an answer becomes an entry."""
 
 import base64
-import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -98,16 +97,21 @@ def _http_date(text: str | None) -> str | None:
 def body_of(asked: FhirRequest, resource: Resource) -> FhirRequest:
     """The request with the resource of its entry as its body. A JSON Patch comes as a Binary (R4
     "batch/transaction", PATCH)."""
-    if asked.interaction != "patch" or resource.get("resourceType") != "Binary":
+    is_binary = isinstance(resource, dict) and resource.get("resourceType") == "Binary"
+    if asked.interaction != "patch" or not is_binary:
         return replace(asked, body=encode(resource))
-    content_type = media_range(resource.get("contentType", "")).name
-    if content_type != JSON_PATCH:
-        raise invalid(f"a patch in a Binary is {JSON_PATCH}, not {content_type!r}", "resource")
+    # Nobody has looked at the Binary before: its elements may be anything.
+    given, content = resource.get("contentType"), resource.get("data")
+    if not isinstance(given, str) or media_range(given).name != JSON_PATCH:
+        text = f"a patch in a Binary is {JSON_PATCH}, not {given!r}"
+        raise invalid(text, "resource.contentType")
     try:
-        body = base64.b64decode(resource.get("data", ""), validate=True)
-    except binascii.Error:
-        raise invalid("the data of the Binary is not base64", "resource") from None
-    return replace(asked, body=body, content_type=content_type)
+        body = base64.b64decode(content, validate=True) if isinstance(content, str) else None
+    except ValueError:
+        body = None
+    if body is None:
+        raise invalid("the data of the Binary is not base64", "resource.data")
+    return replace(asked, body=body, content_type=JSON_PATCH)
 
 
 def at_entry(refusal: FhirError, index: int) -> list[Issue]:

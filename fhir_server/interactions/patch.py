@@ -5,6 +5,7 @@ from typing import Protocol
 
 from fhir_server.fhir.codec import encode, parse
 from fhir_server.fhir.fhirpath_patch import fhirpath_patch
+from fhir_server.fhir.narrow import refuse_subsetted
 from fhir_server.fhir.outcome import FhirError, business_rule, forbidden, gone, not_found
 from fhir_server.fhir.patch import json_patch
 from fhir_server.interactions.conditions import criteria_of, only_match
@@ -37,7 +38,6 @@ async def patch(context: Context, request: FhirRequest) -> FhirResponse:
         key = await _target(request, query, transaction)
         current = require_patchable(request, key, await transaction.get(key))
         made = patched(context, changes, current)
-        refuse_conditional_references(made)
         submission = Submission(key, made, encode(made), "PUT")
         return await follow(context, transaction, submission, current=current, interaction="patch")
 
@@ -84,13 +84,16 @@ def require_patchable(request: FhirRequest, key: Key, current: Stored | None) ->
 
 
 def patched(context: Context, changes: Patch, current: Stored) -> Resource:
-    """The current version with the changes made, valid and still itself; FhirError 422."""
+    """The current version with the changes made, valid, whole and still itself, without
+    references by search; FhirError 422."""
     made = changes.applied(parse(current.body))
     key = current.key
     if (made.get("resourceType"), made.get("id")) != key:
         raise business_rule(f"a patch can't change what {key} is: its type and its id", "id")
     try:
         require_valid(context, made)
+        refuse_subsetted(made)
+        refuse_conditional_references(made)
     except FhirError as refusal:
         raise FhirError(422, refusal.issues) from None
     return made

@@ -6,10 +6,16 @@ from dataclasses import dataclass, field, replace
 from fhir_server.fhir.outcome import FhirError, precondition_failed
 from fhir_server.interactions.context import Context
 from fhir_server.interactions.links import links_of, narrative, root_of
-from fhir_server.interactions.links import refuse_conditional_references as refuse_criteria
 from fhir_server.interactions.outcomes import Outcome, found_outcome, outcome_of
 from fhir_server.interactions.patch import patched, require_patchable
-from fhir_server.interactions.steps import Condition, Problems, Step, at_link, urls_of
+from fhir_server.interactions.steps import (
+    Condition,
+    Problems,
+    Step,
+    at_link,
+    leads_nowhere,
+    urls_of,
+)
 from fhir_server.interactions.targets import Targets, note_overlaps, targets_of
 from fhir_server.search.evaluate import evaluate
 from fhir_server.storage.port import Key, Stored, Terms, Transaction
@@ -111,11 +117,14 @@ def _materialized(
     try:
         current = require_patchable(step.request, step.key, answers.current.get(step.key))
         resource = patched(context, step.patch, current)
-        refuse_criteria(resource)
     except FhirError as refusal:
         problems.add(refusal, step.index)
         return step
     links = links_of(resource, urls_of(steps), root_of(step.full_url))
+    for link in links:
+        # What was there before the patch is no link of this Bundle's.
+        if link.kind == "unknown" and link.text.encode() not in current.body:
+            problems.add(at_link(leads_nowhere(link), resource, link), step.index)
     return replace(step, resource=resource, links=tuple(links))
 
 

@@ -132,7 +132,8 @@ def _step(context: Context, outer: FhirRequest, entry: Resource, index: int) -> 
         require_same_id(resource, key)
     else:
         given = resource.get("id") if asked.interaction == "update" else None
-        key = Key(asked.type, context.new_id() if given is None else given)
+        # What is no text is no id, which the validation of the entry has said.
+        key = Key(asked.type, given if isinstance(given, str) else context.new_id())
     return Step(index, asked, key, entry.get("fullUrl"), resource, condition=condition)
 
 
@@ -191,13 +192,18 @@ def _linked(context: Context, step: Step, urls: frozenset[str], problems: Proble
     for link in links:
         try:
             if link.kind == "unknown":
-                raise invalid(f"{link.text} is the fullUrl of no entry that is written here")
+                raise leads_nowhere(link)
             if link.kind == "criteria":
                 type = link.text.partition("?")[0]
                 references.append((link, _condition(context, type, link.text)))
         except FhirError as refusal:
             problems.add(at_link(refusal, step.resource, link), step.index)
     return replace(step, links=tuple(links), references=tuple(references))
+
+
+def leads_nowhere(link: Link) -> FhirError:
+    """A urn that no entry of the Bundle has."""
+    return invalid(f"{link.text} is the fullUrl of no entry that is written here")
 
 
 def at_link(refusal: FhirError, resource: Resource, link: Link) -> FhirError:

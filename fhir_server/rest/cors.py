@@ -14,8 +14,9 @@ _REQUEST_HEADERS = (
     b" if-none-exist, if-none-match, prefer, x-request-id, x-security-context"
 )
 _EXPOSED = (
-    b"accept-patch, content-disposition, content-location, etag, idempotency-replayed, last-modified, location,"
-    b" retry-after, www-authenticate, x-progress, x-request-id, x-security-context"
+    b"accept-patch, content-disposition, content-location, etag, idempotency-replayed,"
+    b" last-modified, location, retry-after, www-authenticate, x-progress,"
+    b" x-request-id, x-security-context"
 )
 
 

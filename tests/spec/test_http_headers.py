@@ -61,7 +61,8 @@ async def test_a_registered_origin_may_call_and_read_the_etag(world: World) -> N
         headers={"Origin": "https://app.example", "Access-Control-Request-Method": "PUT"},
     )
     assert preflight.status_code == 204
-    assert "PUT" in preflight.headers["access-control-allow-methods"]
+    assert {"PUT", "PATCH"} <= set(preflight.headers["access-control-allow-methods"].split(", "))
+    assert "application/json-patch+json" in preflight.headers["accept-patch"]
     assert "authorization" in preflight.headers["access-control-allow-headers"]
     response = await world.get(f"/Patient/{id}", Origin="https://app.example")
     assert response.headers["access-control-allow-origin"] == "https://app.example"

@@ -132,7 +132,7 @@ async def test_history_pages_to_the_end_and_the_last_page_has_no_next(world: Wor
 
 async def test_a_history_cursor_opens_for_its_own_resource_only(world: World) -> None:
     first, second = await world.create(PATIENT), await world.create(PATIENT)
-    await world.put(f"/Patient/{first}", PATIENT | {"id": first, "active": False})
+    await world.put(f"/Patient/{first}", PATIENT | {"id": first, "gender": "female"})
     bundle = (await world.get(f"/Patient/{first}/_history?_count=1")).json()
     stolen = bundle["link"][1]["url"].replace(first, second)
     assert (await world.get(stolen)).status_code == 400

@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from deploy.openapi import fhir_paths, with_fhir_paths
+from fhir_server.rest.body import PATCH_FORMATS
 from fhir_server.rest.routes import ROUTES
 
 
@@ -19,6 +20,13 @@ def test_nothing_else_is_shown_below_the_fhir_base() -> None:
 
     rows = {(route.method.lower(), f"/fhir/{route.shape}".rstrip("/")) for route in ROUTES}
     assert shown == rows
+
+
+def test_a_patch_is_shown_with_the_forms_in_which_it_is_taken() -> None:
+    for path in ("/fhir/{type}", "/fhir/{type}/{id}"):
+        body = fhir_paths()[path]["patch"]["requestBody"]
+        assert list(body["content"]) == list(PATCH_FORMATS)
+        assert body["required"]
 
 
 def test_the_document_has_the_apps_own_routes_too() -> None:
