@@ -45,6 +45,8 @@ async def with_codes(store: ResourceStore, scope: Scope, plan: Callable[[Scope],
 
 
 async def _load(store: ResourceStore, scope: Scope, wanted: Wanted) -> Sequence[Any]:
+    if wanted.by != "id":
+        scope.registry.require_standard()
     match wanted.by:
         case "canonical":
             return await _named(store, wanted)

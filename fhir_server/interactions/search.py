@@ -52,6 +52,7 @@ async def search_type(context: Context, request: FhirRequest) -> FhirResponse:
     ask = partial(plan_search, type_=request.type, pairs=request.query, is_lenient=is_lenient)
     plan = await with_codes(context.store, _scope(context), ask)
     if request.compartment is not None:
+        context.registry.require_standard()
         plan = _inside(plan, request.compartment)
     search = _Search(_path(request), [plan], plan.applied, plan.ignored, plan.options, is_lenient)
     return await _run(context, request, search)
@@ -71,6 +72,7 @@ async def search_system(context: Context, request: FhirRequest) -> FhirResponse:
         )
     plans = await with_codes(context.store, _scope(context), ask)
     if request.compartment is not None:
+        context.registry.require_standard()
         plans = [_inside(plan, request.compartment) for plan in plans]
     if not plans:
         return searchset(context, Form(_path(request), request.query), Found(total=0))

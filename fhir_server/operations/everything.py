@@ -74,6 +74,7 @@ async def _chunks(context: Context, form: Form, wanted: Wanted) -> AsyncIterator
 
 async def _wanted(context: Context, asked: OperationRequest) -> Wanted:
     request = asked.request
+    context.registry.require_standard()
     focus = None
     own: frozenset[str] = frozenset()
     if request.id is not None:

@@ -194,7 +194,7 @@ def _include(options: Options, place: _Place, value: str) -> Options:
     if value != "*":
         source, parameter, target = _include_parts(place, value)
     if parameter is None:
-        _require_all_ready(place.registry)
+        require_all_ready(place.registry)
     include = Include(source, parameter, target, is_reverse, is_iterated)
     if not is_reverse and not is_iterated and source is not None and not place.searches(source):
         raise place.refuse(
@@ -203,7 +203,7 @@ def _include(options: Options, place: _Place, value: str) -> Options:
     return replace(options, includes=(*options.includes, include))
 
 
-def _require_all_ready(registry: Registry) -> None:
+def require_all_ready(registry: Registry) -> None:
     """A wildcard follows every reference there is: FhirError 503 while one is not indexed."""
     for type_ in resource_types() if registry.pending else ():
         for parameter in registry.parameters(type_).values():

@@ -137,6 +137,7 @@ def criterion(scope: Scope, type_: str, name: str, value: str, links: int = 0) -
     if code in NOT_BUILT:
         raise not_built(code)
     if code == "_list":
+        scope.registry.require_standard()
         return listed(head, _alternatives(head, value))
     parameter = find_parameter(scope.registry, type_, code)
     shape = compiled(scope.registry, type_).shapes[code]

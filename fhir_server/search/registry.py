@@ -3,11 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 from fhir_server.fhir.definitions import resource_types, table
-from fhir_server.fhir.outcome import busy
+from fhir_server.fhir.outcome import FhirError, busy
 from fhir_server.search import terms
 from fhir_server.search.routes import Route, routes, supertypes
 
@@ -131,7 +130,7 @@ class Registry:
         self._rows = tuple(table("search_parameters.json") if rows is None else rows)
         self._custom = tuple(custom)
         self.pending = pending
-        self._progress = progress or Progress()
+        self.progress = progress or Progress()
         self._by_url: dict[str, Row] = {}
         self._by_base: dict[str, list[Row]] = {}
         for row in (*self._rows, *self._custom):
@@ -140,11 +139,9 @@ class Registry:
                 self._by_base.setdefault(each, []).append(row)
         self._custom_urls = frozenset(row["url"] for row in self._custom)
         self._of_type: dict[str, dict[str, Parameter]] = {}
-
-    @property
-    def now(self) -> "Registry":
-        """Itself: a registry that is not replaced."""
-        return self
+        self._reverse_includes: dict[str, list[str]] = {}
+        own = (full_url(url) for url in self._custom_urls)
+        self._is_standard_pending = not pending.issubset(own)
 
     def rows(self) -> Mapping[str, Row]:
         """Every definition by its url, which for R4's own is shortened."""
@@ -162,7 +159,11 @@ class Registry:
         self, custom: Iterable[Row], pending: frozenset[str] = frozenset()
     ) -> "Registry":
         """The same definitions of R4 with other custom ones."""
-        return Registry(self._rows, custom, pending, self._progress)
+        return Registry(self._rows, custom, pending, self.progress)
+
+    def and_custom(self, row: Row) -> "Registry":
+        """The same definitions and one more."""
+        return Registry(self._rows, (*self._custom, row), self.pending, self.progress)
 
     def is_ready(self, parameter: Parameter) -> bool:
         """Whether the index of the parameter is whole."""
@@ -174,11 +175,20 @@ class Registry:
     def require_ready(self, parameter: Parameter) -> None:
         """FhirError 503, with the progress, while the index of the parameter is not whole."""
         if not self.is_ready(parameter):
-            raise busy(
-                f"the search parameter {parameter.code} of {parameter.type} is being indexed,"
-                f" {self._progress.percent} % done; no search is answered from half an index",
-                retry_after_seconds=5,
-            )
+            raise self._unready(f"the search parameter {parameter.code} of {parameter.type} is")
+
+    def require_standard(self) -> None:
+        """FhirError 503 while the index of R4's own parameters is not whole: compartments,
+        lists and code systems are looked up by them unnamed."""
+        if self._is_standard_pending:
+            raise self._unready("the search parameters of R4 are")
+
+    def _unready(self, what: str) -> FhirError:
+        return busy(
+            f"{what} being indexed, {self.progress.percent} % done;"
+            " no search is answered from half an index",
+            retry_after_seconds=5,
+        )
 
     def parameters(self, type_: str) -> Mapping[str, Parameter]:
         """Every parameter of a resource type by code, those of its supertypes included;
@@ -204,7 +214,15 @@ class Registry:
 
     def reverse_includes(self, type_: str) -> list[str]:
         """The values that `_revinclude` may have when resources of `type_` are searched."""
-        return _reverse_includes(self, type_)
+        found = self._reverse_includes.get(type_)
+        if found is None:
+            found = self._reverse_includes[type_] = [
+                f"{source}:{each.code}"
+                for source in sorted(resource_types())
+                for each in self.searchable(source)
+                if each.is_included and type_ in each.targets
+            ]
+        return found
 
     def _build(self, type_: str) -> dict[str, Parameter]:
         found: dict[str, Parameter] = {}
@@ -260,13 +278,3 @@ def _applicable(expression: str | None, type_: str) -> str | None:
     starts = _ARM_START.findall(expression)
     own = supertypes(type_)
     return expression if any(start in own or not start[0].isupper() for start in starts) else None
-
-
-@lru_cache(maxsize=256)
-def _reverse_includes(registry: Registry, type_: str) -> list[str]:
-    return [
-        f"{source}:{each.code}"
-        for source in sorted(resource_types())
-        for each in registry.searchable(source)
-        if each.is_included and type_ in each.targets
-    ]
