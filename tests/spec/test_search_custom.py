@@ -1,6 +1,7 @@
 """Search parameters of one's own (R4 SearchParameter), on both stores."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ import pytest
 
 from fhir_server.fhir.codec import encode
 from fhir_server.indexing.state import LAST_SECONDS
+from fhir_server.search.canonical import canonical_key
+from fhir_server.search.custom import RESERVED
+from fhir_server.search.terms import has_key
+from fhir_server.security.guard_terms import SECURITY_CONTEXT, guard_key
 from fhir_server.storage.port import VersionConflict
 from tests.custom_world import Defining, defining_world, found, parameter
 from tests.fhir_world import Json, fhir_world, issues, observation, text_of
@@ -239,11 +244,12 @@ async def test_one_that_is_retired_or_deleted_is_unknown_from_then_on(
         case "retired":
             await fill(own, parameter(id=id_, status="retired"))
         case "patched":
-            patch = [{"op": "replace", "path": "/status", "value": "retired"}]
-            headers = {"content-type": "application/json-patch+json"}
-            url = f"/SearchParameter/{id_}"
-            answer = await own.world.http.patch(url, json=patch, headers=headers)
-            assert answer.status_code == 200, answer.text
+            patch = b'[{"op": "replace", "path": "/status", "value": "retired"}]'
+            changes = {"resourceType": "Binary", "contentType": "application/json-patch+json"}
+            changes |= {"data": b64encode(patch).decode()}
+            request = {"method": "PATCH", "url": f"SearchParameter/{id_}"}
+            bundle = transaction({"resource": changes, "request": request})
+            assert (await own.world.post("/", bundle)).status_code == 200
         case "deleted":
             assert (await own.world.delete(f"/SearchParameter/{id_}")).status_code == 204
         case "batch":
@@ -392,3 +398,44 @@ async def test_the_body_is_kept_as_it_was_sent(own: Defining) -> None:
     made = await own.world.post("/SearchParameter", encode(sent))
     assert made.json().items() >= sent.items()
     assert found(await own.world.get("/SearchParameter?base=Patient")) == {made.json()["id"]}
+
+
+async def told(own: Defining, method: str, code: str) -> dict[str, Any]:
+    answer = await own.world.http.request(method, f"/${code}")
+    assert answer.status_code == 200, answer.text
+    parts = answer.json()["parameter"]
+    return {part["name"]: part.get("valueCode", part.get("valueInteger")) for part in parts}
+
+
+async def test_an_administrator_has_everything_indexed_anew_and_asks_how_far_it_is(
+    own: Defining,
+) -> None:
+    await fill(own, *(patient(f"p{number:03}", "Nick") for number in range(150)))
+    await own.define()
+    await own.index()
+    own.world.caller.principal = caller("user/*.cruds", role="admin")
+    assert await told(own, "GET", "reindex-status") == {"status": "whole", "percent": 100}
+    begun = await told(own, "POST", "reindex")
+    assert (begun["status"], begun["percent"]) == ("indexing", 0)
+    assert (await own.world.journal())[-1]["interaction"] == "operation"
+    own.later(10)
+    assert await own.process.batch()
+    assert (await told(own, "GET", "reindex-status"))["percent"] == 66
+    refusal = await own.world.get("/SearchParameter?code=nickname")
+    assert (refusal.status_code, refusal.headers["Retry-After"]) == (503, "5")
+    await own.process.index()
+    assert await told(own, "GET", "reindex-status") == {"status": "whole", "percent": 100}
+
+
+@pytest.mark.parametrize("role", ["doctor", "auditor", "service"])
+async def test_nobody_else_touches_the_index(own: Defining, role: str) -> None:
+    own.world.caller.principal = caller("user/*.cruds", role=role)
+    for method, code in (("POST", "reindex"), ("GET", "reindex-status")):
+        assert (await own.world.http.request(method, f"/${code}")).status_code == 403
+    own.world.caller.principal = caller("user/*.rs", role="admin")
+    assert (await own.world.http.request("POST", "/$reindex")).status_code == 403
+
+
+async def test_what_the_server_states_itself_no_definition_can_name() -> None:
+    stated = {guard_key("Device"), SECURITY_CONTEXT, has_key("Device"), canonical_key("Device")}
+    assert {each.partition(".")[2] for each in stated} <= RESERVED
