@@ -38,7 +38,7 @@ async def judge(transaction: Transaction, written: Collection[str], before: Regi
     for resource, problems in found.refused:
         if resource["id"] in written:
             issues.extend(problems)
-        elif before.is_custom(resource["url"]):
+        elif resource["url"] in before.custom:
             name = f"SearchParameter/{resource['id']}"
             issues.extend(
                 Issue("error", "business-rule", f"{name} would stop: {each.diagnostics}")

@@ -84,14 +84,14 @@ def in_effect(
             refused.append((each, found))
         elif not is_official(each, official):
             rows[url], owners[url] = row_of(each), each["id"]
-            registry = registry.and_custom(rows[url])
+            registry = official.with_custom(rows.values())
     return InEffect(rows, refused)
 
 
 def is_official(resource: Resource, registry: Registry) -> bool:
     """Whether R4 itself has a definition of this url."""
-    found = registry.definition(_short(resource["url"]))
-    return found is not None and not registry.is_custom(found["url"])
+    url = _short(resource["url"])
+    return url in registry.rows and url not in registry.custom
 
 
 def _problems(resource: Resource, registry: Registry) -> Iterator[Issue]:
@@ -126,8 +126,7 @@ def _problems(resource: Resource, registry: Registry) -> Iterator[Issue]:
 
 def _against_official(resource: Resource, registry: Registry) -> Iterator[Issue]:
     """An official url may only say what R4 says."""
-    official = registry.definition(_short(resource["url"]))
-    assert official is not None
+    official = registry.rows[_short(resource["url"])]
     row = row_of(resource)
     if any(row[name] != official.get(name) for name in ("code", "type", "expression")):
         yield _issue("url", "definitions of R4 cannot be changed; give it a url of its own")
@@ -148,7 +147,7 @@ def _of_components(resource: Resource, registry: Registry) -> Iterator[Issue]:
         yield _issue("component", "a composite needs components")
     for index, component in enumerate(resource.get("component", ())):
         place = f"component[{index}]"
-        definition = registry.definition(_short(component["definition"]))
+        definition = registry.rows.get(_short(component["definition"]))
         if definition is None or definition["type"] not in KINDS:
             name = component["definition"]
             yield _issue(f"{place}.definition", f"{name} is no search parameter known here")
@@ -161,7 +160,7 @@ def _of_components(resource: Resource, registry: Registry) -> Iterator[Issue]:
 
 def _leads_nowhere(resource: Resource, registry: Registry) -> Iterator[Issue]:
     """Types on which the expression finds no element of a datatype that is indexed."""
-    trial = registry.and_custom(row_of(resource))
+    trial = registry.with_custom((*registry.custom.values(), row_of(resource)))
     for base in resource["base"]:
         for type_ in _examples(base):
             parameter = trial.parameter(type_, resource["code"])

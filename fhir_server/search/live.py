@@ -49,8 +49,7 @@ class LiveSearch:
     def replace(self, custom: Mapping[str, Row], pending: frozenset[str]) -> None:
         """Put a registry with these custom definitions in place, unless it is there already."""
         before = self.now
-        known = {url: row for url, row in before.rows().items() if before.is_custom(url)}
-        if known == custom and before.pending == pending:
+        if before.custom == custom and before.pending == pending:
             return
         in_hand = before.with_custom(custom.values())
         registry = before.with_custom(custom.values(), pending) if pending else in_hand

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.outcome import FhirError, bad_parameter, unsupported
 from fhir_server.search.expression import SortKey
+from fhir_server.search.readiness import require_ready
 from fhir_server.search.registry import Parameter, Registry
 
 DEFAULT_COUNT = 50
@@ -79,7 +80,7 @@ def find_parameter(registry: Registry, type_: str, code: str) -> Parameter:
         )
     if not parameter.is_searchable:
         raise unsupported(f"the search parameter {code} of {type_} is not supported by this server")
-    registry.require_ready(parameter)
+    require_ready(registry, parameter)
     return parameter
 
 
@@ -208,7 +209,7 @@ def require_all_ready(registry: Registry) -> None:
     for type_ in resource_types() if registry.pending else ():
         for parameter in registry.parameters(type_).values():
             if parameter.is_included:
-                registry.require_ready(parameter)
+                require_ready(registry, parameter)
 
 
 def _include_parts(place: _Place, value: str) -> tuple[str, Parameter | None, str | None]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fhir_server.fhir.definitions import resource_types, table
-from fhir_server.fhir.outcome import FhirError, busy
 from fhir_server.search import terms
 from fhir_server.search.routes import Route, routes, supertypes
 
@@ -137,23 +136,24 @@ class Registry:
             self._by_url.setdefault(row["url"], row)
             for each in row["base"]:
                 self._by_base.setdefault(each, []).append(row)
-        self._custom_urls = frozenset(row["url"] for row in self._custom)
+        self._own = {row["url"]: row for row in self._custom}
         self._of_type: dict[str, dict[str, Parameter]] = {}
         self._reverse_includes: dict[str, list[str]] = {}
-        own = (full_url(url) for url in self._custom_urls)
-        self._is_standard_pending = not pending.issubset(own)
 
+    @property
     def rows(self) -> Mapping[str, Row]:
         """Every definition by its url, which for R4's own is shortened."""
         return self._by_url
 
-    def definition(self, url: str) -> Row | None:
-        """The definition of this url, which for R4's own is shortened."""
-        return self._by_url.get(url)
+    @property
+    def custom(self) -> Mapping[str, Row]:
+        """This server's own definitions, by url."""
+        return self._own
 
-    def is_custom(self, url: str) -> bool:
-        """Whether the definition of this url is this server's own."""
-        return url in self._custom_urls
+    @property
+    def is_standard_ready(self) -> bool:
+        """Whether the index of R4's own parameters is whole."""
+        return self.pending <= self._own.keys()
 
     def with_custom(
         self, custom: Iterable[Row], pending: frozenset[str] = frozenset()
@@ -161,34 +161,12 @@ class Registry:
         """The same definitions of R4 with other custom ones."""
         return Registry(self._rows, custom, pending, self.progress)
 
-    def and_custom(self, row: Row) -> "Registry":
-        """The same definitions and one more."""
-        return Registry(self._rows, (*self._custom, row), self.pending, self.progress)
-
     def is_ready(self, parameter: Parameter) -> bool:
         """Whether the index of the parameter is whole."""
         if not self.pending:
             return True
         parts = (parameter, *(each.parameter for each in parameter.components))
         return all(each.url not in self.pending for each in parts)
-
-    def require_ready(self, parameter: Parameter) -> None:
-        """FhirError 503, with the progress, while the index of the parameter is not whole."""
-        if not self.is_ready(parameter):
-            raise self._unready(f"the search parameter {parameter.code} of {parameter.type} is")
-
-    def require_standard(self) -> None:
-        """FhirError 503 while the index of R4's own parameters is not whole: compartments,
-        lists and code systems are looked up by them unnamed."""
-        if self._is_standard_pending:
-            raise self._unready("the search parameters of R4 are")
-
-    def _unready(self, what: str) -> FhirError:
-        return busy(
-            f"{what} being indexed, {self.progress.percent} % done;"
-            " no search is answered from half an index",
-            retry_after_seconds=5,
-        )
 
     def parameters(self, type_: str) -> Mapping[str, Parameter]:
         """Every parameter of a resource type by code, those of its supertypes included;

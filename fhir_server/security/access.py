@@ -10,6 +10,7 @@ import orjson
 
 from fhir_server.fhir.outcome import BUSY, FhirError, forbidden
 from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, all_of, any_of
+from fhir_server.search.readiness import require_standard
 from fhir_server.search.registry import Registry
 from fhir_server.security.granular import scope_expression
 from fhir_server.security.patient_view import FOLLOWS, patient_filter
@@ -78,7 +79,7 @@ def access_for(principal: Principal, registry: Registry) -> Access:
         if principal.patient is None:
             return NOTHING
         if action == "s" or type in FOLLOWS:
-            registry.require_standard()
+            require_standard(registry)
         is_write = action in ("c", "u", "d")
         own = patient_filter(
             type, principal.patient, seen=lambda target: view(target, "r"), is_write=is_write
