@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "bench": "deploy.commands.bench",
     "models": "deploy.commands.models",
     "user": "deploy.commands.user",
+    "reindex": "deploy.commands.reindex",
     "dev": "deploy.commands.dev",
 }
 """Name → the module whose `app` it is."""

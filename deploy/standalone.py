@@ -33,10 +33,12 @@ from fhir_server.app import (
     Knowledge,
     background,
     create_server,
+    defined,
     knowledge,
     open_store,
 )
-from fhir_server.operations.definitions import definitions
+from fhir_server.indexing.definitions import Definitions
+from fhir_server.operations.definitions import definitions as own_definitions
 from fhir_server.publication import Publisher, publish
 from fhir_server.rest.middleware import RequestIds
 from fhir_server.security.rate_limit import Counters, MemoryCounters
@@ -129,12 +131,14 @@ async def _server_and_worker(process: Process, stack: AsyncExitStack) -> None:
     stack.push_async_callback(store.close)
     process.checks["store"] = store.check
     known = await asyncio.to_thread(knowledge, f"{settings.base_url}/fhir")
+    definitions = await defined(store, known)
+    process.running.append(Work(definitions.run))
     counters = _counters(process, stack)
     server = None
     if settings.role != "worker":
-        server = await _server(process, store, known, counters)
+        server = await _server(process, store, (known, definitions), counters)
     if settings.role != "server":
-        process.running += map(Work, await background(store, known, process.http))
+        process.running += map(Work, await background(store, known, definitions, process.http))
     await analysis.add(process, server)
 
 
@@ -147,9 +151,13 @@ async def _opened(settings: Settings) -> ResourceStore:
 
 
 async def _server(
-    process: Process, store: ResourceStore, known: Knowledge, counters: Counters
+    process: Process,
+    store: ResourceStore,
+    meaning: tuple[Knowledge, Definitions],
+    counters: Counters,
 ) -> FhirServer:
     settings, keys = process.settings, process.keys
+    known, definitions = meaning
     await registrations.register(
         store, registrations.own_clients(settings.base_url, keys, process.origins)
     )
@@ -165,11 +173,12 @@ async def _server(
         )
     base_url = f"{settings.base_url}/fhir"
     publisher = Publisher(store, known.extract, utc_now, new_id, base_url)
-    await publish(publisher, [*own.resources(), *definitions()])
+    await publish(publisher, [*own.resources(), *own_definitions()])
     server = await create_server(
         settings,
         store,
         known,
+        definitions,
         counters=counters,
         # Each use of the secret has a key of its own.
         cursor_key=hmac.digest(keys.secret, b"search cursors", "sha256"),

@@ -13,10 +13,13 @@ from starlette.types import ASGIApp
 
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.audit.sealer import Sealer, signer_of
+from fhir_server.indexing.definitions import Definitions
+from fhir_server.indexing.reindex import Reindexer
 from fhir_server.rest.capability import ServerFacts
 from fhir_server.rest.dispatch import FhirApplication, FhirParts
 from fhir_server.rest.metrics import FhirMetrics
 from fhir_server.search.extract import Extractor
+from fhir_server.search.live import LiveSearch
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.plan import Scope
 from fhir_server.search.registry import Registry
@@ -56,12 +59,16 @@ ITSELF = Principal(
 @dataclass(frozen=True)
 class Knowledge:
     """What FHIR is made of, built once per process: search parameters and extraction, for the
-    FHIR base at `base_url`."""
+    FHIR base at `base_url`. `scope` is what is judged in hand, without an index, is planned in."""
 
     base_url: str
-    registry: Registry
-    extract: Callable[[dict[str, Any]], Terms]
+    live: LiveSearch
     scope: Callable[[], Scope]
+
+    @property
+    def extract(self) -> Callable[[dict[str, Any]], Terms]:
+        """The extractor by the search parameters of now."""
+        return self.live.extract
 
 
 @dataclass(frozen=True)
@@ -90,15 +97,26 @@ async def open_store(settings: Settings) -> ResourceStore:
 
 def knowledge(base_url: str) -> Knowledge:
     """Search knowledge of the FHIR base at `base_url`."""
-    registry = Registry()
-    extract = with_guard_terms(Extractor(registry, base_url), base_url)
-    return Knowledge(base_url, registry, extract, lambda: Scope(registry, utc_now(), base_url))
+    live = LiveSearch(partial(_extractor, base_url))
+    return Knowledge(base_url, live, lambda: Scope(live.known.in_hand, utc_now(), base_url))
+
+
+def _extractor(base_url: str, registry: Registry) -> Callable[[dict[str, Any]], Terms]:
+    return with_guard_terms(Extractor(registry, base_url), base_url)
+
+
+async def defined(store: ResourceStore, known: Knowledge) -> Definitions:
+    """The search parameters of the store, read: before the first request is answered."""
+    definitions = Definitions(store, known.live)
+    await definitions.refresh()
+    return definitions
 
 
 async def create_server(
     settings: Settings,
     store: ResourceStore,
     known: Knowledge,
+    definitions: Definitions,
     *,
     counters: Counters,
     cursor_key: bytes,
@@ -118,8 +136,8 @@ async def create_server(
     )
     parts = FhirParts(
         store=store,
-        registry=known.registry,
-        extract=known.extract,
+        search=known.live,
+        definitions=definitions,
         validator=Validator(),
         cursors=CursorSealer(cursor_key),
         authenticate=partial(_authenticate, smart, settings.open_access),
@@ -138,15 +156,16 @@ async def create_server(
 
 
 async def background(
-    store: ResourceStore, known: Knowledge, http: httpx.AsyncClient
+    store: ResourceStore, known: Knowledge, definitions: Definitions, http: httpx.AsyncClient
 ) -> list[Callable[[], Awaitable[None]]]:
     """What runs behind the requests until it is cancelled: the audit sealer, the follower of the
-    change feed, and the delivery of notifications through `http`."""
+    change feed, the delivery of notifications through `http`, and the indexing."""
     sealer = Sealer(store, known.extract, await signer_of(store), utc_now)
     trail = AuditTrail(ITSELF, utc_now, new_id, known.base_url)
     parts = FollowerParts(store, known.extract, known.scope, utc_now, trail)
     deliverer = Deliverer(parts, http)
-    return [sealer.run, Follower(parts, deliverer.wake).run, deliverer.run]
+    reindexer = Reindexer(store, known.live, definitions)
+    return [sealer.run, Follower(parts, deliverer.wake).run, deliverer.run, reindexer.run]
 
 
 async def _authenticate(

@@ -23,6 +23,7 @@ from fhir_server.rest.dispatch import FhirApplication, FhirParts
 from fhir_server.rest.metrics import FhirMetrics
 from fhir_server.rest.middleware import RequestIds
 from fhir_server.search.extract import Extractor
+from fhir_server.search.live import LiveSearch
 from fhir_server.search.page import CursorSealer
 from fhir_server.security.authorization.app import (
     authorization_server,
@@ -150,8 +151,7 @@ def _fhir(store: SqliteStore, authenticate: Any, *, is_open: bool) -> Any:
         FhirApplication(
             FhirParts(
                 store=store,
-                registry=registry(),
-                extract=_extract(),
+                search=LiveSearch(lambda _: _extract(), registry()),
                 validator=validator(),
                 cursors=CursorSealer(b"k" * 32),
                 authenticate=authenticate,

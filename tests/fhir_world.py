@@ -19,6 +19,7 @@ from fhir_server.rest.metrics import FhirMetrics
 from fhir_server.rest.middleware import RequestIds
 from fhir_server.search.expression import Query
 from fhir_server.search.extract import Extractor
+from fhir_server.search.live import LiveSearch
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
 from fhir_server.security.guard_terms import with_guard_terms
@@ -40,6 +41,11 @@ validator = cache(Validator)
 def extract() -> Any:
     """One extractor for all tests: compiling it takes longer than most of them."""
     return with_guard_terms(Extractor(registry(), BASE), BASE)
+
+
+def _live(given: Any) -> LiveSearch:
+    """The search parameters of R4 and none besides."""
+    return LiveSearch(lambda _: given or extract(), registry())
 
 
 class Clock:
@@ -135,8 +141,7 @@ async def fhir_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
     facts = ServerFacts(BASE, "0.1.0", START, allows, at_once)
     parts: dict[str, Any] = {
         "store": store,
-        "registry": registry(),
-        "extract": extract(),
+        "search": changes.pop("search", None) or _live(changes.pop("extract", None)),
         "validator": validator(),
         "cursors": CursorSealer(b"k" * 32),
         "authenticate": caller,

@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 Severity = Literal["fatal", "error", "warning", "information"]
 
+BUSY = 503
+"""The status of a refusal that tells only of the moment."""
+
 
 @dataclass(frozen=True)
 class Issue:
@@ -124,5 +127,5 @@ def too_large(text: str) -> FhirError:
 def busy(text: str, retry_after_seconds: int) -> FhirError:
     """503: try the same request again after the given time."""
     return FhirError(
-        503, (Issue("error", "transient", text),), {"Retry-After": str(retry_after_seconds)}
+        BUSY, (Issue("error", "transient", text),), {"Retry-After": str(retry_after_seconds)}
     )

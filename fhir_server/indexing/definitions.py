@@ -4,28 +4,27 @@ whenever one was written. Every process does so for itself."""
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import structlog
 
-from fhir_server.fhir.codec import parse
+from fhir_server.indexing.judged import all_definitions
 from fhir_server.indexing.state import (
     INDEX,
     JOB,
     MARK,
     Job,
+    Stage,
+    forget,
     put_job,
-    put_mark,
     put_whole,
     read_job,
     read_whole,
 )
-from fhir_server.search.custom import row_of, takes_effect
-from fhir_server.search.expression import Query
+from fhir_server.search.custom import in_effect
 from fhir_server.search.fingerprint import digest, fingerprint
 from fhir_server.search.live import LiveSearch
-from fhir_server.search.registry import Registry, Row, full_url
+from fhir_server.search.registry import full_url
 from fhir_server.storage.port import ResourceStore, Transaction, VersionConflict
 
 NOTICED_SECONDS = 1.0
@@ -34,14 +33,20 @@ NOTICED_SECONDS = 1.0
 GRACE_SECONDS = 5.0
 """After so long every process has noticed; then resources are indexed anew."""
 
-_PAGE = 200
 _log = structlog.get_logger("medsage.indexing")
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    mark: int
-    job: int
+class Status:
+    """Whether the index is whole, and how far it has come; `pending` are the urls of the
+    parameters that can't be searched by yet."""
+
+    percent: int
+    pending: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.pending
 
 
 class Definitions:
@@ -58,34 +63,58 @@ class Definitions:
         self._live = live
         self._now = now
         self._grace = grace_seconds
-        self._seen: _Seen | None = None
+        self._official = live.now.with_custom(())
+        self._seen: int | None = None
+        self._looking = asyncio.Lock()
 
     async def run(self) -> None:
         """Notice changes until cancelled; a failure is logged and tried again."""
         while True:
-            try:
-                await self.notice()
-            except Exception as failure:  # looking must outlive any one failure
-                _log.error("reading the search parameters failed", error=type(failure).__name__)
+            await self.look()
             await asyncio.sleep(NOTICED_SECONDS)
+
+    async def look(self) -> None:
+        """`notice`, with a failure logged: the next look makes up for it."""
+        try:
+            await self.notice()
+        except Exception as failure:  # looking must outlive any one failure
+            _log.error("reading the search parameters failed", error=type(failure).__name__)
 
     async def notice(self) -> None:
         """Look at the definitions again if something changed since the last time."""
-        found = {each.id: each for each in await self._store.records(INDEX)}
-        mark = found[MARK].revision if MARK in found else 0
-        job = found[JOB].revision if JOB in found else 0
-        seen = _Seen(mark, job)
-        if self._seen is None or seen.mark != self._seen.mark:
-            await self.refresh()
-        if JOB in found:
-            self._live.progress.percent = Job(**found[JOB].value).percent
-        self._seen = seen
+        async with self._looking:
+            found = {each.id: each for each in await self._store.records(INDEX)}
+            mark = found[MARK].revision if MARK in found else 0
+            if self._seen != mark:
+                await self._read()
+            job = found.get(JOB)
+            self._live.progress.percent = Job(**job.value).percent if job else 0
+            self._seen = mark
 
     async def refresh(self) -> None:
         """Read the definitions; begin the indexing of what is new or changed."""
-        custom = await _custom(self._store)
-        registry = self._live.now.with_custom(custom.values())
-        target = fingerprint(registry)
+        async with self._looking:
+            await self._read()
+
+    async def status(self) -> Status:
+        """How the index is now, as far as the store says."""
+        await self.notice()
+        return Status(self._live.progress.percent, tuple(sorted(self._live.now.pending)))
+
+    async def forget(self, entry: bytes) -> Status:
+        """Let everything be indexed anew, with the audit record of who wanted it."""
+
+        async def unit(transaction: Transaction) -> None:
+            await forget(transaction)
+            await transaction.journal(entry)
+
+        await self._store.transaction(unit)
+        return await self.status()
+
+    async def _read(self) -> None:
+        resources = await all_definitions(self._store.find)
+        custom = (await asyncio.to_thread(in_effect, resources, self._official)).rows
+        target = fingerprint(self._official.with_custom(custom.values()))
         whole = await self._agreed(target)
         pending = {full_url(url) for url in target if whole.get(url) != target[url]}
         self._live.replace(custom, frozenset(pending))
@@ -100,12 +129,11 @@ class Definitions:
             if whole is None:
                 left = dict(target) if is_empty else {}
             else:
-                # What is gone is not kept up: if it comes back it is indexed anew.
-                left = {url: each for url, each in whole.items() if url in target}
+                # What is gone or changed is not kept up: if it comes back it is indexed anew.
+                left = {url: each for url, each in whole.items() if target.get(url) == each}
             if left != whole:
                 await put_whole(transaction, left, revision)
-            if left != target:
-                await self._require_job(transaction, digest(target))
+            await self._require_job(transaction, digest(target), is_whole=left == target)
             return left
 
         try:
@@ -113,38 +141,14 @@ class Definitions:
         except VersionConflict:  # another process was first; see what it wrote
             return await self._store.transaction(unit)
 
-    async def _require_job(self, transaction: Transaction, target: str) -> None:
-        job, revision = await read_job(transaction)
-        if job is None or job.target != target:
-            await put_job(transaction, Job(target, self._now() + self._grace), revision)
-
-
-async def forget(store: ResourceStore) -> None:
-    """Let everything be indexed anew: every process notices, and refuses what is not whole."""
-
-    async def unit(transaction: Transaction) -> None:
-        _, revision = await read_whole(transaction)
-        await put_whole(transaction, {}, revision)
-        await transaction.delete_record(INDEX, JOB)
-        await put_mark(transaction)
-
-    await store.transaction(unit)
-
-
-async def _custom(store: ResourceStore) -> dict[str, Row]:
-    """The rows of the SearchParameters that take effect, by url. Of two that clash the one that
-    was there first counts."""
-    found: dict[str, Row] = {}
-    registry = Registry()
-    query: Query | None = Query("SearchParameter", limit=_PAGE)
-    resources: list[dict[str, Any]] = []
-    while query is not None:
-        page = await store.find(query)
-        resources.extend(parse(stored.body) for stored in page.matches)
-        query = Query("SearchParameter", limit=_PAGE, after=page.next) if page.next else None
-    for resource in resources:
-        if takes_effect(resource, registry):
-            row = row_of(resource)
-            found[row["url"]] = row
-            registry = registry.with_custom(found.values())
-    return found
+    async def _require_job(self, unit: Transaction, target: str, *, is_whole: bool) -> None:
+        job, revision = await read_job(unit)
+        if job is not None and job.target == target and is_whole == (job.stage == Stage.LAST):
+            return
+        if not is_whole:
+            await put_job(unit, Job(target, self._now() + self._grace), revision)
+        elif job is not None and job.stage == Stage.LAST:
+            # Other definitions, all of them indexed: what is left to look at is the same.
+            await put_job(unit, replace(job, target=target), revision)
+        elif job is not None:
+            await unit.delete_record(INDEX, JOB)

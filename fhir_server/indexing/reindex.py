@@ -16,6 +16,7 @@ from fhir_server.indexing.state import (
     INDEX,
     JOB,
     Job,
+    Stage,
     put_job,
     put_mark,
     put_whole,
@@ -34,7 +35,7 @@ from fhir_server.storage.port import (
     VersionConflict,
 )
 
-BATCH = 200
+BATCH = 100
 """Resources in one commit."""
 
 REST_SECONDS = 1.0
@@ -80,29 +81,31 @@ class Reindexer:
         """Do one batch; False when there is nothing to do now. VersionConflict when another
         process did it."""
         job, revision = await read_job(self._store)
-        if job is None or self._now() < job.begins:
+        if job is None or self._now() < job.next_at:
             return False
         target = fingerprint(self._live.now)
         if job.target != digest(target):
             # This process has not noticed yet, or is of another version.
             return False
-        if job.total is None and not job.is_second:
+        if job.total is None and job.stage == Stage.FIRST:
             job = replace(job, total=await self._count())
-        since = _moment(job.begins) - MARGIN if job.is_second else None
+        since = None if job.stage == Stage.FIRST else _moment(job.begins) - MARGIN
         after = None if job.after is None else Key(*job.after.split("/"))
         batch = await self._store.current(after, BATCH, since)
         if batch:
             await self._do(batch, job, revision)
-        elif not job.is_second:
-            second = Job(job.target, job.begins, is_second=True, done=job.done, total=job.total)
+        elif job.stage == Stage.FIRST:
+            second = job.at_stage(Stage.SECOND)
             await self._store.transaction(lambda unit: put_job(unit, second, revision))
+        elif job.stage == Stage.SECOND:
+            await self._finish(target, job, revision)
         else:
-            await self._finish(target, revision)
+            await self._store.transaction(lambda unit: _end(unit, revision))
         return True
 
     async def _do(self, batch: Sequence[Stored], job: Job, revision: int) -> None:
         terms = await asyncio.to_thread(self._extracted, batch)
-        moved = job.moved(str(batch[-1].key), 0 if job.is_second else len(batch))
+        moved = job.moved(str(batch[-1].key), len(batch))
 
         async def unit(transaction: Transaction) -> None:
             await put_job(transaction, moved, revision)
@@ -116,21 +119,25 @@ class Reindexer:
     def _extracted(self, batch: Sequence[Stored]) -> list[Terms]:
         return [self._live.extract(parse(stored.body)) for stored in batch]
 
-    async def _finish(self, target: dict[str, str], revision: int) -> None:
+    async def _finish(self, target: dict[str, str], job: Job, revision: int) -> None:
         async def unit(transaction: Transaction) -> None:
-            if (await read_job(transaction))[1] != revision:
-                raise VersionConflict("the job was changed")
+            await put_job(transaction, job.at_stage(Stage.LAST), revision)
             _, expected = await read_whole(transaction)
             await put_whole(transaction, target, expected)
-            await transaction.delete_record(INDEX, JOB)
             await put_mark(transaction)
 
         await self._store.transaction(unit)
         _log.info("the search index is whole")
-        await self._definitions.refresh()
+        await self._definitions.notice()
 
     async def _count(self) -> int:
         return sum([await self._store.count(Query(type_)) for type_ in sorted(resource_types())])
+
+
+async def _end(unit: Transaction, revision: int) -> None:
+    if (await read_job(unit))[1] != revision:
+        raise VersionConflict("the job was changed")
+    await unit.delete_record(INDEX, JOB)
 
 
 def _moment(seconds: float) -> datetime:

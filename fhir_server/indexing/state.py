@@ -8,6 +8,7 @@
 """
 
 from dataclasses import asdict, dataclass, replace
+from enum import IntEnum
 from typing import Any
 
 from fhir_server.storage.port import Record, ResourceStore, Transaction
@@ -18,34 +19,57 @@ MARK, JOB, FINGERPRINT = "mark", "job", "fingerprint"
 MOST_SHOWN = 99
 """A job that is not at its end is never said to be 100 % done."""
 
+LAST_SECONDS = 90.0
+"""How long after the job began the last stage comes: no unit that was open then is open still
+(they end by 60 seconds)."""
+
+
+class Stage(IntEnum):
+    """FIRST goes through all resources in the order of their keys; SECOND through those that were
+    written since shortly before the job began, by a process that noticed late. With it the index
+    is whole. LAST does the same once more, when no unit is open any more that could bring terms
+    of an older registry."""
+
+    FIRST = 1
+    SECOND = 2
+    LAST = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """The indexing of everything by the definitions whose digest is `target`.
 
     It begins at `begins` (seconds since 1970), when all processes have noticed the definitions.
-    The first pass goes through all resources in the order of their keys; the second through those
-    that were written after `begins` less a margin, which a process that noticed late may have
-    written. `after` is the key that was done last, `done` and `total` count resources of the pass.
+    `after` is the key that was done last, `done` and `total` count resources of the first stage.
     """
 
     target: str
     begins: float
-    is_second: bool = False
+    stage: int = Stage.FIRST
     after: str | None = None
     done: int = 0
     total: int | None = None
 
     @property
+    def next_at(self) -> float:
+        """When it goes on, in seconds since 1970."""
+        return self.begins + (LAST_SECONDS if self.stage == Stage.LAST else 0)
+
+    @property
     def percent(self) -> int:
         """How far it has come."""
-        if self.is_second:
+        if self.stage != Stage.FIRST:
             return MOST_SHOWN
         return min(MOST_SHOWN, self.done * 100 // self.total) if self.total else 0
 
-    def moved(self, after: str | None, count: int) -> "Job":
+    def moved(self, after: str, count: int) -> "Job":
         """The job after a further batch."""
-        return replace(self, after=after, done=self.done + count)
+        counted = count if self.stage == Stage.FIRST else 0
+        return replace(self, after=after, done=self.done + counted)
+
+    def at_stage(self, stage: Stage) -> "Job":
+        """The job at the beginning of a stage."""
+        return replace(self, stage=int(stage), after=None)
 
 
 async def read_job(store: ResourceStore | Transaction) -> tuple[Job | None, int]:
@@ -71,5 +95,14 @@ async def put_whole(transaction: Transaction, found: dict[str, Any], expected: i
 
 
 async def put_mark(transaction: Transaction) -> None:
-    """Let every process look at the definitions anew."""
+    """Let every process look at the definitions anew. Units that do this come one after the
+    other."""
     await transaction.put_record(Record(INDEX, MARK, {}))
+
+
+async def forget(transaction: Transaction) -> None:
+    """Let everything be indexed anew: every process notices, and refuses what is not whole."""
+    _, revision = await read_whole(transaction)
+    await put_whole(transaction, {}, revision)
+    await transaction.delete_record(INDEX, JOB)
+    await put_mark(transaction)

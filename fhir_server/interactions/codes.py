@@ -10,6 +10,7 @@ from fhir_server.search import terms
 from fhir_server.search.expression import Expression, HasTerm, Query, all_of, any_of
 from fhir_server.search.hierarchy import PART_OF
 from fhir_server.search.plan import Scope
+from fhir_server.search.readiness import require_standard
 from fhir_server.storage.port import Key, ResourceStore
 from fhir_server.terminology.library import Library, NotLoaded, Wanted
 
@@ -45,6 +46,8 @@ async def with_codes(store: ResourceStore, scope: Scope, plan: Callable[[Scope],
 
 
 async def _load(store: ResourceStore, scope: Scope, wanted: Wanted) -> Sequence[Any]:
+    if wanted.by != "id":
+        require_standard(scope.registry)
     match wanted.by:
         case "canonical":
             return await _named(store, wanted)

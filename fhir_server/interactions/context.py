@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from fhir_server.audit.journal import AuditTrail
+from fhir_server.indexing.definitions import Definitions
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
 from fhir_server.security.access import Access
@@ -82,7 +83,8 @@ class Context:
     method and a URL below the base ask for (FhirError 404 or 405 for what is not there).
     `undo_days`: how long a transaction is remembered, so that it can be undone.
     `deletes_at_once`: how many resources one conditional delete may delete.
-    `is_in_transaction`: the store is an open unit, with what it offers and no more."""
+    `is_in_transaction`: the store is an open unit, with what it offers and no more.
+    `definitions` keep `registry` and the index as the store says; None where they never change."""
 
     store: ResourceStore
     access: Access
@@ -101,3 +103,4 @@ class Context:
     undo_days: int = 7
     deletes_at_once: int = 1
     is_in_transaction: bool = False
+    definitions: Definitions | None = None

@@ -18,6 +18,7 @@ from fhir_server.search.compartment import members, types_of
 from fhir_server.search.expression import all_of
 from fhir_server.search.parse import PASSED_ON, RESULT_PARAMETERS, Options
 from fhir_server.search.plan import Plan, Scope, plan_search
+from fhir_server.search.readiness import require_standard
 from fhir_server.search.several import After, by_type, plan_all, plan_named, split_types
 from fhir_server.storage.port import Page
 
@@ -52,6 +53,7 @@ async def search_type(context: Context, request: FhirRequest) -> FhirResponse:
     ask = partial(plan_search, type_=request.type, pairs=request.query, is_lenient=is_lenient)
     plan = await with_codes(context.store, _scope(context), ask)
     if request.compartment is not None:
+        require_standard(context.registry)
         plan = _inside(plan, request.compartment)
     search = _Search(_path(request), [plan], plan.applied, plan.ignored, plan.options, is_lenient)
     return await _run(context, request, search)
@@ -71,6 +73,7 @@ async def search_system(context: Context, request: FhirRequest) -> FhirResponse:
         )
     plans = await with_codes(context.store, _scope(context), ask)
     if request.compartment is not None:
+        require_standard(context.registry)
         plans = [_inside(plan, request.compartment) for plan in plans]
     if not plans:
         return searchset(context, Form(_path(request), request.query), Found(total=0))

@@ -2,7 +2,7 @@
 `end` of `$everything` ask for (R4 Patient $everything: "care dates, not record currency dates")."""
 
 from collections.abc import Mapping
-from functools import cache
+from functools import lru_cache
 
 from fhir_server.search import terms
 from fhir_server.search.expression import EVERYTHING, Expression, HasTerm, Not, all_of, any_of
@@ -51,7 +51,7 @@ CARE_DATES: Mapping[str, tuple[str, ...]] = {
 resource lacks those before it. Types that are not listed have `date`, or no date at all."""
 
 
-@cache
+@lru_cache(maxsize=256)
 def care_dates(registry: Registry, type: str) -> tuple[str, ...]:
     """The codes of the type's care dates; none for a type whose resources have no such date."""
     listed = CARE_DATES.get(type)

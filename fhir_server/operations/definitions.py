@@ -42,6 +42,20 @@ TEXTS: Mapping[str, Text] = {
         ("Bundle", "A transaction-response; its id can be undone in turn"),
         {"transaction": "The id of the Bundle with which the transaction was answered"},
     ),
+    "reindex": Text(
+        "Reindex",
+        "Index everything anew",
+        "Lets what every resource is found by be made anew, behind the requests. Until that is "
+        "done, searches are answered 503 with the progress. For administrators.",
+        ("Parameters", "status (whole or indexing), percent, and the url of each that waits"),
+    ),
+    "reindex-status": Text(
+        "ReindexStatus",
+        "How far the indexing has come",
+        "Tells whether the search index is whole, and if not how far it has come. For "
+        "administrators.",
+        ("Parameters", "status (whole or indexing), percent, and the url of each that waits"),
+    ),
     "explain": Text(
         "Explain",
         "How a search would be answered",

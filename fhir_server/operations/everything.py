@@ -14,6 +14,7 @@ from fhir_server.interactions.searchset import Form, Found, entry_json, searchse
 from fhir_server.operations.operation import CORE, Operation, OperationRequest, Parameter
 from fhir_server.operations.record import BATCH, SUPPORTING, Place, Wanted, patients_of, resources
 from fhir_server.search.parse import near
+from fhir_server.search.readiness import require_standard
 from fhir_server.storage.port import Stored
 
 LARGEST_PAGE = 1000
@@ -74,6 +75,7 @@ async def _chunks(context: Context, form: Form, wanted: Wanted) -> AsyncIterator
 
 async def _wanted(context: Context, asked: OperationRequest) -> Wanted:
     request = asked.request
+    require_standard(context.registry)
     focus = None
     own: frozenset[str] = frozenset()
     if request.id is not None:

@@ -23,7 +23,7 @@ from fhir_server.operations.operation import Operation, OperationRequest, Parame
 from fhir_server.operations.own import definition_url
 from fhir_server.search import include as including
 from fhir_server.search.expression import Query
-from fhir_server.search.parse import Include
+from fhir_server.search.parse import Include, require_all_ready
 from fhir_server.storage.port import Draft, Key, Stored, Terms, Transaction
 
 MOST_NAMED = 20
@@ -43,6 +43,7 @@ async def undo(context: Context, asked: OperationRequest) -> FhirResponse:
     """200 and a transaction-response; 404 when the transaction is not known (any more), 409 with
     everything that has changed since."""
     id: str = asked.only("transaction")
+    require_all_ready(context.registry)
     own_id = context.new_id()
 
     async def unit(transaction: Transaction) -> list[Stored]:

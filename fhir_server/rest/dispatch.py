@@ -11,8 +11,10 @@ from fhir_server.audit.journal import AuditTrail
 from fhir_server.fhir.codec import encode
 from fhir_server.fhir.narrow import narrowed, narrowing_of_read
 from fhir_server.fhir.outcome import FhirError, login_required
+from fhir_server.indexing.definitions import Definitions
+from fhir_server.indexing.watched_store import WatchedStore
 from fhir_server.interactions.audited import read_record, refusal_record
-from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
+from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.rest.body import Disconnected, body_of, require_spoken, with_body
 from fhir_server.rest.capability import ServerFacts, capability_statement
 from fhir_server.rest.cors import AllowsOrigin, allowed_origin, send_preflight, with_origin
@@ -33,12 +35,13 @@ from fhir_server.rest.request import (
 )
 from fhir_server.rest.response import rendered, send_refusal, send_response, without_body
 from fhir_server.rest.routes import BY_INTERACTION, locate_entry
+from fhir_server.search.live import Known, LiveSearch
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
 from fhir_server.security.access import OPEN_ACCESS, Access, access_for
 from fhir_server.security.guarded_store import GuardedStore
 from fhir_server.security.principal import Principal
-from fhir_server.storage.port import ResourceStore, Terms
+from fhir_server.storage.port import ResourceStore
 from fhir_server.validation.validate import Validator
 
 Authenticate = Callable[[Headers], Awaitable[Principal | None]]
@@ -59,11 +62,11 @@ _UNLOCATED = {
 class FhirParts:
     """All that the FHIR base is made of. `authenticate` is given the headers by lower-case name
     and raises FhirError 401; it may answer None, for nobody, only where `is_open`.
-    `allows_origin` says whether a web page of that origin may call (CORS)."""
+    `allows_origin` says whether a web page of that origin may call (CORS). Without `definitions`
+    the search parameters stay as they are."""
 
     store: ResourceStore
-    registry: Registry
-    extract: Callable[[Resource], Terms]
+    search: LiveSearch
     validator: Validator
     cursors: CursorSealer
     authenticate: Authenticate
@@ -75,6 +78,7 @@ class FhirParts:
     max_body_bytes: int
     is_open: bool = False
     undo_days: int = 7
+    definitions: Definitions | None = None
 
 
 class _Call(NamedTuple):
@@ -96,7 +100,8 @@ class FhirApplication:
     def __init__(self, parts: FhirParts) -> None:
         self._parts = parts
         self._base_url = parts.facts.base_url
-        self._capabilities = encode(capability_statement(parts.registry, parts.facts))
+        self._capabilities = lru_cache(maxsize=1)(self._capabilities_of)
+        self._capabilities(parts.search.now)
         self._locate = partial(locate_entry, self._base_url)
         self._rights = lru_cache(maxsize=1024)(self._rights_of)
 
@@ -191,8 +196,11 @@ class FhirApplication:
 
     async def _capability(self, context: Context, request: FhirRequest) -> FhirResponse:
         narrowing = narrowing_of_read(request.query, "CapabilityStatement")
-        whole = self._capabilities
+        whole = self._capabilities(context.registry)
         return FhirResponse(200, whole if narrowing is None else narrowed(whole, narrowing))
+
+    def _capabilities_of(self, registry: Registry) -> bytes:
+        return encode(capability_statement(registry, self._parts.facts))
 
     async def _record(self, trail: AuditTrail, request: FhirRequest, refusal: FhirError) -> None:
         """Journal a refusal in a unit of its own: its own unit, if any, was rolled back."""
@@ -209,23 +217,27 @@ class FhirApplication:
             principal, parts.clock, parts.new_id, self._base_url, call.address, call.request_id
         )
 
-    def _rights_of(self, principal: Principal | None) -> tuple[Access, ResourceStore]:
+    def _rights_of(self, principal: Principal | None, known: Known) -> tuple[Access, ResourceStore]:
         """What the caller may do, and the store as the caller may see it: the same for each of
-        the caller's requests."""
+        the caller's requests, as long as search parameters stay what they are."""
         parts = self._parts
-        access = OPEN_ACCESS if principal is None else access_for(principal, parts.registry)
-        return access, GuardedStore(parts.store, access, parts.extract)
+        access = OPEN_ACCESS if principal is None else access_for(principal, known.registry)
+        store: ResourceStore = parts.store
+        if parts.definitions is not None:
+            store = WatchedStore(store, parts.search, known, parts.definitions)
+        return access, GuardedStore(store, access, known.extract)
 
     def _context(self, call: _Call, principal: Principal | None) -> Context:
         parts = self._parts
-        access, store = self._rights(principal)
+        known = parts.search.known
+        access, store = self._rights(principal, known)
         return Context(
             store=store,
             access=access,
             audit=self._trail(call, principal),
             validator=parts.validator,
-            registry=parts.registry,
-            extract=parts.extract,
+            registry=known.registry,
+            extract=known.extract,
             cursors=parts.cursors,
             clock=parts.clock,
             new_id=parts.new_id,
@@ -236,6 +248,7 @@ class FhirApplication:
             locate=self._locate,
             undo_days=parts.undo_days,
             deletes_at_once=parts.facts.deletes_at_once,
+            definitions=parts.definitions,
         )
 
 

@@ -7,6 +7,7 @@ is said of the resource, with the place in it.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.fhir.definitions import resource_types, structures
@@ -20,7 +21,13 @@ from fhir_server.search.routes import routes
 Resource = Mapping[str, Any]
 Row = dict[str, Any]
 
-CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*", re.ASCII)
+CODE = re.compile(r"[A-Za-z][A-Za-z0-9_\-]{0,63}", re.ASCII)
+"""Codes that begin with `_` are R4's: criteria of every type, and what says how to answer."""
+
+RESERVED = frozenset({"canonical", "guard", "has", "near", "securityContext"})
+"""Names of terms that no definition makes: what a custom parameter put among them would be taken
+for what the server itself states of a resource."""
+
 SUPERTYPES = frozenset({"Resource", "DomainResource"})
 
 
@@ -48,25 +55,52 @@ def problems(resource: Resource, registry: Registry) -> list[Issue]:
     return list(_problems(resource, registry))
 
 
-def takes_effect(resource: Resource, registry: Registry) -> bool:
-    """Whether it is active, means something here, and is not an official definition that is
-    there already."""
-    is_active = resource.get("status") == "active"
-    return is_active and not is_official(resource, registry) and not problems(resource, registry)
+@dataclass(frozen=True, slots=True)
+class InEffect:
+    """The rows of those that take effect, by url; of those that are active and don't, why."""
+
+    rows: Mapping[str, Row]
+    refused: Sequence[tuple[Resource, Sequence[Issue]]]
+
+
+def in_effect(
+    resources: Iterable[Resource], official: Registry, last: frozenset[str] = frozenset()
+) -> InEffect:
+    """Which of the SearchParameters of a store take effect. Of two that clash it is the one whose
+    id is not among `last`, else the one with the lower id; composites come after their parts."""
+    rows: dict[str, Row] = {}
+    refused: list[tuple[Resource, Sequence[Issue]]] = []
+    owners: dict[str, str] = {}
+    registry = official
+    active = [each for each in resources if each["status"] == "active"]
+    for each in sorted(active, key=lambda one: (one["type"] == "composite", one["id"] in last,
+                                                one["id"])):  # fmt: skip
+        url = each["url"]
+        if url in rows:
+            found = [_issue("url", f"SearchParameter/{owners[url]} is active with the same url")]
+        else:
+            found = problems(each, registry)
+        if found:
+            refused.append((each, found))
+        elif not is_official(each, official):
+            rows[url], owners[url] = row_of(each), each["id"]
+            registry = official.with_custom(rows.values())
+    return InEffect(rows, refused)
 
 
 def is_official(resource: Resource, registry: Registry) -> bool:
     """Whether R4 itself has a definition of this url."""
-    found = registry.definition(_short(resource["url"]))
-    return found is not None and not registry.is_custom(found["url"])
+    url = _short(resource["url"])
+    return url in registry.rows and url not in registry.custom
 
 
 def _problems(resource: Resource, registry: Registry) -> Iterator[Issue]:
     if is_official(resource, registry):
         yield from _against_official(resource, registry)
         return
-    if CODE.fullmatch(resource["code"]) is None:
-        yield _issue("code", f"{resource['code']!r} cannot be written as the name of a parameter")
+    if CODE.fullmatch(resource["code"]) is None or resource["code"] in RESERVED:
+        yield _issue("code", f"{resource['code']!r} cannot be the code of an added parameter")
+        return
     bases = [base for base in resource["base"] if base not in resource_types() | SUPERTYPES]
     if bases:
         yield _issue("base", f"{', '.join(bases)}: no resource type of R4")
@@ -92,8 +126,7 @@ def _problems(resource: Resource, registry: Registry) -> Iterator[Issue]:
 
 def _against_official(resource: Resource, registry: Registry) -> Iterator[Issue]:
     """An official url may only say what R4 says."""
-    official = registry.definition(_short(resource["url"]))
-    assert official is not None
+    official = registry.rows[_short(resource["url"])]
     row = row_of(resource)
     if any(row[name] != official.get(name) for name in ("code", "type", "expression")):
         yield _issue("url", "definitions of R4 cannot be changed; give it a url of its own")
@@ -114,7 +147,7 @@ def _of_components(resource: Resource, registry: Registry) -> Iterator[Issue]:
         yield _issue("component", "a composite needs components")
     for index, component in enumerate(resource.get("component", ())):
         place = f"component[{index}]"
-        definition = registry.definition(_short(component["definition"]))
+        definition = registry.rows.get(_short(component["definition"]))
         if definition is None or definition["type"] not in KINDS:
             name = component["definition"]
             yield _issue(f"{place}.definition", f"{name} is no search parameter known here")
@@ -127,7 +160,7 @@ def _of_components(resource: Resource, registry: Registry) -> Iterator[Issue]:
 
 def _leads_nowhere(resource: Resource, registry: Registry) -> Iterator[Issue]:
     """Types on which the expression finds no element of a datatype that is indexed."""
-    trial = registry.with_custom([row_of(resource)])
+    trial = registry.with_custom((*registry.custom.values(), row_of(resource)))
     for base in resource["base"]:
         for type_ in _examples(base):
             parameter = trial.parameter(type_, resource["code"])

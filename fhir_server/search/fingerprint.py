@@ -16,7 +16,7 @@ Fingerprint = Mapping[str, str]
 
 def fingerprint(registry: Registry) -> dict[str, str]:
     """The hashes of all definitions that are indexed."""
-    rows = registry.rows()
+    rows = registry.rows
     return {url: _hash([_meaning(row), *_components(row, rows)]) for url, row in rows.items()}
 
 

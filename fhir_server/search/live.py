@@ -2,6 +2,7 @@
 and its extractor, put in place together."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.search.compiled import compiled
@@ -11,31 +12,47 @@ from fhir_server.search.registry import Progress, Registry, Row
 Extract = Callable[[dict[str, Any]], Terms]
 
 
-class LiveSearch:
-    """Holds the registry of now; `extractor` makes the extractor of a registry."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Known:
+    """A registry and the extractor by it, known by identity. `in_hand` has the same parameters
+    and takes none as unready: what is judged in hand needs no index."""
 
-    def __init__(self, extractor: Callable[[Registry], Extract]) -> None:
-        self.progress = Progress()
+    registry: Registry
+    extract: Extract
+    in_hand: Registry
+
+
+class LiveSearch:
+    """Holds what is known now; `extractor` makes the extractor of a registry."""
+
+    def __init__(
+        self, extractor: Callable[[Registry], Extract], registry: Registry | None = None
+    ) -> None:
         self._extractor = extractor
-        registry = Registry(progress=self.progress)
-        self._held = (registry, extractor(registry))
+        first = registry or Registry()
+        self.known = Known(first, extractor(first), first)
 
     @property
     def now(self) -> Registry:
         """The registry of now. A request keeps the one that it began with."""
-        return self._held[0]
+        return self.known.registry
+
+    @property
+    def progress(self) -> Progress:
+        """How far the indexing has come, as refusals tell it."""
+        return self.now.progress
 
     def extract(self, resource: dict[str, Any]) -> Terms:
         """The terms of a resource, by the registry of now."""
-        return self._held[1](resource)
+        return self.known.extract(resource)
 
     def replace(self, custom: Mapping[str, Row], pending: frozenset[str]) -> None:
         """Put a registry with these custom definitions in place, unless it is there already."""
         before = self.now
-        known = {url: row for url, row in before.rows().items() if before.is_custom(url)}
-        if known == custom and before.pending == pending:
+        if before.custom == custom and before.pending == pending:
             return
-        registry = before.with_custom(custom.values(), pending)
-        self._held = (registry, self._extractor(registry))
+        in_hand = before.with_custom(custom.values())
+        registry = before.with_custom(custom.values(), pending) if pending else in_hand
+        self.known = Known(registry, self._extractor(registry), in_hand)
         # What was compiled for registries that are gone takes memory only.
         compiled.cache_clear()

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.outcome import FhirError, bad_parameter, unsupported
 from fhir_server.search.expression import SortKey
+from fhir_server.search.readiness import require_ready
 from fhir_server.search.registry import Parameter, Registry
 
 DEFAULT_COUNT = 50
@@ -79,7 +80,7 @@ def find_parameter(registry: Registry, type_: str, code: str) -> Parameter:
         )
     if not parameter.is_searchable:
         raise unsupported(f"the search parameter {code} of {type_} is not supported by this server")
-    registry.require_ready(parameter)
+    require_ready(registry, parameter)
     return parameter
 
 
@@ -194,7 +195,7 @@ def _include(options: Options, place: _Place, value: str) -> Options:
     if value != "*":
         source, parameter, target = _include_parts(place, value)
     if parameter is None:
-        _require_all_ready(place.registry)
+        require_all_ready(place.registry)
     include = Include(source, parameter, target, is_reverse, is_iterated)
     if not is_reverse and not is_iterated and source is not None and not place.searches(source):
         raise place.refuse(
@@ -203,12 +204,12 @@ def _include(options: Options, place: _Place, value: str) -> Options:
     return replace(options, includes=(*options.includes, include))
 
 
-def _require_all_ready(registry: Registry) -> None:
+def require_all_ready(registry: Registry) -> None:
     """A wildcard follows every reference there is: FhirError 503 while one is not indexed."""
     for type_ in resource_types() if registry.pending else ():
         for parameter in registry.parameters(type_).values():
             if parameter.is_included:
-                registry.require_ready(parameter)
+                require_ready(registry, parameter)
 
 
 def _include_parts(place: _Place, value: str) -> tuple[str, Parameter | None, str | None]:

@@ -40,6 +40,7 @@ from fhir_server.search.parse import (
     not_built,
     read_option,
 )
+from fhir_server.search.readiness import require_standard
 from fhir_server.search.registry import Parameter, Registry
 
 MOST_VALUES = 1000
@@ -137,6 +138,7 @@ def criterion(scope: Scope, type_: str, name: str, value: str, links: int = 0) -
     if code in NOT_BUILT:
         raise not_built(code)
     if code == "_list":
+        require_standard(scope.registry)
         return listed(head, _alternatives(head, value))
     parameter = find_parameter(scope.registry, type_, code)
     shape = compiled(scope.registry, type_).shapes[code]

@@ -3,11 +3,9 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 from fhir_server.fhir.definitions import resource_types, table
-from fhir_server.fhir.outcome import busy
 from fhir_server.search import terms
 from fhir_server.search.full_text import UNREAD_TYPES
 from fhir_server.search.routes import Route, routes, supertypes
@@ -132,38 +130,37 @@ class Registry:
         self._rows = tuple(table("search_parameters.json") if rows is None else rows)
         self._custom = tuple(custom)
         self.pending = pending
-        self._progress = progress or Progress()
+        self.progress = progress or Progress()
         self._by_url: dict[str, Row] = {}
         self._by_base: dict[str, list[Row]] = {}
         for row in (*self._rows, *self._custom):
             self._by_url.setdefault(row["url"], row)
             for each in row["base"]:
                 self._by_base.setdefault(each, []).append(row)
-        self._custom_urls = frozenset(row["url"] for row in self._custom)
+        self._own = {row["url"]: row for row in self._custom}
         self._of_type: dict[str, dict[str, Parameter]] = {}
+        self._reverse_includes: dict[str, list[str]] = {}
 
     @property
-    def now(self) -> "Registry":
-        """Itself: a registry that is not replaced."""
-        return self
-
     def rows(self) -> Mapping[str, Row]:
         """Every definition by its url, which for R4's own is shortened."""
         return self._by_url
 
-    def definition(self, url: str) -> Row | None:
-        """The definition of this url, which for R4's own is shortened."""
-        return self._by_url.get(url)
+    @property
+    def custom(self) -> Mapping[str, Row]:
+        """This server's own definitions, by url."""
+        return self._own
 
-    def is_custom(self, url: str) -> bool:
-        """Whether the definition of this url is this server's own."""
-        return url in self._custom_urls
+    @property
+    def is_standard_ready(self) -> bool:
+        """Whether the index of R4's own parameters is whole."""
+        return self.pending <= self._own.keys()
 
     def with_custom(
         self, custom: Iterable[Row], pending: frozenset[str] = frozenset()
     ) -> "Registry":
         """The same definitions of R4 with other custom ones."""
-        return Registry(self._rows, custom, pending, self._progress)
+        return Registry(self._rows, custom, pending, self.progress)
 
     def is_ready(self, parameter: Parameter) -> bool:
         """Whether the index of the parameter is whole."""
@@ -171,15 +168,6 @@ class Registry:
             return True
         parts = (parameter, *(each.parameter for each in parameter.components))
         return all(each.url not in self.pending for each in parts)
-
-    def require_ready(self, parameter: Parameter) -> None:
-        """FhirError 503, with the progress, while the index of the parameter is not whole."""
-        if not self.is_ready(parameter):
-            raise busy(
-                f"the search parameter {parameter.code} of {parameter.type} is being indexed,"
-                f" {self._progress.percent} % done; no search is answered from half an index",
-                retry_after_seconds=5,
-            )
 
     def parameters(self, type_: str) -> Mapping[str, Parameter]:
         """Every parameter of a resource type by code, those of its supertypes included;
@@ -205,7 +193,15 @@ class Registry:
 
     def reverse_includes(self, type_: str) -> list[str]:
         """The values that `_revinclude` may have when resources of `type_` are searched."""
-        return _reverse_includes(self, type_)
+        found = self._reverse_includes.get(type_)
+        if found is None:
+            found = self._reverse_includes[type_] = [
+                f"{source}:{each.code}"
+                for source in sorted(resource_types())
+                for each in self.searchable(source)
+                if each.is_included and type_ in each.targets
+            ]
+        return found
 
     def _build(self, type_: str) -> dict[str, Parameter]:
         found: dict[str, Parameter] = {}
@@ -263,13 +259,3 @@ def _applicable(expression: str | None, type_: str) -> str | None:
     starts = _ARM_START.findall(expression)
     own = supertypes(type_)
     return expression if any(start in own or not start[0].isupper() for start in starts) else None
-
-
-@lru_cache(maxsize=256)
-def _reverse_includes(registry: Registry, type_: str) -> list[str]:
-    return [
-        f"{source}:{each.code}"
-        for source in sorted(resource_types())
-        for each in registry.searchable(source)
-        if each.is_included and type_ in each.targets
-    ]

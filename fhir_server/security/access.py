@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 import orjson
 
-from fhir_server.fhir.outcome import FhirError, forbidden
+from fhir_server.fhir.outcome import BUSY, FhirError, forbidden
 from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, all_of, any_of
+from fhir_server.search.readiness import require_standard
 from fhir_server.search.registry import Registry
 from fhir_server.security.granular import scope_expression
-from fhir_server.security.patient_view import patient_filter
+from fhir_server.security.patient_view import FOLLOWS, patient_filter
 from fhir_server.security.principal import Principal
 from fhir_server.security.roles import ROLES, Role
 from fhir_server.security.scopes import Action, ResourceScope, parse_scopes
@@ -77,6 +78,8 @@ def access_for(principal: Principal, registry: Registry) -> Access:
             return queried
         if principal.patient is None:
             return NOTHING
+        if action == "s" or type in FOLLOWS:
+            require_standard(registry)
         is_write = action in ("c", "u", "d")
         own = patient_filter(
             type, principal.patient, seen=lambda target: view(target, "r"), is_write=is_write
@@ -89,7 +92,9 @@ def access_for(principal: Principal, registry: Registry) -> Access:
 def _queried(scope: ResourceScope, type: str, registry: Registry) -> Expression:
     try:
         return scope_expression(scope, type, registry)
-    except FhirError:
+    except FhirError as refusal:
+        if refusal.status == BUSY:
+            raise
         # `*` with a parameter that this type doesn't have: no resource of it can match.
         return NOTHING
 

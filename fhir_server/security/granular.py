@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from fhir_server.fhir.outcome import FhirError, forbidden
+from fhir_server.fhir.outcome import BUSY, FhirError, forbidden
 from fhir_server.search.conditional import parse_condition
 from fhir_server.search.expression import EVERYTHING, Expression
 from fhir_server.search.plan import Scope as Meaning
@@ -19,7 +19,7 @@ def scope_expression(scope: ResourceScope, type: str, registry: Registry) -> Exp
 
     FhirError 403 names a query that this server can't honour: an unknown parameter, a chain
     (which can't be judged on one resource), or an approximate date (which would change with
-    time). Nothing is silently widened.
+    time); 503 while what it names is being indexed. Nothing is silently widened.
     """
     if not scope.query:
         return EVERYTHING
@@ -31,6 +31,8 @@ def scope_expression(scope: ResourceScope, type: str, registry: Registry) -> Exp
         meaning = Meaning(registry, _ANY_TIME, "")
         expression = parse_condition(meaning, type, sorted(scope.query)).where
     except FhirError as refusal:
+        if refusal.status == BUSY:
+            raise
         raise forbidden(f"Scope {scope}: {refusal.issues[0].diagnostics}") from None
     if has_links(expression):
         raise forbidden(f"Scope {scope}: a scope can't depend on other resources (chains, _has)")

@@ -11,6 +11,7 @@ import structlog
 
 from fhir_server.fhir.codec import parse
 from fhir_server.search.expression import Query
+from fhir_server.search.registry import Registry
 from fhir_server.storage.port import (
     Change,
     Key,
@@ -46,6 +47,7 @@ class Follower:
         self._parts = parts
         self._on_delivery = on_delivery
         self._watches: dict[str, Watch] = {}
+        self._registry: Registry | None = None
         self._revision = 0
         self._unstored = 0
 
@@ -74,6 +76,7 @@ class Follower:
     async def _load(self) -> None:
         """The Subscriptions of now: the ones in force, and the ones that wait to be."""
         self._watches.clear()
+        self._registry = self._parts.scope().registry
         query: Query | None = Query("Subscription", limit=_PAGE)
         while query is not None:
             page = await self._parts.store.find(query)
@@ -83,6 +86,9 @@ class Follower:
 
     async def _step(self, change: Change) -> None:
         stored = change.stored
+        if self._parts.scope().registry is not self._registry:
+            # What criteria mean has changed.
+            await self._load()
         if stored.key.type == "Subscription":
             current = await self._parts.store.get(stored.key)
             if current is not None:

@@ -96,7 +96,9 @@ class MongoTransaction:
 
     async def put_terms(self, key: Key, version: int, terms: Terms) -> None:
         changes = {"$set": records.found_by(terms)}
-        self._indexed.append(UpdateOne({"_id": str(key), "version": version}, changes))
+        self._indexed.append(
+            UpdateOne({"_id": str(key), "version": version, "type": key.type}, changes)
+        )
 
     def _known_version(self, key: Key) -> int | None:
         own = self._written.get((key, None))
