@@ -155,7 +155,7 @@ class _Reader:
         while True:
             column = self._place + 1
             name = _NAME.match(self._text, self._place)
-            if name is None:
+            if name is None or (steps and self._text[self._place - 1].isspace()):
                 raise self.refuse("expected the name of a search parameter")
             self._go_to(name.end())
             step = Step(column, name[0])

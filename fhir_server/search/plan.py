@@ -140,7 +140,7 @@ def criterion(scope: Scope, type_: str, name: str, value: str, links: int = 0) -
     if code == "_list":
         return listed(head, _alternatives(head, value))
     if code == "_filter":
-        if head != name:
+        if name != "_filter":
             raise bad_parameter(f"{name}: _filter has no modifiers, and its paths stand in it")
         return filtered(_meaning(scope, links), type_, value)
     parameter = find_parameter(scope.registry, type_, code)
