@@ -151,7 +151,7 @@ class _Reader:
         return Test(path, word[0], self._value())
 
     def _path(self, depth: int) -> tuple[Step, ...]:
-        steps = []
+        steps: list[Step] = []
         while True:
             column = self._place + 1
             name = _NAME.match(self._text, self._place)
