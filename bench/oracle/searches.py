@@ -8,6 +8,7 @@ from itertools import product
 from typing import Any
 
 from bench.oracle.elements import Resource, Value, component_values, row, rows, values
+from bench.oracle.filters import passes
 from bench.oracle.quantities import moments, numbers
 from bench.oracle.ranges import Range
 from bench.oracle.tests_of_values import (
@@ -86,6 +87,8 @@ class Library:
             )
         if code == "_text":
             return any(says(plain(each), self.resources[name]) for each in parts(text, ","))
+        if code == "_filter":
+            return self._passes(name, text)
         if dot:
             return any(
                 (not modifier or target.startswith(modifier + "/"))
@@ -104,6 +107,16 @@ class Library:
             for each in parts(text, ",")
         )
         return found is not (modifier in POSITIVE)
+
+    def _passes(self, name: str, text: str) -> bool:
+        """Whether the resource passes a filter."""
+        type_ = name.partition("/")[0]
+        return passes(
+            text,
+            lambda code: str(row(type_, code)["type"]),
+            lambda parameter, value: self.matches(name, parameter, value),
+            lambda code: [each for value in self.values(name, code) for each in strings(value)],
+        )
 
     def _setting(self, definition: Mapping[str, Any]) -> Setting:
         return Setting(definition, self.now, self.base.rstrip("/") + "/", self.codes, self.wholes)

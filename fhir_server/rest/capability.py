@@ -30,7 +30,14 @@ _NOTES: Mapping[str, str] = {
 }
 
 
-FURTHER: tuple[Json, ...] = ({"name": "_list", "type": "special"},)
+FURTHER: tuple[Json, ...] = (
+    {
+        "name": "_filter",
+        "definition": "http://hl7.org/fhir/SearchParameter/filter",
+        "type": "special",
+    },
+    {"name": "_list", "type": "special"},
+)
 """Criteria of every type that no element of the resource answers."""
 
 _SEARCHES = (

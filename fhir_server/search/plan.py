@@ -26,6 +26,7 @@ from fhir_server.search.expression import (
     all_of,
     any_of,
 )
+from fhir_server.search.filter import Meaning, filtered
 from fhir_server.search.full_text import content_key, narrative_key
 from fhir_server.search.kinds import KINDS, reference
 from fhir_server.search.kinds.asked import Asked, ValueTest
@@ -140,6 +141,10 @@ def criterion(scope: Scope, type_: str, name: str, value: str, links: int = 0) -
     if code == "_list":
         require_standard(scope.registry)
         return listed(head, _alternatives(head, value))
+    if code == "_filter":
+        if name != "_filter":
+            raise bad_parameter(f"{name}: _filter has no modifiers, and its paths stand in it")
+        return filtered(_meaning(scope, links), type_, value)
     parameter = find_parameter(scope.registry, type_, code)
     shape = compiled(scope.registry, type_).shapes[code]
     if dot:
@@ -185,6 +190,14 @@ def _asked(scope: Scope, parameter: Parameter, shape: Shape, label: str) -> Aske
         datatypes=shape.datatypes,
         codes=scope.codes,
     )
+
+
+def _meaning(scope: Scope, links: int) -> Meaning:
+    def asked(parameter: Parameter, label: str) -> Asked:
+        shape = compiled(scope.registry, parameter.type).shapes[parameter.code]
+        return _asked(scope, parameter, shape, label)
+
+    return Meaning(scope.registry, MOST_LINKS - links, asked, _missing)
 
 
 def _missing(parameter: Parameter, value: str) -> Expression:

@@ -1,5 +1,6 @@
 """Random well-formed searches, as a client writes them."""
 
+import json
 from collections.abc import Sequence
 from random import Random
 
@@ -149,6 +150,8 @@ def random_criterion(random: Random, type_: str, links_left: int = 2) -> tuple[s
         source, code = random.choice(sources)
         name, value = random_criterion(random, source, links_left - 1)
         return f"_has:{source}:{code}:{name}", value
+    if way == 3:
+        return "_filter", _filter(random, type_)
     if way == 2:
         return "_list", ",".join(random.sample(IDS, random.choice((1, 1, 2))))
     return _plain(random, type_)
@@ -166,6 +169,49 @@ def _plain(random: Random, type_: str) -> tuple[str, str]:
     modifier, value_kind = random.choice(MODIFIERS.get(kind, (("", kind),)))
     values = [VALUES[value_kind](random) for _ in range(random.choice((1, 1, 2, 3)))]
     return (f"{code}:{modifier}" if modifier else code), ",".join(values)
+
+
+ORDERED = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+OPERATORS: dict[str, tuple[tuple[str, Make], ...]] = {
+    "string": tuple(
+        (each, pick(WORDS)) for each in ("eq", "ne", "co", "sw", "gt", "ge", "lt", "le")
+    ),
+    "date": tuple((each, pick(DATES)) for each in ORDERED),
+    "number": tuple((each, pick(NUMBERS)) for each in ORDERED),
+    "token": (
+        ("eq", _token),
+        ("in", pick(sorted(VALUE_SETS))),
+        ("ni", pick(sorted(VALUE_SETS))),
+        ("ss", _place_in_a_system),
+        ("sb", _place_in_a_system),
+    ),
+    "coded": (("eq", _coded),),
+    "identifier": (("eq", _token),),
+    "reference": (("re", _link),),
+    "uri": (("eq", VALUES["uri"]), ("sw", VALUES["uri"])),
+    "id": (("eq", pick(IDS)),),
+}
+"""The operators of a filter, by the kind of the parameter, each with its values."""
+
+
+def _filter(random: Random, type_: str, depth: int = 2) -> str:
+    """Tests joined by and, or, not and parentheses."""
+    parts = []
+    for _ in range(random.choice((1, 2, 2, 3))):
+        way = random.randrange(6) if depth else 5
+        inner = _filter(random, type_, depth - 1) if way < 2 else ""
+        part = f"{'not ' if way else ''}({inner})" if inner else _filter_test(random, type_)
+        parts += [part, random.choice(("and", "or"))]
+    return " ".join(parts[:-1])
+
+
+def _filter_test(random: Random, type_: str) -> str:
+    known = [each for each in sorted(parameters(type_).items()) if each[1] in OPERATORS]
+    code, kind = random.choice(known)
+    if random.random() < 0.15:
+        return f"{code} pr {random.choice(('true', 'false'))}"
+    operator, make = random.choice(OPERATORS[kind])
+    return f"{code} {operator} {json.dumps(make(random))}"
 
 
 def random_type(random: Random) -> str:

@@ -201,13 +201,38 @@ def test_a_granular_scope_is_judged_on_the_resource() -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["catgory=x", "category:bogus=x", "patient.name=x", "_has:Group:member:_id=1", "date=ap2026"],
+    [
+        "catgory=x",
+        "category:bogus=x",
+        "patient.name=x",
+        "_has:Group:member:_id=1",
+        "date=ap2026",
+        "_filter=date ap 2026",
+        "_filter=date ap 2015-01-01T00:00:00Z",
+        "_filter=not (patient.name eq x)",
+        "_filter=code in http://example.org/any",
+        "_filter=category is x",
+    ],
 )
 def test_a_granular_scope_that_cannot_be_honoured_is_refused(query: str) -> None:
     with pytest.raises(FhirError) as refusal:
         access(f"user/Observation.rs?{query} user/Observation.rs")
     assert refusal.value.status == 403
     assert "Scope user/Observation.rs" in str(refusal.value)
+
+
+def test_a_filter_in_a_granular_scope_is_judged_on_the_resource() -> None:
+    view = access("patient/Observation.rs?_filter=not%20(category%20eq%20vital-signs)")
+    lab = {"category": [{"coding": [{"system": CATEGORIES, "code": "laboratory"}]}]}
+    vital = {"category": [{"coding": [{"system": CATEGORIES, "code": "vital-signs"}]}]}
+    assert sees(view, observation("Patient/x", **lab))
+    assert not sees(view, observation("Patient/x", **vital))
+    assert not sees(view, observation("Patient/y", **lab))
+
+
+def test_a_scope_does_not_depend_on_what_day_it_is() -> None:
+    with pytest.raises(FhirError, match="depend on the time"):
+        access("user/Patient.rs?age=gt18")
 
 
 def test_a_wildcard_with_a_query_gives_nothing_of_types_that_lack_the_parameter() -> None:

@@ -47,6 +47,24 @@ async def test_what_lies_outside_the_compartment_does_not_exist(world: World) ->
     assert found["total"] == 1
 
 
+async def test_a_filter_does_not_look_into_what_is_hidden(world: World) -> None:
+    await _ward(world)
+    seen = observation(
+        id="o1", subject={"reference": "Patient/p1"}, focus=[{"reference": "Patient/p2"}]
+    )
+    await world.put("/Observation/o1", seen)
+    path = "focus[name sw chalm].name pr true"
+    for filter_, with_right, without in (
+        (path, ["o1"], []),
+        (f"not ({path})", ["o2"], ["o1"]),
+        ("subject[name sw chalm].name pr true", ["o1", "o2"], ["o1"]),
+    ):
+        for principal, expected in ((None, with_right), (app("patient/*.rs"), without)):
+            world.caller.principal = principal
+            found = (await world.get(f"/Observation?_filter={filter_}")).json()
+            assert [each["resource"]["id"] for each in found.get("entry", ())] == expected, filter_
+
+
 async def test_a_missing_scope_is_403_and_names_it(world: World) -> None:
     await _ward(world)
     world.caller.principal = app("patient/Observation.rs")

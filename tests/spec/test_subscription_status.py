@@ -61,6 +61,8 @@ UNUSABLE: dict[str, tuple[dict[str, Any], str]] = {
         {"criteria": "Task?status=x&patient.name=x"},
         "a chain",
     ),
+    "a chain in a filter": ({"criteria": "Task?_filter=not (patient.name eq x)"}, "a chain"),
+    "a broken filter": ({"criteria": "Task?_filter=status is x"}, "_filter, column 8"),
     "a reverse chain": (
         {"criteria": "Patient?_has:Task:patient:status=x"},
         "a chain",

@@ -65,6 +65,29 @@ def compared(asked: Asked, value: str) -> Expression:
     return _test(asked, prefix, wanted)
 
 
+def includes(asked: Asked, value: str) -> Expression:
+    """Some date has all of this one in it (`co` of a filter: "an item in the set's implicit period
+    includes the stated value")."""
+    begin, end = _bounds(asked, value)
+    low = HasRange(asked.key + "<", None, above(begin))
+    return _one(asked, low, HasRange(asked.key + ">", end, None))
+
+
+def overlaps(asked: Asked, value: str) -> Expression:
+    """Some date has a moment in common with this one (`po` of a filter)."""
+    begin, end = _bounds(asked, value)
+    low = HasRange(asked.key + "<", None, end)
+    return _one(asked, low, HasRange(asked.key + ">", above(begin), None))
+
+
+def _bounds(asked: Asked, value: str) -> tuple[str, str]:
+    try:
+        wanted = time_range(unescape(value))
+    except ValueError as problem:
+        raise asked.refuse(str(problem)) from None
+    return instant(wanted.low), instant(wanted.high)
+
+
 def _test(asked: Asked, prefix: str, wanted: TimeRange) -> Expression:
     def low(start: str | None, end: str | None) -> HasRange:
         return HasRange(asked.key + "<", start, end)
