@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     undo_days: int = Field(
         7, ge=0, description="for so many days a committed transaction can be undone; 0: never"
     )
+    search_seconds: int = Field(
+        30,
+        ge=1,
+        le=60,
+        description="a search, count or history that would take longer is refused as too costly",
+    )
     max_body_bytes: int = Field(64 * 1024 * 1024, description="largest FHIR request body")
     max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
     session_seconds: int = Field(7200, description="life of a sign-in session")
