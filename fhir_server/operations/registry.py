@@ -2,7 +2,16 @@
 an operation is added by declaring it in its file and adding its line."""
 
 from fhir_server.interactions.context import FhirRequest
-from fhir_server.operations import document, dry_run, everything, lastn, meta, undo, validate
+from fhir_server.operations import (
+    document,
+    dry_run,
+    everything,
+    explain,
+    lastn,
+    meta,
+    undo,
+    validate,
+)
 from fhir_server.operations.operation import Level, Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -16,6 +25,7 @@ OPERATIONS: tuple[Operation, ...] = (
     validate.VALIDATE,
     dry_run.DRY_RUN,
     undo.UNDO,
+    explain.EXPLAIN,
 )
 
 

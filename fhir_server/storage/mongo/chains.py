@@ -47,7 +47,7 @@ class Reader:
 async def condition(reader: Reader, type_: str, expression: Expression) -> Document:
     """The filter of the current resources of `type_` that match, chains already answered."""
     links: dict[Asked, Document] = {}
-    for chain in _chains(expression):
+    for chain in chains_of(expression):
         if chain not in links:
             links[chain] = await _answer(reader, type_, chain)
     return both(to_filter(expression, links), {"type": type_})
@@ -60,7 +60,7 @@ def both(*filters: Document) -> Document:
     return {"$and": tests} if len(tests) > 1 else tests[0] if tests else {}
 
 
-def _chains(expression: Expression) -> Iterator[Asked]:
+def chains_of(expression: Expression) -> Iterator[Asked]:
     """The chains and distances of this level; what is inside of a chain is asked of other
     resources."""
     match expression:
@@ -68,9 +68,9 @@ def _chains(expression: Expression) -> Iterator[Asked]:
             yield expression
         case AllOf(tests) | AnyOf(tests):
             for test in tests:
-                yield from _chains(test)
+                yield from chains_of(test)
         case Not(test):
-            yield from _chains(test)
+            yield from chains_of(test)
         case _:
             return
 

@@ -10,6 +10,7 @@ from fhir_server.storage.budget import SEARCH_SECONDS
 from fhir_server.storage.mongo import indexes, reading
 from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import collections, connect
+from fhir_server.storage.mongo.explain import explain
 from fhir_server.storage.mongo.feed import Feed
 from fhir_server.storage.mongo.history import history
 from fhir_server.storage.mongo.notes import Notes
@@ -19,6 +20,7 @@ from fhir_server.storage.mongo.reservations import reservation
 from fhir_server.storage.mongo.units import run
 from fhir_server.storage.port import (
     Change,
+    Explanation,
     HistoryPage,
     JournalEntry,
     Key,
@@ -82,6 +84,10 @@ class MongoStore:
     @reachable
     async def count(self, query: Query) -> int:
         return await reading.count(self._reader, query)
+
+    @reachable
+    async def explain(self, query: Query) -> Explanation:
+        return await explain(self._reader, query)
 
     @reachable
     async def history(self, past: Past) -> HistoryPage:

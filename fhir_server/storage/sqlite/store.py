@@ -12,6 +12,7 @@ from fhir_server.search.expression import Query
 from fhir_server.storage.budget import SEARCH_SECONDS, history_too_slow, search_too_slow
 from fhir_server.storage.port import (
     Change,
+    Explanation,
     HistoryPage,
     JournalEntry,
     Key,
@@ -25,6 +26,7 @@ from fhir_server.storage.port import (
 )
 from fhir_server.storage.sqlite import rows
 from fhir_server.storage.sqlite.allowance import Allowance
+from fhir_server.storage.sqlite.explain import explain
 from fhir_server.storage.sqlite.history import history
 from fhir_server.storage.sqlite.readers import Readers
 from fhir_server.storage.sqlite.writer import Writer
@@ -81,6 +83,9 @@ class SqliteStore:
 
     async def count(self, query: Query) -> int:
         return await self._readers.run(self._limited, search_too_slow, rows.count, query)
+
+    async def explain(self, query: Query) -> Explanation:
+        return await self._readers.run(self._limited, search_too_slow, explain, query)
 
     async def history(self, past: Past) -> HistoryPage:
         return await self._readers.run(self._limited, history_too_slow, history, past)
