@@ -77,7 +77,5 @@ def _broad(counted: Candidates) -> Iterator[tuple[str, int]]:
 
 
 def _scanned(expression: Expression) -> list[str]:
-    found = (
-        each.param.removesuffix("+") for each in tests_in(expression) if isinstance(each, HasText)
-    )
-    return list(dict.fromkeys(found))
+    scans = (each for each in tests_in(expression) if isinstance(each, HasText))
+    return list(dict.fromkeys(each.param.removesuffix("+") for each in scans))

@@ -1,10 +1,13 @@
 """$explain, an operation of this server: how a search would be answered."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.fhir_world import Json, World, observation
+from fhir_server.operations import explain
+from fhir_server.search import advice
+from tests.fhir_world import Json, World, fhir_world, issues, observation, text_of
 from tests.operation_world import (
     caller,
     measured,
@@ -111,9 +114,9 @@ async def test_an_order_without_an_index_says_so(ward: World) -> None:
     assert only(found, "start") == "all"
     assert only(found, "hasIndex") is False
     assert only(found, "cost") == "high"
-    advice = " ".join(values(found, "advice"))
-    assert "_sort by _lastUpdated or date alone has an index" in advice
-    assert "patient" in advice
+    told = " ".join(values(found, "advice"))
+    assert "_sort by _lastUpdated or date alone has an index" in told
+    assert "patient" in told
 
 
 async def test_what_scans_is_named(ward: World) -> None:
@@ -152,6 +155,40 @@ async def test_a_search_that_would_be_refused_says_why(
     assert outcome["issue"][0]["code"] == code
     assert text in outcome["issue"][0]["diagnostics"]
     assert (await ward.get(f"/Observation?{query}")).status_code == 400
+
+
+async def test_a_search_that_took_too_long_is_told_what_makes_it_cheaper(
+    place: Place, tmp_path: Path
+) -> None:
+    store = await place.store(0.001)
+    async with fhir_world(tmp_path, store=store) as world:
+        words = " ".join(f"w{each}" for each in range(40))
+        patients = (named("Patient", f"p{each}", name=[{"family": words}]) for each in range(40))
+        await store_all(world, *patients)
+        query = f"name:contains={','.join(f'no{each}' for each in range(30))}"
+        refused = await world.get(f"/Patient?{query}&_sort=gender&_total=accurate")
+        assert refused.status_code == 400
+        assert issues(refused)[0]["code"] == "too-costly"
+        text = text_of(refused)
+        assert "takes longer than 0.001 seconds" in text
+        assert "what narrows a search on Patient: identifier" in text
+        assert "Patient.name looks at every value" in text
+        assert "_sort by _lastUpdated or date" in text
+        assert "_total=none" in text
+        assert (await world.get("/Patient/p7")).status_code == 200
+
+
+async def test_too_many_candidates_are_named_to_who_may_count_them(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (advice, explain):
+        monkeypatch.setattr(module, "MANY", 2)
+    await store_all(world, *(measured(f"o{each}", "a", status="final") for each in range(3)))
+    found = await explained(world, "status=final&_sort=status")
+    assert "Observation.status alone has 3 candidates or more" in values(found, "advice")
+    world.caller.principal = caller("patient/*.rs", patient="a")
+    found = await explained(world, "status=final&_sort=status")
+    assert not any("candidates or more" in each for each in values(found, "advice"))
 
 
 async def test_includes_are_told_as_further_queries(ward: World) -> None:

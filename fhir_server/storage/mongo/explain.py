@@ -37,14 +37,12 @@ async def explain(reader: Reader, query: Query) -> Explanation:
     try:
         chains = [step async for step in _chains(reader, query.type, query.where)]
         where = _condition(query.type, query.where)
-        with_key, *without = phases(query)
-        pages = [await _page(reader, query, where, with_key)]
-        for phase in without:
-            pages.append(replace(await _page(reader, query, where, phase), purpose=_LACKING))
+        pages = [await _page(reader, query, where, phase) for phase in phases(query)]
         counts = [(test, await _candidates(reader, test)) for test in countable(query.where)]
     except ExecutionTimeout:
         raise search_too_slow(reader.seconds) from None
-    return Explanation(_start(query, pages[0]), None, (*chains, *pages), tuple(counts))
+    lacking = [replace(each, purpose=_LACKING) for each in pages[1:]]
+    return Explanation(_start(query, pages[0]), None, (*chains, pages[0], *lacking), tuple(counts))
 
 
 def _start(query: Query, first: Step) -> Start:
