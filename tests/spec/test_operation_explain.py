@@ -144,6 +144,7 @@ async def test_what_a_lenient_search_ignores_is_told_and_not_in_the_expression(
         ("date=yesterday", "yesterday", "invalid"),
         ("_cursor=nonsense", "cursor", "invalid"),
         (f"code={','.join('x' * 1001)}", "more than 1000 values", "too-costly"),
+        ("&".join(["status=final"] * 501), "more than 500 criteria", "too-costly"),
     ],
 )
 async def test_a_search_that_would_be_refused_says_why(
@@ -189,6 +190,12 @@ async def test_too_many_candidates_are_named_to_who_may_count_them(
     world.caller.principal = caller("patient/*.rs", patient="a")
     found = await explained(world, "status=final&_sort=status")
     assert not any("candidates or more" in each for each in values(found, "advice"))
+
+
+async def test_as_many_criteria_as_there_may_be_are_answered(ward: World) -> None:
+    response = await ward.get(f"/Observation?{'&'.join(['status=final'] * 500)}&_total=accurate")
+    assert response.status_code == 200, response.text
+    assert response.json()["total"] == 25
 
 
 async def test_includes_are_told_as_further_queries(ward: World) -> None:
