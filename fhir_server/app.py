@@ -88,11 +88,14 @@ async def open_store(settings: Settings) -> ResourceStore:
         from fhir_server.storage.mongo.store import MongoStore
 
         uri = settings.mongodb_uri.get_secret_value()
-        return await MongoStore.open(uri, settings.mongodb_database, utc_now)
+        return await MongoStore.open(
+            uri, settings.mongodb_database, utc_now, settings.search_seconds
+        )
     from fhir_server.storage.sqlite.store import SqliteStore
 
     settings.data.mkdir(parents=True, exist_ok=True)
-    return SqliteStore.open(settings.data / "medsage.sqlite", utc_now)
+    path = settings.data / "medsage.sqlite"
+    return SqliteStore.open(path, utc_now, settings.search_seconds)
 
 
 def knowledge(base_url: str) -> Knowledge:

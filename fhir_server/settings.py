@@ -65,6 +65,12 @@ class Settings(BaseSettings):
     deletes_at_once: int = Field(
         1, ge=1, le=1000, description="how many resources one deletion by criteria may delete"
     )
+    search_seconds: int = Field(
+        30,
+        ge=1,
+        le=60,
+        description="a search, count or history that would take longer is refused as too costly",
+    )
     max_body_bytes: int = Field(64 * 1024 * 1024, description="largest FHIR request body")
     max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
     session_seconds: int = Field(7200, description="life of a sign-in session")

@@ -16,6 +16,7 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from deploy.dev_mongodb import find, running
+from fhir_server.storage.budget import SEARCH_SECONDS
 from fhir_server.storage.mongo.store import MongoStore
 from fhir_server.storage.port import Draft, Key, ResourceStore, Stored, Terms, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
@@ -44,16 +45,16 @@ class Clock:
 class Place:
     """An empty place for a store; `open` may be called again, as after a restart."""
 
-    open: Callable[[], Awaitable[ResourceStore]]
+    open: Callable[[float], Awaitable[ResourceStore]]
     clock: Clock
     kind: str
     address: tuple[str, ...]
     """What another process opens the same store with."""
     opened: list[ResourceStore] = field(default_factory=list)
 
-    async def store(self) -> ResourceStore:
+    async def store(self, search_seconds: float = SEARCH_SECONDS) -> ResourceStore:
         """The store, opened once more; closed with the place."""
-        store = await self.open()
+        store = await self.open(search_seconds)
         self.opened.append(store)
         return store
 
@@ -63,8 +64,8 @@ async def sqlite_place(folder: Path) -> AsyncIterator[Place]:
     """A file in the folder."""
     clock, path = Clock(), folder / "store.sqlite"
 
-    async def open_store() -> ResourceStore:
-        return SqliteStore.open(path, clock)
+    async def open_store(search_seconds: float) -> ResourceStore:
+        return SqliteStore.open(path, clock, search_seconds)
 
     place = Place(open_store, clock, SQLITE, (str(path),))
     yield place
@@ -77,8 +78,8 @@ async def mongodb_place(uri: str) -> AsyncIterator[Place]:
     """A database of its own, dropped at the end."""
     clock, database = Clock(), f"medsage_test_{uuid.uuid4().hex}"
 
-    async def open_store() -> ResourceStore:
-        return await MongoStore.open(uri, database, clock)
+    async def open_store(search_seconds: float) -> ResourceStore:
+        return await MongoStore.open(uri, database, clock, search_seconds)
 
     place = Place(open_store, clock, MONGODB, (uri, database))
     yield place

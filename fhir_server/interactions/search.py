@@ -2,6 +2,7 @@
 searchset Bundle out."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,7 +14,7 @@ from fhir_server.interactions.codes import with_codes
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.included import included
 from fhir_server.interactions.searchset import Form, Found, searchset
-from fhir_server.search.advice import advised
+from fhir_server.search.advice import Candidates, advised, is_too_costly
 from fhir_server.search.compartment import members, types_of
 from fhir_server.search.expression import all_of
 from fhir_server.search.parse import PASSED_ON, RESULT_PARAMETERS, Options
@@ -27,7 +28,7 @@ _FREE = frozenset(PASSED_ON.union(RESULT_PARAMETERS) - {"_sort"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Search:
+class Search:
     """A search ready to be run: `path` below the base, one plan for each type, and the
     parameters that were applied."""
 
@@ -47,6 +48,11 @@ class _Search:
 async def search_type(context: Context, request: FhirRequest) -> FhirResponse:
     """Search the current resources of `request.type`, in a compartment if the request names one;
     refusals are FhirErrors that name the parameter."""
+    return await _run(context, request, await planned(context, request))
+
+
+async def planned(context: Context, request: FhirRequest) -> Search:
+    """The search on one type that the request asks for, not yet run."""
     if request.type is None:
         raise not_found("a search without a type")
     is_lenient = request.handling == "lenient"
@@ -55,8 +61,7 @@ async def search_type(context: Context, request: FhirRequest) -> FhirResponse:
     if request.compartment is not None:
         require_standard(context.registry)
         plan = _inside(plan, request.compartment)
-    search = _Search(_path(request), [plan], plan.applied, plan.ignored, plan.options, is_lenient)
-    return await _run(context, request, search)
+    return Search(_path(request), [plan], plan.applied, plan.ignored, plan.options, is_lenient)
 
 
 async def search_system(context: Context, request: FhirRequest) -> FhirResponse:
@@ -79,7 +84,7 @@ async def search_system(context: Context, request: FhirRequest) -> FhirResponse:
         return searchset(context, Form(_path(request), request.query), Found(total=0))
     first = plans[0]
     applied = first.applied if named is None else [("_type", ",".join(named)), *first.applied]
-    search = _Search(_path(request), plans, applied, first.ignored, first.options, is_lenient)
+    search = Search(_path(request), plans, applied, first.ignored, first.options, is_lenient)
     return await _run(context, request, search)
 
 
@@ -119,19 +124,30 @@ def _searched_types(
     ]
 
 
-async def _run(context: Context, request: FhirRequest, search: _Search) -> FhirResponse:
+async def _run(context: Context, request: FhirRequest, search: Search) -> FhirResponse:
     if request.body:
         raise bad_parameter("a search takes its parameters from the URL or a form, not a resource")
-    narrowing, search = _narrowing(search)
+    narrowing, search = narrowing_in(search)
     form = Form(search.path, _counted(search), narrowing)
     try:
         return searchset(context, form, await _found(context, search))
     except FhirError as refusal:
-        type_ = search.plans[0].query.type
-        raise advised(refusal, type_, search.applied, context.registry) from None
+        raise await _advised(context, search, refusal) from None
 
 
-async def _found(context: Context, search: _Search) -> Found:
+async def _advised(context: Context, search: Search, refusal: FhirError) -> FhirError:
+    """The refusal; one for being too costly also says what would make the search cheaper."""
+    if not is_too_costly(refusal):
+        return refusal
+    plan = replace(search.plans[0], applied=tuple(search.applied))
+    counted: Candidates = ()
+    if not context.is_in_transaction:  # a unit holds up others
+        with suppress(FhirError):
+            counted = (await context.store.explain(plan.query)).candidates
+    return advised(refusal, plan, context.registry, counted)
+
+
+async def _found(context: Context, search: Search) -> Found:
     options = search.options
     if options.is_count_only:
         return Found(total=await _count(context, search), notes=search.ignored)
@@ -149,17 +165,23 @@ async def _found(context: Context, search: _Search) -> Found:
     )
 
 
-async def _page(context: Context, search: _Search, after: After | None) -> Page:
+def place_of(context: Context, search: Search) -> After | None:
+    """The place that the page begins after; FhirError 400 for a cursor of another search."""
+    cursor = search.options.cursor
+    return None if cursor is None else context.cursors.open(cursor, _binding(context, search))
+
+
+async def _page(context: Context, search: Search, after: After | None) -> Page:
     if search.is_single:
         return await context.store.find(replace(search.plans[0].query, after=after))
     return await merged.find(context.store, by_type(search.plans), after)
 
 
-async def _count(context: Context, search: _Search) -> int:
+async def _count(context: Context, search: Search) -> int:
     return sum([await context.store.count(plan.query) for plan in search.plans])
 
 
-def _binding(context: Context, search: _Search) -> str:
+def _binding(context: Context, search: Search) -> str:
     """A cursor fits the caller that it was made for, and the same criteria and order."""
     asked = sorted(pair for pair in search.applied if pair[0].partition(":")[0] not in _FREE)
     types = [pair for pair in search.applied if pair[0] == "_type"]
@@ -167,7 +189,7 @@ def _binding(context: Context, search: _Search) -> str:
 
 
 async def _total(
-    context: Context, search: _Search, page: Page
+    context: Context, search: Search, page: Page
 ) -> tuple[int | None, Sequence[Issue]]:
     """The exact number of matches when asked for, or when this page shows them all. An estimate
     that would take too long is left out, and said to be."""
@@ -176,14 +198,14 @@ async def _total(
         try:
             return await _count(context, search), ()
         except FhirError as refusal:
-            if not search.options.may_lack_total or refusal.issues[0].code != "too-costly":
+            if not search.options.may_lack_total or not is_too_costly(refusal):
                 raise
             return None, (Issue("warning", "too-costly", "the total would take too long to count"),)
     is_whole = search.options.cursor is None and page.next is None
     return (len(page.matches) if is_whole and wants is None else None), ()
 
 
-def _narrowing(search: _Search) -> tuple[Narrowing | None, _Search]:
+def narrowing_in(search: Search) -> tuple[Narrowing | None, Search]:
     """What part of the resources is asked for; what a lenient caller asked for in vain is said
     and not in the self link."""
     types = [plan.query.type for plan in search.plans]
@@ -209,7 +231,7 @@ def _without(value: str, unknown: set[str], name: str) -> str:
     return ",".join(each for each in value.split(",") if each.strip() not in unknown)
 
 
-def _counted(search: _Search) -> list[tuple[str, str]]:
+def _counted(search: Search) -> list[tuple[str, str]]:
     """The parameters as they counted: a `_count` above the limit was cut to it."""
     if search.options.is_count_only:
         return list(search.applied)

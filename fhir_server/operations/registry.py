@@ -6,6 +6,7 @@ from fhir_server.operations import (
     document,
     dry_run,
     everything,
+    explain,
     lastn,
     meta,
     reindex,
@@ -27,6 +28,7 @@ OPERATIONS: tuple[Operation, ...] = (
     undo.UNDO,
     reindex.REINDEX,
     reindex.REINDEX_STATUS,
+    explain.EXPLAIN,
 )
 
 

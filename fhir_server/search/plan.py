@@ -47,6 +47,9 @@ from fhir_server.search.registry import Parameter, Registry
 MOST_VALUES = 1000
 """Most alternatives (commas) of one parameter."""
 
+MOST_CRITERIA = 500
+"""Most criteria of one search: each is a test of its own on every candidate."""
+
 MOST_LINKS = 5
 """Longest chain."""
 
@@ -111,6 +114,11 @@ def plan_search(
             if not is_lenient or name == "_cursor":
                 raise
             ignored.extend(ignored_issues(name, error))
+        if len(tests) > MOST_CRITERIA:
+            raise too_costly(
+                f"more than {MOST_CRITERIA} criteria; alternatives of one parameter are one,"
+                " with commas"
+            )
     query = Query(type_, all_of(tests), options.sort, options.count)
     return Plan(query, options, tuple(applied), tuple(ignored))
 

@@ -10,6 +10,7 @@ from fhir_server.security.guarded_transaction import GuardedTransaction, not_off
 from fhir_server.security.judge import Extract, Judge
 from fhir_server.storage.port import (
     Change,
+    Explanation,
     HistoryPage,
     JournalEntry,
     Key,
@@ -54,6 +55,14 @@ class GuardedStore:
 
     async def count(self, query: Query) -> int:
         return await self._store.count(self._judge.narrowed(query))
+
+    async def explain(self, query: Query) -> Explanation:
+        """As the store's to a caller who sees all that the query asks about; an empty one to any
+        other: how many candidates there are, and the plan that follows from it, would tell of
+        hidden resources."""
+        if self._judge.narrowed(query) != query:
+            return Explanation()
+        return await self._store.explain(query)
 
     async def history(self, past: Past) -> HistoryPage:
         return await guarded_history(self._store, self._judge, past)

@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
-from fhir_server.search.expression import Query
+from fhir_server.search.expression import Expression, Query
 from fhir_server.search.expression import Terms as Terms
 from fhir_server.search.expression import TupleOfTerms as TupleOfTerms
 
@@ -117,6 +117,35 @@ class JournalEntry:
     entry: bytes
 
 
+COUNTED_TO = 1000
+"""Candidates of one test are counted up to this many."""
+
+Start = Literal["terms", "order", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One query that the store itself would send: what it is for, the plan in the engine's own
+    words, and the indexes in it."""
+
+    purpose: str
+    plan: tuple[str, ...]
+    indexes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """How a query would be answered. It `start`s from what the index of terms lists, walks in
+    the order asked for until the page is full, or looks at all of the type; None where that is
+    not the caller's to know. `source` is the test that it starts from, where the store knows.
+    `candidates` is how many resources some of the tests find alone, counted up to COUNTED_TO."""
+
+    start: Start | None = None
+    source: Expression | None = None
+    steps: tuple[Step, ...] = ()
+    candidates: tuple[tuple[Expression, int], ...] = ()
+
+
 class VersionConflict(Exception):
     """A version, record or reservation was changed by somebody else; the unit did nothing."""
 
@@ -191,6 +220,10 @@ class ResourceStore(Protocol):
 
     async def count(self, query: Query) -> int:
         """How many resources match, whatever the query's page."""
+
+    async def explain(self, query: Query) -> Explanation:
+        """How `find` would answer; nothing is read but the beginnings of indexes. What it says
+        of candidates is of all resources there are, whoever asks."""
 
     async def history(self, past: Past) -> HistoryPage:
         """One page of versions, deletions too, by the time they were written, newest first;

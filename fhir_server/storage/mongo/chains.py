@@ -21,26 +21,33 @@ from fhir_server.search.expression import (
 )
 from fhir_server.search.positions import is_within
 from fhir_server.search.terms import next_after
+from fhir_server.storage.budget import SEARCH_SECONDS
 from fhir_server.storage.mongo.compile import NEVER, Asked, term_range, to_filter
 from fhir_server.storage.mongo.connect import Collections, Document, Session
 from fhir_server.storage.mongo.records import term
 
 MOST_LINKED = 10_000
-SEARCH_MILLISECONDS = 30_000
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Where to read: the collections, and the transaction's session if there is one."""
+    """Where to read: the collections, and the transaction's session if there is one; a search
+    is given up after `seconds`."""
 
     collections: Collections
     session: Session | None = None
+    seconds: float = SEARCH_SECONDS
+
+    @property
+    def milliseconds(self) -> int:
+        """The same for a command of the driver, which takes 0 for no limit."""
+        return max(1, round(self.seconds * 1000))
 
 
 async def condition(reader: Reader, type_: str, expression: Expression) -> Document:
     """The filter of the current resources of `type_` that match, chains already answered."""
     links: dict[Asked, Document] = {}
-    for chain in _chains(expression):
+    for chain in chains_of(expression):
         if chain not in links:
             links[chain] = await _answer(reader, type_, chain)
     return both(to_filter(expression, links), {"type": type_})
@@ -53,7 +60,7 @@ def both(*filters: Document) -> Document:
     return {"$and": tests} if len(tests) > 1 else tests[0] if tests else {}
 
 
-def _chains(expression: Expression) -> Iterator[Asked]:
+def chains_of(expression: Expression) -> Iterator[Asked]:
     """The chains and distances of this level; what is inside of a chain is asked of other
     resources."""
     match expression:
@@ -61,9 +68,9 @@ def _chains(expression: Expression) -> Iterator[Asked]:
             yield expression
         case AllOf(tests) | AnyOf(tests):
             for test in tests:
-                yield from _chains(test)
+                yield from chains_of(test)
         case Not(test):
-            yield from _chains(test)
+            yield from chains_of(test)
         case _:
             return
 
@@ -100,7 +107,7 @@ async def _targets(reader: Reader, chain: LinksTo) -> list[str]:
         session=reader.session,
         limit=MOST_LINKED + 1,
         batch_size=MOST_LINKED + 1,
-        max_time_ms=SEARCH_MILLISECONDS,
+        max_time_ms=reader.milliseconds,
     )
     found = [term(chain.param, document["_id"]) async for document in cursor]
     if len(found) > MOST_LINKED:
@@ -138,7 +145,7 @@ async def _values(
         ],
         session=reader.session,
         batchSize=MOST_LINKED + 1,
-        maxTimeMS=SEARCH_MILLISECONDS,
+        maxTimeMS=reader.milliseconds,
     )
     start = len(term(param, ""))
     found = [document["_id"][start:] async for document in cursor]

@@ -46,6 +46,13 @@ COMMANDS: Mapping[str, Mapping[str, str]] = {
         "pipeline": "2.6",
         "cursor.batchSize": "2.6",
     },
+    "explain": {
+        "explain.find": "3.2",
+        "explain.filter": "3.2",
+        "explain.sort": "3.2",
+        "explain.limit": "3.2",
+        "verbosity": "3.2",
+    },
     "insert": {"insert": "2.6", "documents": "2.6", "ordered": "2.6"},
     "update": {
         "update": "2.6",

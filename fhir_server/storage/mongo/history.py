@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from pymongo.errors import ExecutionTimeout
 
-from fhir_server.fhir.outcome import too_costly
+from fhir_server.storage.budget import history_too_slow
 from fhir_server.storage.mongo import records
-from fhir_server.storage.mongo.chains import SEARCH_MILLISECONDS, Reader, both
+from fhir_server.storage.mongo.chains import Reader, both
 from fhir_server.storage.mongo.connect import Document
 from fhir_server.storage.mongo.reading import whole
 from fhir_server.storage.port import HistoryPage, Key, Past
@@ -24,8 +24,7 @@ async def history(reader: Reader, past: Past) -> HistoryPage:
     try:
         documents = await _documents(reader, past)
     except ExecutionTimeout:
-        seconds = SEARCH_MILLISECONDS // 1000
-        raise too_costly(f"the history takes longer than {seconds} seconds; name a type") from None
+        raise history_too_slow(reader.seconds) from None
     page = documents[: past.limit]
     places = tuple(_place(past, document) for document in page)
     more = places[-1] if len(documents) > past.limit and page else None
@@ -59,7 +58,7 @@ async def _candidates(reader: Reader, past: Past, limit: int = 0) -> AsyncIterat
         session=reader.session,
         sort=by_time if past.key is None else by_id,
         limit=limit,
-        max_time_ms=SEARCH_MILLISECONDS,
+        max_time_ms=reader.milliseconds,
     ):
         yield document
 

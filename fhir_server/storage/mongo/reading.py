@@ -6,10 +6,10 @@ from typing import Any
 
 from pymongo.errors import ExecutionTimeout
 
-from fhir_server.fhir.outcome import too_costly
 from fhir_server.search.expression import Query
+from fhir_server.storage.budget import search_too_slow
 from fhir_server.storage.mongo import records
-from fhir_server.storage.mongo.chains import SEARCH_MILLISECONDS, Reader, both, condition
+from fhir_server.storage.mongo.chains import Reader, both, condition
 from fhir_server.storage.mongo.connect import Collection, Document
 from fhir_server.storage.mongo.order import Phase, fields, phases, place
 from fhir_server.storage.port import Key, Page, Stored
@@ -60,7 +60,7 @@ async def find(reader: Reader, query: Query) -> Page:
         where = await condition(reader, query.type, query.where)
         documents = await _ordered(reader, query, where)
     except ExecutionTimeout:
-        raise _too_slow() from None
+        raise search_too_slow(reader.seconds) from None
     page = documents[: query.limit]
     places = tuple(place(query, document) for document in page)
     more = places[-1] if len(documents) > query.limit and page else None
@@ -94,7 +94,7 @@ async def _part(
                 {"$project": projection},
             ],
             session=reader.session,
-            maxTimeMS=SEARCH_MILLISECONDS,
+            maxTimeMS=reader.milliseconds,
         )
         async for document in cursor:
             yield document
@@ -105,7 +105,7 @@ async def _part(
         session=reader.session,
         sort=list(phase.order.items()),
         limit=room,
-        max_time_ms=SEARCH_MILLISECONDS,
+        max_time_ms=reader.milliseconds,
     ):
         yield document
 
@@ -115,10 +115,10 @@ async def count(reader: Reader, query: Query) -> int:
     try:
         where = await condition(reader, query.type, query.where)
         return await reader.collections.resources.count_documents(
-            where, session=reader.session, maxTimeMS=SEARCH_MILLISECONDS
+            where, session=reader.session, maxTimeMS=reader.milliseconds
         )
     except ExecutionTimeout:
-        raise _too_slow() from None
+        raise search_too_slow(reader.seconds) from None
 
 
 async def whole(reader: Reader, document: Document) -> Stored:
@@ -141,9 +141,3 @@ async def _body(bodies: Collection, reader: Reader, start: str, count: int) -> b
     if len(pieces) != count:
         raise LookupError(f"{start} has {len(pieces)} of {count} pieces of its body")
     return b"".join(pieces)
-
-
-def _too_slow() -> Exception:
-    return too_costly(
-        f"the search takes longer than {SEARCH_MILLISECONDS // 1000} seconds; add criteria"
-    )

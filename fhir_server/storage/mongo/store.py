@@ -6,9 +6,11 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 
 from fhir_server.search.expression import Query
+from fhir_server.storage.budget import SEARCH_SECONDS
 from fhir_server.storage.mongo import indexes, reading
 from fhir_server.storage.mongo.chains import Reader
-from fhir_server.storage.mongo.connect import Collections, collections, connect
+from fhir_server.storage.mongo.connect import collections, connect
+from fhir_server.storage.mongo.explain import explain
 from fhir_server.storage.mongo.feed import Feed
 from fhir_server.storage.mongo.history import history
 from fhir_server.storage.mongo.notes import Notes
@@ -18,6 +20,7 @@ from fhir_server.storage.mongo.reservations import reservation
 from fhir_server.storage.mongo.units import run
 from fhir_server.storage.port import (
     Change,
+    Explanation,
     HistoryPage,
     JournalEntry,
     Key,
@@ -40,18 +43,23 @@ def _now() -> datetime:
 class MongoStore:
     """Implements `ResourceStore` on one database. Open with `open`, close with `close`."""
 
-    def __init__(self, collections: Collections, clock: Callable[[], datetime]) -> None:
-        self._collections = collections
-        self._reader = Reader(collections)
+    def __init__(self, reader: Reader, clock: Callable[[], datetime]) -> None:
+        self._collections = collections = reader.collections
+        self._reader = reader
         self._notes = Notes(collections.journal)
         self._clock = clock
 
     @classmethod
     async def open(
-        cls, uri: str, database: str, clock: Callable[[], datetime] = _now
+        cls,
+        uri: str,
+        database: str,
+        clock: Callable[[], datetime] = _now,
+        search_seconds: float = SEARCH_SECONDS,
     ) -> "MongoStore":
         """Connect to the replica set of `uri` and create what `database` lacks; `clock` decides
-        which records have expired. Raises pymongo's error when no server answers."""
+        which records have expired; a search, count or history that would take longer than
+        `search_seconds` is refused. Raises pymongo's error when no server answers."""
         client = connect(uri)
         opened = collections(client, database)
         try:
@@ -59,7 +67,7 @@ class MongoStore:
         except BaseException:
             await client.close()
             raise
-        return cls(opened, clock)
+        return cls(Reader(opened, None, search_seconds), clock)
 
     @reachable
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
@@ -78,6 +86,10 @@ class MongoStore:
         return await reading.count(self._reader, query)
 
     @reachable
+    async def explain(self, query: Query) -> Explanation:
+        return await explain(self._reader, query)
+
+    @reachable
     async def history(self, past: Past) -> HistoryPage:
         return await history(self._reader, past)
 
@@ -89,7 +101,7 @@ class MongoStore:
 
     @reachable
     async def transaction(self, unit: Unit[T]) -> T:
-        return await run(self._collections, self._clock, unit)
+        return await run(self._reader, self._clock, unit)
 
     @reachable
     async def note(self, entry: bytes) -> None:

@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from fhir_server.search.expression import Query
 from fhir_server.storage.mongo import reading, records
 from fhir_server.storage.mongo.chains import Reader
-from fhir_server.storage.mongo.connect import Collection, Collections, Document, Session
+from fhir_server.storage.mongo.connect import Collection, Document, Session
 from fhir_server.storage.mongo.reservations import reservation
 from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, VersionConflict
 
@@ -40,12 +40,10 @@ class _Put:
 class MongoTransaction:
     """Implements `Transaction` on one session."""
 
-    def __init__(
-        self, collections: Collections, session: Session, clock: Callable[[], datetime]
-    ) -> None:
-        self._collections = collections
+    def __init__(self, reader: Reader, session: Session, clock: Callable[[], datetime]) -> None:
+        self._collections = reader.collections
         self._session = session
-        self._reader = Reader(collections, session)
+        self._reader = reader
         self._clock = clock
         self._is_begun = False
         self._read_versions: dict[Key, int] = {}

@@ -8,6 +8,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 from pymongo.errors import (
@@ -22,7 +23,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
 from fhir_server.fhir.outcome import too_large
-from fhir_server.storage.mongo.connect import MAJORITY, Collections, Session
+from fhir_server.storage.mongo.chains import Reader
+from fhir_server.storage.mongo.connect import MAJORITY, Session
 from fhir_server.storage.mongo.transaction import MongoTransaction, Overtaken
 from fhir_server.storage.port import StoreUnavailable, T, Unit, VersionConflict
 
@@ -54,14 +56,14 @@ class CommitUnknown(StoreUnavailable):
     middle of it. The caller has to look, or to send the same request again."""
 
 
-async def run(collections: Collections, clock: Callable[[], datetime], unit: Unit[T]) -> T:
+async def run(reader: Reader, clock: Callable[[], datetime], unit: Unit[T]) -> T:
     """The unit's result, after a durable commit by a majority."""
     loop = asyncio.get_running_loop()
     end = loop.time() + PATIENCE_SECONDS
     attempt = 0
     while True:
         try:
-            return await _attempt(collections, clock, unit)
+            return await _attempt(reader, clock, unit)
         except DocumentTooLarge:
             raise too_large("the resource is too large for the store") from None
         except (PyMongoError, Overtaken) as failure:
@@ -96,15 +98,15 @@ def _codes(failure: PyMongoError) -> set[int]:
     return codes
 
 
-async def _attempt(collections: Collections, clock: Callable[[], datetime], unit: Unit[T]) -> T:
-    async with collections.client.start_session() as session:
+async def _attempt(reader: Reader, clock: Callable[[], datetime], unit: Unit[T]) -> T:
+    async with reader.collections.client.start_session() as session:
         await session.start_transaction(
             read_concern=ReadConcern("snapshot"),
             write_concern=MAJORITY,
             read_preference=ReadPreference.PRIMARY,
             max_commit_time_ms=COMMIT_MILLISECONDS,
         )
-        transaction = MongoTransaction(collections, session, clock)
+        transaction = MongoTransaction(replace(reader, session=session), session, clock)
         try:
             result = await unit(transaction)
             await transaction.send()

@@ -63,8 +63,8 @@ class Compiler:
         `can_walk`: a page that needs few of many matches may walk the sort order and stop
         early; a count may not.
         """
-        conjuncts = query.where.tests if isinstance(query.where, AllOf) else (query.where,)
-        best = self._cheapest(conjuncts, SELECTIVE if can_walk else None)
+        conjuncts = conjuncts_of(query)
+        best = self.start(conjuncts, can_walk=can_walk)
         conditions = [
             # The plus keeps the planner from preferring an index on the type to the source.
             Sql(f"{'' if best is None else '+'}r.type = ? AND r.is_deleted = 0", (query.type,)),
@@ -97,13 +97,14 @@ class Compiler:
         self._aliases += 1
         return f"r{self._aliases}"
 
-    def _cheapest(self, conjuncts: Sequence[Expression], limit: int | None) -> int | None:
-        """The index of the conjunct whose source is smallest, None when all reach the limit."""
+    def start(self, conjuncts: Sequence[Expression], *, can_walk: bool = True) -> int | None:
+        """The index of the conjunct whose source is smallest: there the search begins. None when
+        it walks instead, because all reach the limit."""
         sizes = {index: self.size(test) for index, test in enumerate(conjuncts) if can_list(test)}
         if not sizes:
             return None
         best = min(sizes, key=lambda index: sizes[index])
-        return best if limit is None or sizes[best] < limit else None
+        return best if not can_walk or sizes[best] < SELECTIVE else None
 
     def size(self, expression: Expression) -> int:
         """How many rows the expression's source lists; SELECTIVE stands for "many"."""
@@ -303,6 +304,11 @@ class Compiler:
             f" AND {other}.type = ? AND {other}.is_deleted = 0 AND {inner.text})",
             (self.number(shares.param), self.number(shares.other), shares.type, *inner.arguments),
         )
+
+
+def conjuncts_of(query: Query) -> tuple[Expression, ...]:
+    """The tests that a match must all pass."""
+    return query.where.tests if isinstance(query.where, AllOf) else (query.where,)
 
 
 def can_list(expression: Expression) -> bool:

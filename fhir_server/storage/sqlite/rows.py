@@ -80,14 +80,16 @@ def current(
     return [stored(row) for row in found]
 
 
-def _compiler(connection: sqlite3.Connection) -> Compiler:
+def compiler(connection: sqlite3.Connection, most: int = SELECTIVE) -> Compiler:
+    """A compiler for one query; candidates are counted up to `most`."""
+
     def number(name: str) -> int:
         row = connection.execute("SELECT number FROM parameter WHERE name = ?", (name,)).fetchone()
         return row[0] if row else -1
 
     def estimate(source: Sql) -> int:
         (count,) = connection.execute(
-            f"SELECT count(*) FROM ({source.text} LIMIT {SELECTIVE})",
+            f"SELECT count(*) FROM ({source.text} LIMIT {most})",
             source.arguments,
         ).fetchone()
         return int(count)
@@ -95,10 +97,11 @@ def _compiler(connection: sqlite3.Connection) -> Compiler:
     return Compiler(number, estimate)
 
 
-def find(connection: sqlite3.Connection, query: Query) -> Page:
-    """One page of matches, and the keys after which the next begins."""
+def page_of(compiler: Compiler, query: Query) -> Sql:
+    """The statement of one page: the columns of a Stored, `seq`, and the sort keys; one row more
+    than the page has room for."""
     keys = ", ".join([*(sort_column(key) for key in query.sort), "r.id"])
-    matches = _compiler(connection).matches(query, f"r.seq, {keys}")
+    matches = compiler.matches(query, f"r.seq, {keys}")
     arguments = list(matches.arguments)
     text = matches.text
     if query.after is not None:
@@ -106,11 +109,17 @@ def find(connection: sqlite3.Connection, query: Query) -> Page:
         text += f" AND {beyond.text}"
         arguments += beyond.arguments
     # The inner select finds and orders rows without touching bodies.
-    rows = connection.execute(
+    return Sql(
         f"SELECT {STORED}, m.* FROM ({text}"
         f" ORDER BY {order_by(query.sort)} LIMIT ?) m JOIN history h ON h.seq = m.seq",
         (*arguments, query.limit + 1),
-    ).fetchall()
+    )
+
+
+def find(connection: sqlite3.Connection, query: Query) -> Page:
+    """One page of matches, and the keys after which the next begins."""
+    statement = page_of(compiler(connection), query)
+    rows = connection.execute(statement.text, statement.arguments).fetchall()
     page = rows[: query.limit]
     places = tuple(row[7:] for row in page)
     more = places[-1] if len(rows) > query.limit and page else None
@@ -119,7 +128,7 @@ def find(connection: sqlite3.Connection, query: Query) -> Page:
 
 def count(connection: sqlite3.Connection, query: Query) -> int:
     """The number of matches on all pages."""
-    matches = _compiler(connection).matches(query, "count(*)", can_walk=False)
+    matches = compiler(connection).matches(query, "count(*)", can_walk=False)
     (total,) = connection.execute(matches.text, matches.arguments).fetchone()
     return int(total)
 

@@ -5,10 +5,14 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
+from fhir_server.fhir.outcome import FhirError
 from fhir_server.search.expression import Query
+from fhir_server.storage.budget import SEARCH_SECONDS, history_too_slow, search_too_slow
 from fhir_server.storage.port import (
     Change,
+    Explanation,
     HistoryPage,
     JournalEntry,
     Key,
@@ -21,12 +25,16 @@ from fhir_server.storage.port import (
     rehearsed,
 )
 from fhir_server.storage.sqlite import rows
+from fhir_server.storage.sqlite.allowance import Allowance
+from fhir_server.storage.sqlite.explain import explain
 from fhir_server.storage.sqlite.history import history
 from fhir_server.storage.sqlite.readers import Readers
 from fhir_server.storage.sqlite.writer import Writer
 
 _POLL_SECONDS = 1.0
 _FEED_BATCH = 200
+
+Asked = TypeVar("Asked")
 
 
 def _now() -> datetime:
@@ -36,17 +44,26 @@ def _now() -> datetime:
 class SqliteStore:
     """Implements `ResourceStore` on one file. Open with `open`, close with `close`."""
 
-    def __init__(self, path: Path, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, path: Path, clock: Callable[[], datetime], search_seconds: float = SEARCH_SECONDS
+    ) -> None:
         self._path = path
         self._clock = clock
+        self._search_seconds = search_seconds
         self._wakers: set[Callable[[], None]] = set()
-        self._writer = Writer(path, clock, self._wake)
+        self._writer = Writer(path, clock, self._wake, search_seconds)
         self._readers = Readers(path)
 
     @classmethod
-    def open(cls, path: Path | str, clock: Callable[[], datetime] = _now) -> "SqliteStore":
-        """Open or create the file `path`; `clock` decides which records have expired."""
-        return cls(Path(path), clock)
+    def open(
+        cls,
+        path: Path | str,
+        clock: Callable[[], datetime] = _now,
+        search_seconds: float = SEARCH_SECONDS,
+    ) -> "SqliteStore":
+        """Open or create the file `path`; `clock` decides which records have expired; a search,
+        count or history that would take longer than `search_seconds` is refused."""
+        return cls(Path(path), clock, search_seconds)
 
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
         try:
@@ -62,13 +79,16 @@ class SqliteStore:
         return await self._readers.run(read)
 
     async def find(self, query: Query) -> Page:
-        return await self._readers.run(rows.find, query)
+        return await self._readers.run(self._limited, search_too_slow, rows.find, query)
 
     async def count(self, query: Query) -> int:
-        return await self._readers.run(rows.count, query)
+        return await self._readers.run(self._limited, search_too_slow, rows.count, query)
+
+    async def explain(self, query: Query) -> Explanation:
+        return await self._readers.run(self._limited, search_too_slow, explain, query)
 
     async def history(self, past: Past) -> HistoryPage:
-        return await self._readers.run(history, past)
+        return await self._readers.run(self._limited, history_too_slow, history, past)
 
     async def current(
         self, after: Key | None, limit: int, since: datetime | None = None
@@ -105,6 +125,16 @@ class SqliteStore:
                     await _wait(awake, _POLL_SECONDS)
         finally:
             self._wakers.discard(wake)
+
+    def _limited(
+        self,
+        connection: sqlite3.Connection,
+        refusal: Callable[[float], FhirError],
+        read: Callable[[sqlite3.Connection, Asked], T],
+        asked: Asked,
+    ) -> T:
+        with Allowance(self._search_seconds).spent_on(connection, refusal):
+            return read(connection, asked)
 
     def _wake(self) -> None:
         for wake in tuple(self._wakers):

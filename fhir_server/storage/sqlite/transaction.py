@@ -10,6 +10,7 @@ import orjson
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, VersionConflict
 from fhir_server.storage.sqlite import rows
+from fhir_server.storage.sqlite.allowance import Allowance
 from fhir_server.storage.sqlite.bulk import Rows
 from fhir_server.storage.sqlite.order import IN_COLUMNS
 
@@ -38,8 +39,10 @@ class SqliteTransaction:
         connection: sqlite3.Connection,
         numbers: ParameterNumbers,
         clock: Callable[[], datetime],
+        allowance: Allowance,
     ) -> None:
         self._connection = connection
+        self._allowance = allowance
         self._numbers = numbers
         self._clock = clock
         self._terms = Rows("INSERT OR IGNORE INTO term (param, value, rid)", 3)
@@ -55,11 +58,13 @@ class SqliteTransaction:
 
     async def find(self, query: Query) -> Page:
         self._terms.write(self._connection)
-        return rows.find(self._connection, query)
+        with self._allowance.spent_on(self._connection):
+            return rows.find(self._connection, query)
 
     async def count(self, query: Query) -> int:
         self._terms.write(self._connection)
-        return rows.count(self._connection, query)
+        with self._allowance.spent_on(self._connection):
+            return rows.count(self._connection, query)
 
     async def keep(self, stored: Stored) -> None:
         """Nothing is written."""

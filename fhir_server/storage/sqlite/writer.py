@@ -20,7 +20,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fhir_server.fhir.outcome import FhirError
 from fhir_server.storage.port import T, Unit
+from fhir_server.storage.sqlite.allowance import Allowance
 from fhir_server.storage.sqlite.answers import Answer, Outcome, StoreClosed, deliver
 from fhir_server.storage.sqlite.bulk import insert
 from fhir_server.storage.sqlite.connect import connect, prepare
@@ -35,16 +37,22 @@ _Waiting = tuple[Unit[Any] | bytes, asyncio.Future[Any]]
 
 
 class Writer:
-    """Runs units; `after_commit` is called from the writer's thread after each commit of some."""
+    """Runs units; `after_commit` is called from the writer's thread after each commit of some.
+    The searches of one unit may take `search_seconds` together, since all writes wait for them."""
 
     def __init__(
-        self, path: Path, clock: Callable[[], datetime], after_commit: Callable[[], None]
+        self,
+        path: Path,
+        clock: Callable[[], datetime],
+        after_commit: Callable[[], None],
+        search_seconds: float,
     ) -> None:
         self._connection = connect(path, is_writer=True)
         prepare(self._connection)
         self._numbers = ParameterNumbers(self._connection)
         self._clock = clock
         self._after_commit = after_commit
+        self._search_seconds = search_seconds
         self._arriving: dict[asyncio.AbstractEventLoop, list[_Waiting]] = {}
         self._waiting: queue.SimpleQueue[list[_Waiting] | None] = queue.SimpleQueue()
         self._is_closed = False
@@ -123,9 +131,12 @@ class Writer:
             self._connection.execute(insert(_JOURNAL, 1, len(entries)), entries)
             return ()
         self._connection.execute("BEGIN IMMEDIATE")
+        outcomes: list[Outcome] = []
         try:
             journal = list(entries)
-            outcomes: list[Outcome] = [(self._run_unit(unit, journal), None) for unit in units]
+            for unit in units:
+                outcome = self._run_unit(unit, journal), None
+                outcomes.append(outcome)  # one by one: their number tells which unit failed
         except sqlite3.OperationalError:
             # Disk full, I/O error …: the state of the whole group is in doubt.
             raise
@@ -133,9 +144,14 @@ class Writer:
             self._roll_back()
             if len(units) == 1 and not entries:
                 return [(None, failure)]
+            # What took too long would take as long again, and the others wait.
+            costly = units[len(outcomes)] if _is_too_costly(failure) else None
             self._connection.execute("BEGIN IMMEDIATE")
             journal = list(entries)
-            outcomes = [self._run_apart(unit, journal) for unit in units]
+            outcomes = [
+                (None, failure) if unit is costly else self._run_apart(unit, journal)
+                for unit in units
+            ]
         for start in range(0, len(journal), GROUP_LIMIT):
             part = journal[start : start + GROUP_LIMIT]
             self._connection.execute(insert(_JOURNAL, 1, len(part)), part)
@@ -144,7 +160,8 @@ class Writer:
 
     def _run_unit(self, unit: Unit[T], journal: list[bytes]) -> T:
         """The unit's result; its audit records are added to the group's."""
-        transaction = SqliteTransaction(self._connection, self._numbers, self._clock)
+        allowance = Allowance(self._search_seconds)
+        transaction = SqliteTransaction(self._connection, self._numbers, self._clock, allowance)
         result = _drive(unit, transaction)
         transaction.finish()
         journal += transaction.entries
@@ -174,6 +191,12 @@ class Writer:
         self._connection.execute(
             "DELETE FROM record WHERE expires <= ?", (milliseconds(self._clock()),)
         )
+
+
+def _is_too_costly(failure: Exception) -> bool:
+    return isinstance(failure, FhirError) and any(
+        issue.code == "too-costly" for issue in failure.issues
+    )
 
 
 def _drive(unit: Unit[T], transaction: SqliteTransaction) -> T:
