@@ -131,6 +131,7 @@ async def create_server(
         max_body_bytes=settings.max_body_bytes,
         is_open=settings.open_access,
         undo_days=settings.undo_days,
+        idempotency_hours=settings.idempotency_hours,
     )
     return FhirServer(
         FhirApplication(parts), create_discovery(smart), create_authorization(smart), smart

@@ -62,6 +62,12 @@ class Settings(BaseSettings):
     undo_days: int = Field(
         7, ge=0, description="for so many days a committed transaction can be undone; 0: never"
     )
+    idempotency_hours: int = Field(
+        24,
+        ge=0,
+        description="for so many hours the answer to a write with an Idempotency-Key is "
+        "remembered; 0: the header is refused",
+    )
     max_body_bytes: int = Field(64 * 1024 * 1024, description="largest FHIR request body")
     max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
     session_seconds: int = Field(7200, description="life of a sign-in session")

@@ -18,6 +18,8 @@ from fhir_server.rest.capability import ServerFacts, capability_statement
 from fhir_server.rest.cors import AllowsOrigin, allowed_origin, send_preflight, with_origin
 from fhir_server.rest.errors import log_failure, translated
 from fhir_server.rest.form import MOST_FORM_BYTES, SEARCHES, require_form, with_form
+from fhir_server.rest.idempotency import HEADER as IDEMPOTENCY_KEY
+from fhir_server.rest.idempotency import once_only
 from fhir_server.rest.metrics import FhirMetrics
 from fhir_server.rest.middleware import REQUEST_ID
 from fhir_server.rest.request import (
@@ -75,6 +77,7 @@ class FhirParts:
     max_body_bytes: int
     is_open: bool = False
     undo_days: int = 7
+    idempotency_hours: int = 24
 
 
 class _Call(NamedTuple):
@@ -159,14 +162,25 @@ class FhirApplication:
 
     async def _with_body(self, call: _Call, asked: Asked) -> Asked:
         if call.method not in _WITH_BODY:
-            return asked
+            return await self._once_only(call, asked, b"")
         if asked.request.interaction in SEARCHES:
             require_form(call.headers)
             form = await body_of(call.receive, call.headers, MOST_FORM_BYTES)
+            asked = await self._once_only(call, asked, form)
             return with_form(asked, form, call.headers)
         require_spoken(asked.request, call.headers)
         body = await body_of(call.receive, call.headers, self._parts.max_body_bytes)
+        asked = await self._once_only(call, asked, body)
         return replace(asked, request=await with_body(asked.request, call.headers, body))
+
+    async def _once_only(self, call: _Call, asked: Asked, body: bytes) -> Asked:
+        """What was asked, marked where a repeat must do nothing."""
+        if IDEMPOTENCY_KEY not in call.headers:
+            return asked
+        head = (call.method, call.path, call.query_string)
+        hours = self._parts.idempotency_hours
+        request = await once_only(asked.request, head, call.headers, body=body, hours=hours)
+        return replace(asked, request=request)
 
     async def _perform(self, context: Context, request: FhirRequest) -> FhirResponse:
         """Permit, run and record one interaction; raises whatever stops it."""
