@@ -14,7 +14,8 @@ _REQUEST_HEADERS = (
 )
 _EXPOSED = (
     b"content-disposition, content-location, etag, idempotency-replayed, last-modified, location,"
-    b" retry-after, www-authenticate, x-progress, x-request-id, x-security-context"
+    b" preference-applied, retry-after, www-authenticate, x-progress, x-request-id,"
+    b" x-security-context"
 )
 
 
