@@ -15,7 +15,7 @@ from fhir_server.rest.routes import ROUTES, Route
 
 _MEDIA_TYPES = (FHIR_JSON.name, FHIR_XML.name)
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_STATUS = {"create": "201", "delete": "204"}
+_STATUS = {"create": "201", "delete": "204", "async-cancel": "202"}
 
 
 def with_fhir_paths(app: FastAPI) -> None:

@@ -17,6 +17,8 @@ from fhir_server.indexing.definitions import Definitions
 from fhir_server.indexing.reindex import Reindexer
 from fhir_server.rest.capability import ServerFacts
 from fhir_server.rest.dispatch import FhirApplication, FhirParts
+from fhir_server.rest.job_runner import JobRunner
+from fhir_server.rest.jobs import JobLimits
 from fhir_server.rest.metrics import FhirMetrics
 from fhir_server.search.extract import Extractor
 from fhir_server.search.live import LiveSearch
@@ -74,12 +76,14 @@ class Knowledge:
 @dataclass(frozen=True)
 class FhirServer:
     """The parts that answer requests: the FHIR base, its SMART discovery document, and the
-    authorization server with its pages."""
+    authorization server with its pages; `run_jobs` answers, until it is cancelled, the requests
+    that are to be answered later."""
 
     fhir: ASGIApp
     discovery: ASGIApp
     authorization: ASGIApp
     smart: AuthorizationServer
+    run_jobs: Callable[[], Awaitable[None]]
 
 
 async def open_store(settings: Settings) -> ResourceStore:
@@ -152,10 +156,14 @@ async def create_server(
         max_body_bytes=settings.max_body_bytes,
         is_open=settings.open_access,
         undo_days=settings.undo_days,
+        idempotency_hours=settings.idempotency_hours,
+        job_limits=JobLimits(
+            settings.async_jobs, settings.async_hours, settings.async_result_bytes
+        ),
     )
-    return FhirServer(
-        FhirApplication(parts), create_discovery(smart), create_authorization(smart), smart
-    )
+    fhir = FhirApplication(parts)
+    runner = JobRunner(fhir.jobs, fhir.perform_job)
+    return FhirServer(fhir, create_discovery(smart), create_authorization(smart), smart, runner.run)
 
 
 async def background(

@@ -71,6 +71,24 @@ class Settings(BaseSettings):
         le=60,
         description="a search, count or history that would take longer is refused as too costly",
     )
+    idempotency_hours: int = Field(
+        24,
+        ge=0,
+        description="for so many hours the answer to a write with an Idempotency-Key is "
+        "remembered; 0: the header is refused",
+    )
+    async_jobs: int = Field(
+        10,
+        ge=0,
+        description="so many requests of one caller may wait for their answer at once (Prefer: "
+        "respond-async); 0: all are answered at once",
+    )
+    async_hours: int = Field(
+        24, ge=1, description="for so many hours the result of an asynchronous request is kept"
+    )
+    async_result_bytes: int = Field(
+        64 * 1024 * 1024, ge=1, description="largest result of an asynchronous request"
+    )
     max_body_bytes: int = Field(64 * 1024 * 1024, description="largest FHIR request body")
     max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
     session_seconds: int = Field(7200, description="life of a sign-in session")

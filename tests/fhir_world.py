@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from fhir_server.rest.capability import ServerFacts
 from fhir_server.rest.dispatch import FhirApplication, FhirParts
+from fhir_server.rest.job_runner import JobRunner
 from fhir_server.rest.metrics import FhirMetrics
 from fhir_server.rest.middleware import RequestIds
 from fhir_server.search.expression import Query
@@ -71,12 +72,14 @@ class Caller:
 
 @dataclass
 class World:
-    """A running server: `http` calls it, `store` is what it writes to."""
+    """A running server: `http` calls it, `store` is what it writes to, `runner` runs the requests
+    that are answered later, when it is told to."""
 
     http: httpx.AsyncClient
     store: ResourceStore
     caller: Caller
     clock: Clock
+    runner: JobRunner
 
     async def post(self, url: str, body: Json | bytes, **headers: str) -> httpx.Response:
         return await self._send("POST", url, body, headers)
@@ -153,10 +156,12 @@ async def fhir_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
         "max_body_bytes": 1_000_000,
         "is_open": True,
     }
-    app = RequestIds(FhirApplication(FhirParts(**(parts | changes))), lambda: "request-1")
+    fhir = FhirApplication(FhirParts(**(parts | changes)))
+    runner = JobRunner(fhir.jobs, fhir.perform_job)
+    app = RequestIds(fhir, lambda: "request-1")
     transport = httpx.ASGITransport(app=app, root_path="/fhir", client=("192.0.2.7", 1))
     async with httpx.AsyncClient(transport=transport, base_url=BASE) as http:
-        yield World(http, store, caller, clock)
+        yield World(http, store, caller, clock, runner)
     if given is None:
         await store.close()
 

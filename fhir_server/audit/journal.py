@@ -62,8 +62,9 @@ class AuditTrail:
         detail: str | None = None,
     ) -> bytes:
         """One record as JSON. `patient` is the id of the Patient concerned, where it is known;
-        `query` the search as sent; `detail` one sentence about a refusal or failure, free of
-        patient data. ValueError on an interaction that is not in KINDS."""
+        `query` the search as sent; `detail` one sentence about a refusal or failure, or an
+        answer given again, free of patient data. ValueError on an interaction that is not in
+        KINDS."""
         if interaction not in KINDS:
             raise ValueError(f"audit: unknown interaction {interaction!r}")
         record: dict[str, Any] = {

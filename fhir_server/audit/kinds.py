@@ -108,6 +108,8 @@ KINDS: Mapping[str, Kind] = {
     "transaction": _rest("transaction", "E"),
     "batch": _rest("batch", "E"),
     "operation": _rest("operation", "E"),
+    "async-status": _rest("operation", "R"),
+    "async-cancel": _rest("operation", "E"),
     "login": _sign_in(Coding(DICOM, "110122", "Login")),
     "logout": _sign_in(Coding(DICOM, "110123", "Logout")),
     "launch": _sign_in(Coding(OWN_SUBTYPES, "launch")),

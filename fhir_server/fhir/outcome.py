@@ -92,6 +92,11 @@ def business_rule(text: str, *expression: str) -> FhirError:
     return error(422, "business-rule", text, *expression)
 
 
+def unprocessable(text: str) -> FhirError:
+    """422: understood, and at odds with what was sent before."""
+    return error(422, "processing", text)
+
+
 def conflict(text: str) -> FhirError:
     """409: another write came first, or what is being deleted is still needed."""
     return error(409, "conflict", text)

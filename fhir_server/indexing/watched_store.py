@@ -25,6 +25,7 @@ class WatchedStore:
         self.get_many = store.get_many
         self.find = store.find
         self.count = store.count
+        self.explain = store.explain
         self.history = store.history
         self.current = store.current
         self.note = store.note

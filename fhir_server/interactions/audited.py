@@ -76,7 +76,9 @@ def write_record(
     )
 
 
-def read_record(context: Context, request: FhirRequest, response: FhirResponse) -> bytes:
+def read_record(
+    context: Context, request: FhirRequest, response: FhirResponse, *, detail: str | None = None
+) -> bytes:
     """The audit record of an interaction that wrote nothing."""
     stored = response.stored
     about = stored or response.about
@@ -88,6 +90,7 @@ def read_record(context: Context, request: FhirRequest, response: FhirResponse) 
         version=stored.version if stored else request.version,
         patient=patient_of_stored(context, about) if about else _patient(request),
         query=_search_text(request),
+        detail=detail,
     )
 
 

@@ -1,6 +1,8 @@
 """batch and transaction (R4 RESTful API, "batch/transaction")."""
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
 
 from fhir_server.fhir.codec import parse
 from fhir_server.fhir.outcome import FhirError, invalid
@@ -17,6 +19,7 @@ from fhir_server.interactions.entries import (
     refusal_entry,
     shell,
 )
+from fhir_server.interactions.repeats import Done, Work, once_whole
 from fhir_server.interactions.transaction import transaction
 from fhir_server.interactions.write import LARGE, require_valid
 from fhir_server.storage.port import Transaction
@@ -48,15 +51,20 @@ async def bundle(context: Context, request: FhirRequest) -> FhirResponse:
 async def batch(context: Context, request: FhirRequest, resource: Resource) -> FhirResponse:
     """Each entry by itself, down the path of a request; the batch as a whole succeeds.
 
-    Entries run in R4's order (deletes, creates, updates, reads), several at once."""
+    Entries run in R4's order (deletes, creates, updates, reads), several at once. Where the batch
+    has an Idempotency-Key, each entry has one that is made of it: in a repeat those that were
+    committed are answered again, and the others run."""
     entries = entries_of(resource)
     require_valid(context, shell(resource))
+    headers = await _claimed(context, request)
     answers: list[bytes] = [b""] * len(entries)
     phases: list[list[tuple[int, FhirRequest]]] = [[] for _ in range(READS + 1)]
     records: list[bytes] = []
     for index, entry in enumerate(entries):
         try:
             asked = _with_body(entry_request(context, entry, request), entry)
+            if request.repeatable is not None:
+                asked = replace(asked, repeatable=request.repeatable.entry(index))
         except FhirError as refusal:
             answers[index] = refusal_entry(refusal)
             records.append(refusal_record(context.audit, request, refusal))
@@ -65,9 +73,20 @@ async def batch(context: Context, request: FhirRequest, resource: Resource) -> F
     for phase in phases:
         await _run_phase(context, phase, answers)
     await _journal(context, [*records, bundle_record(context, "batch")])
-    return FhirResponse(
-        200, join_entries({"resourceType": "Bundle", "type": "batch-response"}, answers)
-    )
+    body = join_entries({"resourceType": "Bundle", "type": "batch-response"}, answers)
+    return FhirResponse(200, body, headers=headers)
+
+
+async def _claimed(context: Context, request: FhirRequest) -> Mapping[str, str]:
+    """Take the key of the batch, if it has one, before its entries take theirs: the same key
+    with another batch is refused whole. The headers that tell a repeat."""
+    if request.repeatable is None:
+        return {}
+
+    async def perform(_: Transaction) -> Done:
+        return Done((FhirResponse(200),))
+
+    return (await once_whole(context, request, Work(perform))).headers
 
 
 def _with_body(asked: FhirRequest, entry: Resource) -> FhirRequest:

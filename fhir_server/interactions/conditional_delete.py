@@ -13,6 +13,7 @@ from fhir_server.interactions.audited import (
 )
 from fhir_server.interactions.conditions import criteria_of
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.repeats import once
 from fhir_server.interactions.versions import require_match
 from fhir_server.interactions.write import put, tombstone
 from fhir_server.storage.port import Stored, Transaction
@@ -39,7 +40,7 @@ async def conditional_delete(context: Context, request: FhirRequest) -> FhirResp
             await transaction.journal(record_of_none(context, request))
         return deleted_answer(deleted)
 
-    return await context.store.transaction(unit)
+    return await once(context, request, unit)
 
 
 def require_few(context: Context, matches: Sequence[Stored]) -> None:

@@ -5,6 +5,7 @@ from fhir_server.interactions.conditions import criteria_of, only_match
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
 from fhir_server.interactions.following import follow, status_of_update
 from fhir_server.interactions.keys import type_of
+from fhir_server.interactions.repeats import once
 from fhir_server.interactions.versions import require_match
 from fhir_server.interactions.write import Submission
 from fhir_server.storage.port import Key, Stored, Transaction
@@ -32,7 +33,7 @@ async def conditional_update(
         submission = Submission(key, resource, request.body, method)
         return await follow(context, transaction, submission, current=current, interaction="update")
 
-    return await context.store.transaction(unit)
+    return await once(context, request, unit)
 
 
 def require_target(match: Stored | None, type: str, id: str | None) -> Key | None:

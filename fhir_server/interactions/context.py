@@ -1,8 +1,8 @@
 """What an interaction is given and what it answers; no web framework in sight."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from fhir_server.audit.journal import AuditTrail
@@ -19,6 +19,21 @@ Handling = Literal["strict", "lenient"]
 
 
 @dataclass(frozen=True)
+class Repeatable:
+    """A request that is to be done once, however often it is sent. `name` is its key, told apart
+    from those of other origin; `fingerprint` is that of the whole request; `kept` says for how
+    long the answer is remembered."""
+
+    name: tuple[str | int, ...]
+    fingerprint: str
+    kept: timedelta
+
+    def entry(self, index: int) -> "Repeatable":
+        """The entry of a batch, which is done once by itself."""
+        return replace(self, name=(*self.name, index))
+
+
+@dataclass(frozen=True)
 class FhirRequest:
     """One interaction as asked for, by HTTP or as a Bundle entry.
 
@@ -30,7 +45,8 @@ class FhirRequest:
     `content_type` is set where `body` is no JSON of a resource, but what this media type says;
     `security_context` is then the header X-Security-Context, for a Binary. `accepts_stream`: the
     answer goes out as it is, so it may be made while it is sent. `is_head`: asked for by HEAD,
-    so the answer goes without its body.
+    so the answer goes without its body. `repeatable` is set where a repeat of the request must do
+    nothing.
     """
 
     interaction: str
@@ -53,6 +69,7 @@ class FhirRequest:
     security_context: str | None = None
     accepts_stream: bool = False
     is_head: bool = False
+    repeatable: Repeatable | None = None
 
 
 @dataclass(frozen=True)

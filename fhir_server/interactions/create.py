@@ -6,6 +6,7 @@ from fhir_server.interactions.content import as_binary
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.keys import type_of
 from fhir_server.interactions.links import refuse_conditional_references
+from fhir_server.interactions.repeats import once
 from fhir_server.interactions.write import Submission, accepted, draft
 from fhir_server.storage.port import Draft, Key, Stored, Transaction
 
@@ -20,18 +21,20 @@ async def create(context: Context, request: FhirRequest) -> FhirResponse:
     key = Key(type_of(request), context.new_id())
     made = draft(context, Submission(key, resource, request.body, "POST"), None)
     if request.if_none_exist is not None:
-        return await _create_unless_found(context, made, request.if_none_exist)
+        return await _create_unless_found(context, request, made, request.if_none_exist)
     record = _record(context, made)
 
-    async def unit(transaction: Transaction) -> None:
+    async def unit(transaction: Transaction) -> FhirResponse:
         await transaction.put(made, 0)
         await transaction.journal(record)
+        return _created(made.stored)
 
-    await context.store.transaction(unit)
-    return _created(made.stored)
+    return await once(context, request, unit)
 
 
-async def _create_unless_found(context: Context, made: Draft, text: str) -> FhirResponse:
+async def _create_unless_found(
+    context: Context, request: FhirRequest, made: Draft, text: str
+) -> FhirResponse:
     query = criteria(context, made.stored.key.type, text)
 
     async def unit(transaction: Transaction) -> FhirResponse:
@@ -43,7 +46,7 @@ async def _create_unless_found(context: Context, made: Draft, text: str) -> Fhir
         await transaction.journal(_record(context, made))
         return _created(made.stored)
 
-    return await context.store.transaction(unit)
+    return await once(context, request, unit)
 
 
 def _created(stored: Stored) -> FhirResponse:

@@ -4,6 +4,7 @@ from fhir_server.interactions.audited import patient_of_stored, write_record
 from fhir_server.interactions.conditional_delete import conditional_delete
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.keys import key_of
+from fhir_server.interactions.repeats import once
 from fhir_server.interactions.versions import require_match
 from fhir_server.interactions.write import put, tombstone
 from fhir_server.storage.port import Transaction
@@ -33,4 +34,4 @@ async def delete(context: Context, request: FhirRequest) -> FhirResponse:
         await transaction.journal(write_record(context, made.stored, "delete", 204, patient))
         return FhirResponse(204, stored=made.stored)
 
-    return await context.store.transaction(unit)
+    return await once(context, request, unit)

@@ -70,6 +70,8 @@ def entry_request(context: Context, entry: Resource, outer: FhirRequest) -> Fhir
     located = context.locate(asked["method"], asked["url"])
     if located.interaction in ("batch", "transaction"):
         raise unsupported("a batch or transaction inside another")
+    if located.interaction.startswith("async-"):
+        raise unsupported("the status of an asynchronous request inside a Bundle")
     found = replace(
         located,
         if_match=asked.get("ifMatch"),

@@ -14,6 +14,7 @@ from fhir_server.interactions.entries import JSON_PATCH
 from fhir_server.interactions.following import follow
 from fhir_server.interactions.keys import type_of
 from fhir_server.interactions.links import refuse_conditional_references
+from fhir_server.interactions.repeats import once
 from fhir_server.interactions.versions import require_match, require_none_match
 from fhir_server.interactions.write import LARGE, Submission, require_valid
 from fhir_server.search.expression import Query
@@ -41,7 +42,7 @@ async def patch(context: Context, request: FhirRequest) -> FhirResponse:
         submission = Submission(key, made, encode(made), "PUT")
         return await follow(context, transaction, submission, current=current, interaction="patch")
 
-    return await context.store.transaction(unit)
+    return await once(context, request, unit)
 
 
 async def _read(context: Context, request: FhirRequest) -> Patch:

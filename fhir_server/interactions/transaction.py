@@ -8,6 +8,7 @@ is prepared before the unit; any other is prepared inside it.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 from fhir_server.interactions.audited import bundle_record
 from fhir_server.interactions.commits import remember
@@ -15,6 +16,7 @@ from fhir_server.interactions.context import Context, FhirRequest, FhirResponse,
 from fhir_server.interactions.entries import answer_entry, join_entries, phase_of
 from fhir_server.interactions.outcomes import Outcome
 from fhir_server.interactions.plan import NOTHING_ASKED, ask, asks_nothing, plan
+from fhir_server.interactions.repeats import Done, Work, once_whole
 from fhir_server.interactions.snapshot import as_seen_by, read_entry
 from fhir_server.interactions.steps import Step, steps_of
 from fhir_server.interactions.write import LARGE, put
@@ -31,21 +33,27 @@ async def transaction(context: Context, request: FhirRequest, bundle: Resource) 
 
     id = context.new_id()
 
-    async def unit(open_unit: Transaction) -> list[FhirResponse]:
+    async def perform(open_unit: Transaction) -> Done:
         outcomes = ready
         if outcomes is None:
             outcomes = plan(context, steps, await ask(open_unit, steps))
         written = [made.stored for each in outcomes for made in each.drafts]
         await remember(context, open_unit, id, written)
-        return await _perform(context, open_unit, steps, outcomes)
+        return Done(await _write(context, open_unit, outcomes), id)
 
-    responses = await context.store.transaction(unit)
-    answered = [
-        answer_entry(context, response, step.request)
-        for step, response in zip(steps, responses, strict=True)
-    ]
-    head = {"resourceType": "Bundle", "id": id, "type": "transaction-response"}
-    return FhirResponse(200, join_entries(head, answered))
+    async def complete(open_unit: Transaction, done: Done) -> Done:
+        return replace(done, parts=await _with_reads(context, open_unit, steps, done.parts))
+
+    def answer(done: Done) -> FhirResponse:
+        answered = [
+            answer_entry(context, response, step.request)
+            for step, response in zip(steps, done.parts, strict=True)
+        ]
+        head = {"resourceType": "Bundle", "id": done.id, "type": "transaction-response"}
+        return FhirResponse(200, join_entries(head, answered))
+
+    shows = request.prefer_return == "representation"
+    return await once_whole(context, request, Work(perform, answer, complete, shows))
 
 
 def _prepare(
@@ -55,11 +63,10 @@ def _prepare(
     return steps, plan(context, steps, NOTHING_ASKED) if asks_nothing(steps) else None
 
 
-async def _perform(
-    context: Context, open_unit: Transaction, steps: Sequence[Step], outcomes: Sequence[Outcome]
-) -> list[FhirResponse]:
-    """Write in R4's order, then answer the reads from the same snapshot."""
-    responses: dict[int, FhirResponse] = {}
+async def _write(
+    context: Context, open_unit: Transaction, outcomes: Sequence[Outcome]
+) -> tuple[FhirResponse, ...]:
+    """Write in R4's order; the answers in that of the entries."""
     for outcome in sorted(outcomes, key=lambda each: phase_of(each.step.request)):
         if outcome.kept is not None:
             await open_unit.keep(outcome.kept)
@@ -67,10 +74,17 @@ async def _perform(
             await put(open_unit, made)
         for record in outcome.records:
             await open_unit.journal(record)
-        responses[outcome.step.index] = outcome.response
     await open_unit.journal(bundle_record(context, "transaction"))
+    ordered = sorted(outcomes, key=lambda each: each.step.index)
+    return tuple(outcome.response for outcome in ordered)
+
+
+async def _with_reads(
+    context: Context, open_unit: Transaction, steps: Sequence[Step], written: Sequence[FhirResponse]
+) -> tuple[FhirResponse, ...]:
+    """The answers to all entries, the reads from the same snapshot."""
     seen = as_seen_by(context, open_unit)
-    for step in steps:
-        if not step.is_write:
-            responses[step.index] = await read_entry(seen, step)
-    return [responses[step.index] for step in steps]
+    writes = iter(written)
+    return tuple(
+        [next(writes) if step.is_write else await read_entry(seen, step) for step in steps]
+    )

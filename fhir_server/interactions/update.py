@@ -8,6 +8,7 @@ from fhir_server.interactions.context import Context, FhirRequest, FhirResponse,
 from fhir_server.interactions.following import follow, status_of_update
 from fhir_server.interactions.keys import key_of
 from fhir_server.interactions.links import refuse_conditional_references
+from fhir_server.interactions.repeats import once
 from fhir_server.interactions.write import Submission, accepted
 from fhir_server.storage.port import Key, Transaction
 
@@ -32,7 +33,7 @@ async def update(context: Context, request: FhirRequest) -> FhirResponse:
         status_of_update(context, request, key, current)
         return await follow(context, transaction, submission, current=current, interaction="update")
 
-    return await context.store.transaction(unit)
+    return await once(context, request, unit)
 
 
 def require_same_id(resource: Resource, key: Key) -> None:

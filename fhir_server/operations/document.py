@@ -2,7 +2,7 @@
 as a document Bundle."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhir_server.fhir.codec import encode, instant, parse
@@ -20,6 +20,7 @@ from fhir_server.fhir.reference import ParsedReference, parse_reference
 from fhir_server.interactions.audited import patient_of_stored, write_record
 from fhir_server.interactions.context import Context, FhirResponse, Resource
 from fhir_server.interactions.entries import join_entries
+from fhir_server.interactions.repeats import Done, Work, once_whole, repeated
 from fhir_server.interactions.write import Submission, draft, put, require_valid
 from fhir_server.operations.operation import CORE, Operation, OperationRequest, Parameter
 from fhir_server.operations.record import patients_of
@@ -44,16 +45,18 @@ async def document(context: Context, asked: OperationRequest) -> FhirResponse:
     422 naming every reference of the Composition that can't be resolved."""
     if asked.only("graph") is not None:
         raise unsupported(f"graph: {asked.only('graph')}: documents by GraphDefinition")
+    persist = asked.only("persist")
+    again = await _persisted_before(context, asked) if persist else None
+    if again is not None:
+        return again
     composition = await _composition(context, asked)
     made = await _collected(context, composition)
     if made.missing:
         raise FhirError(422, tuple(made.missing))
     body = _bundle(context, made.found.values())
-    if not asked.only("persist"):
+    if not persist:
         return FhirResponse(200, body, about=composition)
-    stored = await _persisted(context, body, composition)
-    location = f"{context.base_url}/{stored.key}/_history/{stored.version}"
-    return FhirResponse(200, stored.body, headers={"Location": location}, about=composition)
+    return await _persisted(context, asked, body, composition)
 
 
 async def _composition(context: Context, asked: OperationRequest) -> Stored:
@@ -160,7 +163,19 @@ def _bundle(context: Context, resources: Iterable[Stored]) -> bytes:
     return join_entries(head, entries)
 
 
-async def _persisted(context: Context, body: bytes, composition: Stored) -> Stored:
+async def _persisted_before(context: Context, asked: OperationRequest) -> FhirResponse | None:
+    """The answer to a repeat: the document as it was stored, whatever became of its parts."""
+
+    async def perform(_: Transaction) -> Done:
+        raise ValueError("a repeat persists nothing")
+
+    work = Work(perform, lambda done: _persisted_answer(context, done))
+    return await repeated(context, asked.request, work)
+
+
+async def _persisted(
+    context: Context, asked: OperationRequest, body: bytes, composition: Stored
+) -> FhirResponse:
     context.access.require("Bundle", "c")
     resource = parse(body)
     require_valid(context, resource)
@@ -169,12 +184,21 @@ async def _persisted(context: Context, body: bytes, composition: Stored) -> Stor
     patient = patient_of_stored(context, composition)
     record = write_record(context, made.stored, "create", 201, patient)
 
-    async def unit(transaction: Transaction) -> None:
+    async def perform(transaction: Transaction) -> Done:
         await put(transaction, made)
         await transaction.journal(record)
+        return Done((FhirResponse(200, made.stored.body, made.stored),))
 
-    await context.store.transaction(unit)
-    return made.stored
+    work = Work(perform, lambda done: _persisted_answer(context, done))
+    return replace(await once_whole(context, asked.request, work), about=composition)
+
+
+def _persisted_answer(context: Context, done: Done) -> FhirResponse:
+    stored = done.only.stored
+    if stored is None:
+        raise ValueError("a document that was persisted has a version")
+    location = f"{context.base_url}/{stored.key}/_history/{stored.version}"
+    return FhirResponse(200, done.only.body, headers={"Location": location}, about=stored)
 
 
 DOCUMENT = Operation(

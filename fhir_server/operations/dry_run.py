@@ -51,7 +51,9 @@ async def _tried(context: Context, request: FhirRequest, bundle: Resource) -> Tr
     for _ in range(ROUNDS):
         rehearsal = Rehearsal(context.store)
         body = encode(_without(bundle, problems))
-        inner = replace(request, interaction="transaction", operation=None, body=body, query=())
+        inner = replace(
+            request, interaction="transaction", operation=None, body=body, query=(), repeatable=None
+        )
         try:
             response = await transaction(rehearsal.instead(context), inner, parse(body))
         except FhirError as refusal:

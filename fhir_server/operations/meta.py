@@ -12,6 +12,7 @@ from fhir_server.fhir.outcome import bad_parameter, gone, not_found
 from fhir_server.interactions.audited import read_record
 from fhir_server.interactions.context import Context, FhirResponse, Resource
 from fhir_server.interactions.keys import key_of
+from fhir_server.interactions.repeats import Done, Work, once_whole
 from fhir_server.interactions.write import Submission, draft, put, require_valid
 from fhir_server.operations.labels import LABELS, identity, labels_in_use
 from fhir_server.operations.operation import CORE, Operation, OperationRequest, Parameter
@@ -56,7 +57,7 @@ async def _changed(context: Context, asked: OperationRequest, change: Change) ->
         )
     key = key_of(asked.request)
 
-    async def unit(transaction: Transaction) -> FhirResponse:
+    async def perform(transaction: Transaction) -> Done:
         current = await transaction.get(key)
         # What may be written but not read comes without its body.
         if current is None or not (current.body or current.is_deleted):
@@ -72,9 +73,13 @@ async def _changed(context: Context, asked: OperationRequest, change: Change) ->
             stored = made.stored
         record = read_record(context, asked.request, FhirResponse(200, stored=stored))
         await transaction.journal(record)
-        return _answer(parse(stored.body)["meta"], stored)
+        return Done((FhirResponse(200, stored.body, stored),))
 
-    return await context.store.transaction(unit)
+    return await once_whole(context, asked.request, Work(perform, _answer_of))
+
+
+def _answer_of(done: Done) -> FhirResponse:
+    return _answer(parse(done.only.body)["meta"], done.only.stored)
 
 
 def _submission(context: Context, current: Stored, resource: Resource, labels: Meta) -> Submission:

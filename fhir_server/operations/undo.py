@@ -18,6 +18,7 @@ from fhir_server.interactions.audited import (
 from fhir_server.interactions.commits import Commit, recall, remember
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.entries import answer_entry, join_entries
+from fhir_server.interactions.repeats import Done, Work, once_whole
 from fhir_server.interactions.write import Submission, draft, put, tombstone
 from fhir_server.operations.operation import Operation, OperationRequest, Parameter
 from fhir_server.operations.own import definition_url
@@ -46,7 +47,7 @@ async def undo(context: Context, asked: OperationRequest) -> FhirResponse:
     require_all_ready(context.registry)
     own_id = context.new_id()
 
-    async def unit(transaction: Transaction) -> list[Stored]:
+    async def perform(transaction: Transaction) -> Done:
         commit = await recall(transaction, id)
         if commit is None:
             raise not_found(f"a transaction {id} that could be undone")
@@ -57,11 +58,17 @@ async def undo(context: Context, asked: OperationRequest) -> FhirResponse:
         written = [each.stored for each in drafts]
         await remember(context, transaction, own_id, written)
         await transaction.journal(read_record(context, asked.request, FhirResponse(200)))
-        return written
+        return Done(tuple(_answer_to(each) for each in written), own_id)
 
-    written = await context.store.transaction(unit)
-    head = {"resourceType": "Bundle", "id": own_id, "type": "transaction-response"}
-    return FhirResponse(200, join_entries(head, (_entry(context, each) for each in written)))
+    def answer(done: Done) -> FhirResponse:
+        head = {"resourceType": "Bundle", "id": done.id, "type": "transaction-response"}
+        return FhirResponse(200, join_entries(head, (_entry(context, each) for each in done.parts)))
+
+    return await once_whole(context, asked.request, Work(perform, answer, needs_bodies=False))
+
+
+def _answer_to(stored: Stored) -> FhirResponse:
+    return FhirResponse(204 if stored.is_deleted else 200, stored=stored)
 
 
 async def _drafts(context: Context, unit: Transaction, commit: Commit, id: str) -> list[Draft]:
@@ -136,10 +143,9 @@ async def _record(context: Context, unit: Transaction, made: Draft) -> bytes:
     return write_record(context, stored, "delete", 204, patient)
 
 
-def _entry(context: Context, stored: Stored) -> bytes:
-    interaction, status = ("delete", 204) if stored.is_deleted else ("update", 200)
-    request = FhirRequest(interaction, stored.key.type, stored.key.id)
-    return answer_entry(context, FhirResponse(status, stored=stored), request)
+def _entry(context: Context, response: FhirResponse) -> bytes:
+    interaction = "delete" if response.status == 204 else "update"
+    return answer_entry(context, response, FhirRequest(interaction))
 
 
 UNDO = Operation(

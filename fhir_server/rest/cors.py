@@ -15,7 +15,7 @@ _REQUEST_HEADERS = (
 )
 _EXPOSED = (
     b"accept-patch, content-disposition, content-location, etag, idempotency-replayed,"
-    b" last-modified, location, retry-after, www-authenticate, x-progress,"
+    b" last-modified, location, preference-applied, retry-after, www-authenticate, x-progress,"
     b" x-request-id, x-security-context"
 )
 

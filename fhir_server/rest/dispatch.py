@@ -1,8 +1,8 @@
 """One path for every FHIR request: locate, authenticate, permit, perform, record, answer."""
 
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -15,11 +15,15 @@ from fhir_server.indexing.definitions import Definitions
 from fhir_server.indexing.watched_store import WatchedStore
 from fhir_server.interactions.audited import read_record, refusal_record
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.write import Interaction
 from fhir_server.rest.body import Disconnected, body_of, require_spoken, with_body
 from fhir_server.rest.capability import ServerFacts, capability_statement
 from fhir_server.rest.cors import AllowsOrigin, allowed_origin, send_preflight, with_origin
 from fhir_server.rest.errors import log_failure, translated
 from fhir_server.rest.form import MOST_FORM_BYTES, SEARCHES, require_form, with_form
+from fhir_server.rest.idempotency import HEADER as IDEMPOTENCY_KEY
+from fhir_server.rest.idempotency import once_only
+from fhir_server.rest.jobs import ANSWERED_LATER, Job, JobLimits, Jobs
 from fhir_server.rest.metrics import FhirMetrics
 from fhir_server.rest.middleware import REQUEST_ID
 from fhir_server.rest.request import (
@@ -32,9 +36,10 @@ from fhir_server.rest.request import (
     headers_of,
     path_of,
     refusal_form,
+    wants_later,
 )
 from fhir_server.rest.response import rendered, send_refusal, send_response, without_body
-from fhir_server.rest.routes import BY_INTERACTION, locate_entry
+from fhir_server.rest.routes import BY_INTERACTION, Route, locate_entry
 from fhir_server.search.live import Known, LiveSearch
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
@@ -79,6 +84,8 @@ class FhirParts:
     is_open: bool = False
     undo_days: int = 7
     definitions: Definitions | None = None
+    idempotency_hours: int = 24
+    job_limits: JobLimits = field(default_factory=JobLimits)
 
 
 class _Call(NamedTuple):
@@ -103,6 +110,12 @@ class FhirApplication:
         self._capabilities = lru_cache(maxsize=1)(self._capabilities_of)
         self._capabilities(parts.search.now)
         self._locate = partial(locate_entry, self._base_url)
+        self.jobs = Jobs(parts.store, parts.clock, parts.job_limits)
+        self._own: Mapping[str, Interaction] = {
+            "capabilities": self._capability,
+            "async-status": self.jobs.status,
+            "async-cancel": self.jobs.cancel,
+        }
         self._rights = lru_cache(maxsize=1024)(self._rights_of)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -139,12 +152,12 @@ class FhirApplication:
             is_public = asked is located and BY_INTERACTION[asked.request.interaction].is_public
             if not is_public:
                 principal = await self._principal(call)
-            context = self._context(call, principal)
+            context = self._context(principal, self._trail(call, principal))
             if isinstance(located, FhirError):
                 # A mistake in the head is told only to a caller who may ask at all.
                 raise located
             asked = await self._with_body(call, asked)
-            response = await self._perform(context, asked.request)
+            response = await self._answer(call, context, asked.request, principal)
             body = await rendered(asked, response)
         except Disconnected:
             raise
@@ -156,6 +169,25 @@ class FhirApplication:
         await send_response(call.send, asked, response, body=body, base_url=self._base_url)
         return asked.request, response.status
 
+    async def perform_job(self, job: Job) -> FhirResponse:
+        """The answer to the request of a job, as its caller's own; what stops it is recorded and
+        becomes FhirError."""
+        parts = self._parts
+        trail = AuditTrail(
+            job.principal, parts.clock, parts.new_id, self._base_url, job.address, job.request_id
+        )
+        return await self._submit(self._context(job.principal, trail), job.request)
+
+    async def _answer(
+        self, call: _Call, context: Context, request: FhirRequest, principal: Principal | None
+    ) -> FhirResponse:
+        """The answer, or where it will be."""
+        is_later = wants_later(call.headers) and request.interaction in ANSWERED_LATER
+        if not is_later or call.method == "HEAD" or not self.jobs.limits.jobs:
+            return await self._perform(context, request)
+        self._permit(context, request)
+        return await self.jobs.accept(context, principal, request)
+
     async def _principal(self, call: _Call) -> Principal | None:
         principal = await self._parts.authenticate(call.headers)
         if principal is None and not self._parts.is_open:
@@ -164,26 +196,41 @@ class FhirApplication:
 
     async def _with_body(self, call: _Call, asked: Asked) -> Asked:
         if call.method not in _WITH_BODY:
-            return asked
+            return await self._once_only(call, asked, b"")
         if asked.request.interaction in SEARCHES:
             require_form(call.headers)
             form = await body_of(call.receive, call.headers, MOST_FORM_BYTES)
+            asked = await self._once_only(call, asked, form)
             return with_form(asked, form, call.headers)
         require_spoken(asked.request, call.headers)
         body = await body_of(call.receive, call.headers, self._parts.max_body_bytes)
+        asked = await self._once_only(call, asked, body)
         return replace(asked, request=await with_body(asked.request, call.headers, body))
+
+    async def _once_only(self, call: _Call, asked: Asked, body: bytes) -> Asked:
+        """What was asked, marked where a repeat must do nothing."""
+        if IDEMPOTENCY_KEY not in call.headers:
+            return asked
+        head = (call.method, call.path, call.query_string)
+        hours = self._parts.idempotency_hours
+        request = await once_only(asked.request, head, call.headers, body=body, hours=hours)
+        return replace(asked, request=request)
 
     async def _perform(self, context: Context, request: FhirRequest) -> FhirResponse:
         """Permit, run and record one interaction; raises whatever stops it."""
-        route = BY_INTERACTION[request.interaction]
-        if route.action is not None and request.type is not None:
-            context.access.require(request.type, route.action)
-        run = route.run or self._capability
+        route = self._permit(context, request)
+        run = route.run or self._own[request.interaction]
         response = await run(context, request)
         if not route.is_journaled:
             record = read_record(context, request, response)
             await context.store.note(record)
         return response
+
+    def _permit(self, context: Context, request: FhirRequest) -> Route:
+        route = BY_INTERACTION[request.interaction]
+        if route.action is not None and request.type is not None:
+            context.access.require(request.type, route.action)
+        return route
 
     async def _submit(self, context: Context, request: FhirRequest) -> FhirResponse:
         """The same as a request of its own: what stops it is recorded and becomes FhirError."""
@@ -227,14 +274,14 @@ class FhirApplication:
             store = WatchedStore(store, parts.search, known, parts.definitions)
         return access, GuardedStore(store, access, known.extract)
 
-    def _context(self, call: _Call, principal: Principal | None) -> Context:
+    def _context(self, principal: Principal | None, trail: AuditTrail) -> Context:
         parts = self._parts
         known = parts.search.known
         access, store = self._rights(principal, known)
         return Context(
             store=store,
             access=access,
-            audit=self._trail(call, principal),
+            audit=trail,
             validator=parts.validator,
             registry=known.registry,
             extract=known.extract,

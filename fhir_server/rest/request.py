@@ -141,6 +141,11 @@ def _preferred(text: str) -> dict[str, Any]:
     return found
 
 
+def wants_later(headers: Headers) -> bool:
+    """Whether the caller would rather not wait (RFC 7240, respond-async)."""
+    return "prefer" in headers and "respond-async" in _preferences(headers["prefer"])
+
+
 def _conditions(headers: Headers) -> dict[str, Any]:
     """The conditions that the headers set, checked as far as they can be here."""
     if _CONDITIONS.keys().isdisjoint(headers):

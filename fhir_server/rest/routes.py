@@ -56,6 +56,7 @@ _TYPE, _INSTANCE = "{type}", "{type}/{id}"
 _COMPARTMENT, _COMPARTMENT_ALL = "{focus}/{id}/{type}", "{focus}/{id}/*"
 _HISTORY, _VERSION = "{type}/{id}/_history", "{type}/{id}/_history/{version}"
 _TYPE_HISTORY = "{type}/_history"
+_ASYNC = "_async/{job}"
 
 _LEVELS: Mapping[str, Level] = {
     "": "system", _TYPE: "type", _INSTANCE: "instance", _VERSION: "version"
@@ -96,6 +97,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _COMPARTMENT_ALL, "search-system", None, search_system, ANY_PARAMETER),
     Route("POST", f"{_COMPARTMENT_ALL}/_search", "search-system", None, search_system,
           ANY_PARAMETER),
+    Route("GET", _ASYNC, "async-status"),
+    Route("DELETE", _ASYNC, "async-cancel"),
     *_OPERATIONS,
 )  # fmt: skip
 
@@ -143,7 +146,7 @@ def locate(method: str, path: str, query: Pairs = ()) -> FhirRequest:
     return FhirRequest(
         interaction=route.interaction,
         type=type,
-        id=_id(parts[1]) if len(parts) > 1 and _INSTANCE in shape else None,
+        id=_id(parts[1]) if len(parts) > 1 and (_INSTANCE in shape or shape == _ASYNC) else None,
         version=_version(parts[3]) if len(parts) > 3 else None,
         query=query,
     )
@@ -200,6 +203,8 @@ def _shape(parts: Sequence[str]) -> str:
             return ""
         case ["metadata"] | ["_search"] | ["_history"]:
             return parts[0]
+        case ["_async", _]:
+            return _ASYNC
         case [_, "_search"]:
             return "{type}/_search"
         case [_, "_history"]:

@@ -12,7 +12,7 @@ from fhir_server.security.visibility import passes
 from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, Transaction
 
 APPEND_ONLY = frozenset({"AuditEvent"})
-OFFERED_RECORDS = frozenset({"commit"})
+OFFERED_RECORDS = frozenset({"commit", "idempotency"})
 """Kinds of records that interactions keep; they name resources, and say nothing of them."""
 WRITING: tuple[Action, ...] = ("u", "d")
 

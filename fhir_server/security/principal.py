@@ -1,6 +1,6 @@
 """Who is calling: what an access token says once it has been verified."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +11,7 @@ class Principal:
     `access.ROLES`; `fhir_user` is the reference of the person (`Practitioner/dr-amina`);
     `scopes` the granted scope string; `patient` and `encounter` the ids of the launch context,
     without their type; `session` the id of the sign-in session.
+    `grant` and `expires` say how long the token lasts; they do not make another caller.
     """
 
     subject: str
@@ -23,3 +24,5 @@ class Principal:
     encounter: str | None
     session: str | None
     tenant: str = "default"
+    grant: str | None = field(default=None, compare=False)
+    expires: float | None = field(default=None, compare=False)

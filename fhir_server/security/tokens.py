@@ -101,6 +101,8 @@ def principal_from(claims: Mapping[str, Any]) -> Principal:
         patient=claims.get("patient"),
         encounter=claims.get("encounter"),
         session=claims.get("sid"),
+        grant=claims.get("grant"),
+        expires=float(claims["exp"]) if "exp" in claims else None,
     )
 
 
