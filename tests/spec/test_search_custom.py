@@ -64,8 +64,9 @@ async def test_until_the_index_is_whole_a_search_is_refused_with_the_progress(
         assert refusal.headers["Retry-After"] == "5"
         assert issues(refusal)[0]["code"] == "transient"
         assert "nickname of Patient is being indexed, 0 % done" in text_of(refusal)
-    lenient = await own.world.get("/Patient?nickname=nick1", prefer="handling=lenient")
-    assert lenient.status_code == 503
+    for url in ("/Patient?nickname=nick1", "/?_type=Patient&nickname=nick1"):
+        lenient = await own.world.get(url, prefer="handling=lenient")
+        assert lenient.status_code == 503
     assert "nickname" not in await claimed(own)
     assert (await own.world.get(f"/SearchParameter/{id_}")).status_code == 200
     assert await own.ids("/SearchParameter?code=nickname") == {id_}
@@ -290,6 +291,7 @@ REFUSED: list[tuple[Json, str, str]] = [
     ({"expression": "Patient.name.first()"}, "expression", "first()"),
     ({"expression": "Patient.nothing"}, "expression", "leads to no element"),
     ({"expression": "Patient.name", "type": "date"}, "expression", "that a date can index"),
+    ({"base": ["Parameters"]}, "base", "Parameters: no type of R4 that can be added to"),
     ({"type": "special"}, "type", "special cannot be added"),
     ({"url": "http://hl7.org/fhir/SearchParameter/Patient-active"}, "url", "cannot be changed"),
 ]
