@@ -39,7 +39,8 @@ async def judge(transaction: Transaction, written: Collection[str], before: Regi
         if resource["id"] in written:
             issues.extend(problems)
         elif resource["url"] in before.custom:
-            name = f"SearchParameter/{resource['id']}"
+            # Its url is in the CapabilityStatement; its id may not be the caller's to see.
+            name = resource["url"]
             issues.extend(
                 Issue("error", "business-rule", f"{name} would stop: {each.diagnostics}")
                 for each in problems

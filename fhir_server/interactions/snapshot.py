@@ -57,4 +57,5 @@ async def read_entry(context: Context, step: Step) -> FhirResponse:
     try:
         return await context.perform(context, step.request)
     except FhirError as refusal:
-        raise FhirError(refusal.status, tuple(at_entry(refusal, step.index))) from None
+        issues = tuple(at_entry(refusal, step.index))
+        raise FhirError(refusal.status, issues, refusal.headers) from None

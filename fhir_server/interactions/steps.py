@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from fhir_server.fhir.narrow import refuse_subsetted
-from fhir_server.fhir.outcome import FhirError, Issue, invalid, unsupported
+from fhir_server.fhir.outcome import BUSY, FhirError, Issue, invalid, unsupported
 from fhir_server.interactions.conditions import criteria, criteria_of, reservation
 from fhir_server.interactions.context import Context, FhirRequest, Resource
 from fhir_server.interactions.entries import at_entry, body_of, entries_of, entry_request, shell
@@ -66,9 +66,11 @@ class Problems:
 
     found: list[tuple[int, Issue]]
     overlapping: list[int] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
 
     def add(self, refusal: FhirError, index: int) -> None:
         self.found.extend((refusal.status, issue) for issue in at_entry(refusal, index))
+        self.headers.update(refusal.headers)
 
     def raise_if_any(self) -> None:
         """One refusal with all of them. What the caller may not do outweighs the rest; else the
@@ -76,7 +78,8 @@ class Problems:
         if self.found:
             statuses = [status for status, _ in self.found]
             status = 403 if 403 in statuses else statuses[0]
-            raise FhirError(status, tuple(issue for _, issue in self.found))
+            headers = self.headers if status == BUSY else {}
+            raise FhirError(status, tuple(issue for _, issue in self.found), headers)
 
 
 def steps_of(context: Context, request: FhirRequest, bundle: Resource) -> list[Step]:

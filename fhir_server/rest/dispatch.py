@@ -1,5 +1,6 @@
 """One path for every FHIR request: locate, authenticate, permit, perform, record, answer."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -107,8 +108,8 @@ class FhirApplication:
     def __init__(self, parts: FhirParts) -> None:
         self._parts = parts
         self._base_url = parts.facts.base_url
-        self._capabilities = lru_cache(maxsize=1)(self._capabilities_of)
-        self._capabilities(parts.search.now)
+        first = parts.search.now
+        self._capabilities = (first, self._capabilities_of(first))
         self._locate = partial(locate_entry, self._base_url)
         self.jobs = Jobs(parts.store, parts.clock, parts.job_limits)
         self._own: Mapping[str, Interaction] = {
@@ -243,7 +244,11 @@ class FhirApplication:
 
     async def _capability(self, context: Context, request: FhirRequest) -> FhirResponse:
         narrowing = narrowing_of_read(request.query, "CapabilityStatement")
-        whole = self._capabilities(context.registry)
+        registry, whole = self._capabilities
+        if registry is not context.registry:
+            # It takes a good part of a second, which others need not wait for.
+            whole = await asyncio.to_thread(self._capabilities_of, context.registry)
+            self._capabilities = (context.registry, whole)
         return FhirResponse(200, whole if narrowing is None else narrowed(whole, narrowing))
 
     def _capabilities_of(self, registry: Registry) -> bytes:

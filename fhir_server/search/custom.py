@@ -29,6 +29,8 @@ RESERVED = frozenset({"canonical", "guard", "has", "near", "securityContext"})
 for what the server itself states of a resource."""
 
 SUPERTYPES = frozenset({"Resource", "DomainResource"})
+_EVERYTHING = frozenset({"Parameters"})
+"""What this type has stands for what every type has, in searches over all of them."""
 
 
 def row_of(resource: Resource) -> Row:
@@ -70,20 +72,19 @@ def in_effect(
     id is not among `last`, else the one with the lower id; composites come after their parts."""
     rows: dict[str, Row] = {}
     refused: list[tuple[Resource, Sequence[Issue]]] = []
-    owners: dict[str, str] = {}
     registry = official
     active = [each for each in resources if each["status"] == "active"]
     for each in sorted(active, key=lambda one: (one["type"] == "composite", one["id"] in last,
                                                 one["id"])):  # fmt: skip
         url = each["url"]
         if url in rows:
-            found = [_issue("url", f"SearchParameter/{owners[url]} is active with the same url")]
+            found = [_issue("url", "another active SearchParameter has this url")]
         else:
             found = problems(each, registry)
         if found:
             refused.append((each, found))
         elif not is_official(each, official):
-            rows[url], owners[url] = row_of(each), each["id"]
+            rows[url] = row_of(each)
             registry = official.with_custom(rows.values())
     return InEffect(rows, refused)
 
@@ -101,9 +102,10 @@ def _problems(resource: Resource, registry: Registry) -> Iterator[Issue]:
     if CODE.fullmatch(resource["code"]) is None or resource["code"] in RESERVED:
         yield _issue("code", f"{resource['code']!r} cannot be the code of an added parameter")
         return
-    bases = [base for base in resource["base"] if base not in resource_types() | SUPERTYPES]
+    possible = (resource_types() | SUPERTYPES) - _EVERYTHING
+    bases = [base for base in resource["base"] if base not in possible]
     if bases:
-        yield _issue("base", f"{', '.join(bases)}: no resource type of R4")
+        yield _issue("base", f"{', '.join(bases)}: no type of R4 that can be added to")
         return
     kind = resource["type"]
     if kind not in KINDS and kind != "composite":

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import product
 
 from fhir_server.fhir.definitions import resource_types
-from fhir_server.fhir.outcome import FhirError, Issue, bad_parameter, too_costly, unsupported
+from fhir_server.fhir.outcome import BUSY, FhirError, Issue, bad_parameter, too_costly, unsupported
 from fhir_server.search import terms
 from fhir_server.search.chains import chained, reverse
 from fhir_server.search.codes import CodeResolver, NoCodes
@@ -111,7 +111,8 @@ def plan_search(
                 options = changed
             applied.append((name, value))
         except FhirError as error:
-            if not is_lenient or name == "_cursor":
+            # What is being indexed is no mistake of the caller's that could be left out.
+            if not is_lenient or name == "_cursor" or error.status == BUSY:
                 raise
             ignored.extend(ignored_issues(name, error))
         if len(tests) > MOST_CRITERIA:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cmp_to_key
 
 from fhir_server.fhir.definitions import resource_types
-from fhir_server.fhir.outcome import FhirError, Issue, bad_parameter, too_costly
+from fhir_server.fhir.outcome import BUSY, FhirError, Issue, bad_parameter, too_costly
 from fhir_server.search.expression import Query, SortKey
 from fhir_server.search.parse import ALL_TYPES, RESULT_CODES, near
 from fhir_server.search.plan import Pairs, Plan, Scope, ignored_issues, plan_search
@@ -53,7 +53,7 @@ def plan_named(
             for type_ in types:
                 plan_search(scope, type_, [pair], among=among)
         except FhirError as refusal:
-            if not is_lenient or pair[0] == "_cursor":
+            if not is_lenient or pair[0] == "_cursor" or refusal.status == BUSY:
                 raise
             ignored.extend(ignored_issues(pair[0], refusal))
         else:

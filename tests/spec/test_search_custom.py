@@ -64,6 +64,9 @@ async def test_until_the_index_is_whole_a_search_is_refused_with_the_progress(
         assert refusal.headers["Retry-After"] == "5"
         assert issues(refusal)[0]["code"] == "transient"
         assert "nickname of Patient is being indexed, 0 % done" in text_of(refusal)
+    for url in ("/Patient?nickname=nick1", "/?_type=Patient&nickname=nick1"):
+        lenient = await own.world.get(url, prefer="handling=lenient")
+        assert lenient.status_code == 503
     assert "nickname" not in await claimed(own)
     assert (await own.world.get(f"/SearchParameter/{id_}")).status_code == 200
     assert await own.ids("/SearchParameter?code=nickname") == {id_}
@@ -83,7 +86,13 @@ async def test_writes_by_criteria_wait_for_the_index_too(own: Defining) -> None:
     assert (await own.world.delete("/Patient?nickname=bo")).status_code == 503
     entry = post({"resourceType": "Patient"}, ifNoneExist="nickname=bo")
     refused = await own.world.post("/", transaction(entry))
-    assert refused.status_code == 503, refused.text
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5"), refused.text
+    search = {"request": {"method": "GET", "url": "Patient?nickname=bo"}}
+    refused = await own.world.post("/", transaction(post(patient("y")), search))
+    assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5"), refused.text
+    batch = {"resourceType": "Bundle", "type": "batch", "entry": [search]}
+    entry = (await own.world.post("/", batch)).json()["entry"][0]
+    assert entry["response"]["status"].startswith("503")
     await own.index()
     assert (await own.world.post("/Patient", patient("x"), **headers)).status_code == 201
 
@@ -282,6 +291,7 @@ REFUSED: list[tuple[Json, str, str]] = [
     ({"expression": "Patient.name.first()"}, "expression", "first()"),
     ({"expression": "Patient.nothing"}, "expression", "leads to no element"),
     ({"expression": "Patient.name", "type": "date"}, "expression", "that a date can index"),
+    ({"base": ["Parameters"]}, "base", "Parameters: no type of R4 that can be added to"),
     ({"type": "special"}, "type", "special cannot be added"),
     ({"url": "http://hl7.org/fhir/SearchParameter/Patient-active"}, "url", "cannot be changed"),
 ]
@@ -313,7 +323,9 @@ async def test_the_second_with_a_code_or_url_is_refused(own: Defining) -> None:
     again = await own.world.post("/SearchParameter", parameter(code="another", url=other["url"]))
     assert again.status_code == 201
     same = parameter(code="third", url=other["url"])
-    assert "active with the same url" in text_of(await own.world.post("/SearchParameter", same))
+    assert "another active SearchParameter has this url" in text_of(
+        await own.world.post("/SearchParameter", same)
+    )
 
 
 async def test_of_two_at_once_with_one_code_one_is_refused(own: Defining) -> None:
