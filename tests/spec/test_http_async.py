@@ -288,6 +288,12 @@ async def test_text_of_any_kind_and_length_comes_through_whole(
     assert entry["resource"]["entry"][0]["resource"]["valueString"] == text
 
 
+async def test_a_body_that_is_no_text_is_refused_at_once(world: World) -> None:
+    response = await world.post("", b'{"resourceType":"Bundle","id":"\xff"}', **LATER)
+    assert response.status_code == 400
+    assert "UTF-8" in text_of(response)
+
+
 async def test_a_key_of_the_callers_own_holds_for_jobs_too(ward: World) -> None:
     body = transaction(post(PATIENT))
     for _ in range(2):
