@@ -11,6 +11,8 @@ from fhir_server.fhir.media_types import FHIR_JSON, FHIR_XML
 from fhir_server.operations.registry import OPERATIONS
 from fhir_server.rest.body import PATCH_FORMATS
 from fhir_server.rest.form import FORM
+from fhir_server.rest.idempotency import WRITING
+from fhir_server.rest.jobs import ANSWERED_LATER
 from fhir_server.rest.routes import ROUTES, Route
 
 _MEDIA_TYPES = (FHIR_JSON.name, FHIR_XML.name)
@@ -53,12 +55,17 @@ def _operation(route: Route, number: int) -> dict[str, Any]:
         "tags": ["FHIR R4"],
         "summary": route.interaction,
         "operationId": f"fhir-{route.interaction}{'' if number == 1 else f'-{number}'}",
-        "parameters": [_path_parameter(name) for name in re.findall(r"{(\w+)}", route.shape)],
+        "parameters": [
+            *(_path_parameter(name) for name in re.findall(r"{(\w+)}", route.shape)),
+            *_header_parameters(route),
+        ],
         "responses": {
             _STATUS.get(route.interaction, "200"): {"description": "Done", "content": _content()},
             "default": {"description": "OperationOutcome", "content": _content()},
         },
     }
+    if route.interaction in ANSWERED_LATER | {"async-status"}:
+        operation["responses"]["202"] = {"description": "Will be answered later"}
     if route.method in _WITH_BODY:
         is_form = route.shape.endswith("_search")
         content = {FORM: {"schema": {"type": "object"}}} if is_form else _content()
@@ -75,6 +82,15 @@ def _path_parameter(name: str) -> dict[str, Any]:
     if name == "operation":
         schema["enum"] = sorted({each.code for each in OPERATIONS})
     return {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _header_parameters(route: Route) -> list[dict[str, Any]]:
+    """The headers that say how a request is to be done."""
+    schema = {"type": "string"}
+    names = ["Prefer"] if route.interaction in WRITING | ANSWERED_LATER else []
+    if route.interaction in WRITING and route.method != "GET":
+        names.append("Idempotency-Key")
+    return [{"name": each, "in": "header", "required": False, "schema": schema} for each in names]
 
 
 def _content() -> dict[str, Any]:

@@ -43,7 +43,8 @@ FURTHER: tuple[Json, ...] = (
 _SEARCHES = (
     "Named queries (_query), scores (_score) and functional lists ($current-...) are not offered. "
     "Unknown parameters are refused unless Prefer: handling=lenient is sent; then what was ignored "
-    "is listed in the answer."
+    "is listed in the answer. Prefer: respond-async is applied to searches, histories, bundles and "
+    "operations; Idempotency-Key to all that writes, where the server is set to remember answers."
 )
 
 

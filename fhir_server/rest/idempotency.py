@@ -17,7 +17,8 @@ from fhir_server.rest.request import Headers
 HEADER = "idempotency-key"
 LONGEST = 255
 
-_WRITING = frozenset({"create", "update", "patch", "delete", "batch", "transaction", "operation"})
+WRITING = frozenset({"create", "update", "patch", "delete", "batch", "transaction", "operation"})
+"""The interactions that are done once for a key."""
 _QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
 _PRINTABLE = re.compile(r"[ -~]+")
 _SAID_BY_HEADERS = (
@@ -60,7 +61,7 @@ async def once_only(
     path and query as sent. What only reads may have a key too, and needs no memory."""
     key = key_in(headers, hours)
     method, path, query = head
-    if key is None or method in ("GET", "HEAD") or request.interaction not in _WRITING:
+    if key is None or method in ("GET", "HEAD") or request.interaction not in WRITING:
         return request
     if len(body) < LARGE:
         digest = hashlib.sha256(body).hexdigest()

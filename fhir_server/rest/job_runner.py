@@ -40,32 +40,50 @@ class JobRunner:
         self._jobs = jobs
         self._perform = perform
         self._woken = asyncio.Event()
+        self._running: set[str] = set()
         jobs.wake = self._woken.set
 
     async def run(self) -> None:
-        """Look for jobs whenever one was added, and now and then."""
-        while True:
-            self._woken.clear()
-            ran = 0
-            try:
-                ran = await self.run_once()
-            except Exception as failure:  # the runner must outlive any one failure
-                _log.error("running jobs failed", error=type(failure).__name__)
-            if not ran:
+        """Look for jobs whenever one was added or has ended, and now and then."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                self._woken.clear()
+                try:
+                    for work in await self._due():
+                        self._running.add(work.id)
+                        group.create_task(self._run_logged(work))
+                except Exception as failure:  # the runner must outlive any one failure
+                    _log.error("looking for jobs failed", error=type(failure).__name__)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._woken.wait(), IDLE_SECONDS)
 
     async def run_once(self) -> int:
         """Run the jobs that nobody runs, some at once; how many those were."""
+        return sum(await asyncio.gather(*map(self._serve, await self._due())))
+
+    async def _due(self) -> list[Record]:
+        """What nobody runs, as far as this process has room for it."""
         now = self._jobs.clock().timestamp()
+        room = CONCURRENT - len(self._running)
+        if room <= 0:
+            return []
         waiting = await self._jobs.store.records(WORK, limit=100)
-        due = [work for work in waiting if work.value["until"] <= now][:CONCURRENT]
-        return sum(await asyncio.gather(*(self._serve(work) for work in due)))
+        due = [work for work in waiting if work.value["until"] <= now]
+        return [work for work in due if work.id not in self._running][:room]
+
+    async def _run_logged(self, work: Record) -> None:
+        try:
+            await self._serve(work)
+        except Exception as failure:  # one job must not end the others
+            _log.error("a job failed", job=work.id, error=type(failure).__name__)
+        finally:
+            self._running.discard(work.id)
+            self._woken.set()
 
     async def _serve(self, work: Record) -> bool:
         """Run one job, unless another process was first."""
         try:
-            held = await self._prolonged(work, work.value["attempts"] + 1)
+            held = await self._held(work, work.value["attempts"] + 1, LEASE_SECONDS)
         except VersionConflict:
             return False
         lease = _Lease(held)
@@ -78,14 +96,18 @@ class JobRunner:
                 running.result()
         except (VersionConflict, StoreUnavailable) as failure:
             _log.warning("a job was left", job=work.id, why=type(failure).__name__)
+        except asyncio.CancelledError:
+            # The process ends in good order: whoever is up may begin it at once.
+            await _ended(keeping, running)
+            with suppress(VersionConflict, StoreUnavailable):
+                await self._held(lease.work, work.value["attempts"], 0.0)
+            raise
         finally:
-            for task in (keeping, running):
-                task.cancel()
-            await asyncio.gather(keeping, running, return_exceptions=True)
+            await _ended(keeping, running)
         return True
 
-    async def _prolonged(self, work: Record, attempts: int) -> Record:
-        until = self._jobs.clock().timestamp() + LEASE_SECONDS
+    async def _held(self, work: Record, attempts: int, seconds: float) -> Record:
+        until = self._jobs.clock().timestamp() + seconds
         value = {"until": until, "attempts": attempts}
         changed = replace(work, value=value, revision=work.revision + 1)
 
@@ -101,7 +123,7 @@ class JobRunner:
             async with lease.changing:
                 try:
                     work = lease.work
-                    lease.work = await self._prolonged(work, work.value["attempts"])
+                    lease.work = await self._held(work, work.value["attempts"], LEASE_SECONDS)
                 except VersionConflict:
                     return
 
@@ -173,6 +195,12 @@ class _Lease:
     def __init__(self, work: Record) -> None:
         self.work = work
         self.changing = asyncio.Lock()
+
+
+async def _ended(*tasks: asyncio.Future[None]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _entry_of(response: FhirResponse, body: bytes) -> bytes:

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fhir_server.fhir.codec import instant
-from fhir_server.fhir.outcome import FhirError, Issue, not_found
+from fhir_server.fhir.outcome import FhirError, Issue, not_found, unparsable
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Repeatable
 from fhir_server.security.principal import Principal
 from fhir_server.storage.port import Record, ResourceStore, Transaction
@@ -211,8 +211,11 @@ async def put_pieces(
 
 
 def pieces_of(body: bytes) -> list[str]:
-    """A body or a result in parts that records can hold."""
-    text = body.decode()
+    """A body or a result in parts that records can hold; FhirError 400 when it is no text."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        raise unparsable("the body is not UTF-8") from None
     return [text[at : at + PIECE_CHARACTERS] for at in range(0, len(text), PIECE_CHARACTERS)]
 
 

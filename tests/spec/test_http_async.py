@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from fhir_server.interactions.context import FhirResponse
 from fhir_server.rest.job_runner import ATTEMPTS, LEASE_SECONDS
-from fhir_server.rest.jobs import JOB, OPEN, PIECE, WORK, JobLimits
+from fhir_server.rest.jobs import JOB, OPEN, PIECE, WORK, Job, JobLimits
 from fhir_server.storage.port import Record
 from tests import bundles
 from tests.fhir_world import BASE, PATIENT, Json, World, fhir_world, issues, observation, text_of
@@ -201,6 +202,32 @@ async def test_of_several_runners_one_runs_a_job(ward: World) -> None:
     assert await ward.count("Patient") == 2
 
 
+async def test_a_long_job_holds_up_no_other_and_is_handed_on_when_its_server_stops(
+    ward: World,
+) -> None:
+    long = await accepted(await ward.get("/Patient?_id=a", **LATER))
+    perform = ward.runner._perform
+
+    async def slow(job: Job) -> FhirResponse:
+        if job.id in long:
+            await asyncio.Event().wait()
+        return await perform(job)
+
+    ward.runner._perform = slow
+    running = asyncio.create_task(ward.runner.run())
+    for _ in range(3):
+        quick = await accepted(await ward.get("/Observation", **LATER))
+        async with asyncio.timeout(20):
+            while (await ward.get(quick)).status_code == 202:
+                await asyncio.sleep(0.01)
+    assert (await ward.get(long)).headers["x-progress"].startswith("running")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert (await ward.get(long)).headers["x-progress"].startswith("waiting")
+    ward.runner._perform = perform
+    assert (await result(ward, long))["resource"]["total"] == 1
+
+
 async def test_a_job_that_ends_every_process_is_given_up(ward: World) -> None:
     status = await accepted(await ward.get("/Patient", **LATER))
     id = status.rpartition("/")[2]
@@ -259,6 +286,12 @@ async def test_text_of_any_kind_and_length_comes_through_whole(
     )
     entry = await result(ward, status)
     assert entry["resource"]["entry"][0]["resource"]["valueString"] == text
+
+
+async def test_a_body_that_is_no_text_is_refused_at_once(world: World) -> None:
+    response = await world.post("", b'{"resourceType":"Bundle","id":"\xff"}', **LATER)
+    assert response.status_code == 400
+    assert "UTF-8" in text_of(response)
 
 
 async def test_a_key_of_the_callers_own_holds_for_jobs_too(ward: World) -> None:

@@ -39,3 +39,17 @@ def test_the_document_has_the_apps_own_routes_too() -> None:
     with_fhir_paths(app)
 
     assert {"/health", "/fhir/{type}/{id}"} <= set(app.openapi()["paths"])
+
+
+def test_the_headers_that_say_how_are_shown_where_they_count() -> None:
+    paths = fhir_paths()
+
+    def headers(method: str, path: str) -> set[str]:
+        shown = paths[path][method]["parameters"]
+        return {each["name"] for each in shown if each["in"] == "header"}
+
+    assert headers("post", "/fhir/{type}") == {"Prefer", "Idempotency-Key"}
+    assert headers("get", "/fhir/{type}") == {"Prefer"}
+    assert headers("get", "/fhir/_async/{job}") == set()
+    assert "202" in paths["/fhir/{type}"]["get"]["responses"]
+    assert "202" not in paths["/fhir/{type}"]["post"]["responses"]
