@@ -11,6 +11,7 @@ from fhir_server.fhir.compartments import compartments
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.interactions.conditions import UNDERSTOOD
 from fhir_server.operations.operation import Level
+from fhir_server.operations.query import QUERIES
 from fhir_server.operations.registry import OPERATIONS
 from fhir_server.rest.routes import ROUTES
 from fhir_server.search.parse import ALL_TYPES
@@ -40,7 +41,8 @@ FURTHER: tuple[Json, ...] = (
 """Criteria of every type that no element of the resource answers."""
 
 _SEARCHES = (
-    "Named queries (_query), scores (_score) and functional lists ($current-...) are not offered. "
+    "Scores (_score) and functional lists ($current-...) are not offered; named queries (_query) "
+    "stand among the operations of their type, with definitions of kind query. "
     "Unknown parameters are refused unless Prefer: handling=lenient is sent; then what was ignored "
     "is listed in the answer."
 )
@@ -146,7 +148,7 @@ def _operations(levels: Iterable[Level], type: str | None) -> list[Json]:
     wanted = tuple(levels)
     return [
         {"name": each.code, "definition": each.definition}
-        for each in OPERATIONS
+        for each in (*OPERATIONS, *QUERIES)
         if any(each.is_at(level, type) for level in wanted)
     ]
 
