@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fhir_server.fhir.assessment import CANONICAL
 from fhir_server.interactions.context import Resource
 from fhir_server.operations.operation import Operation
+from fhir_server.operations.query import QUERIES
 from fhir_server.operations.registry import OPERATIONS
 
 
@@ -56,6 +57,15 @@ TEXTS: Mapping[str, Text] = {
         "administrators.",
         ("Parameters", "status (whole or indexing), percent, and the url of each that waits"),
     ),
+    "lastn": Text(
+        "LastN",
+        "The newest observations of each code",
+        "Observation?_query=lastn: what $lastn answers, as a named query. Further parameters are "
+        "those of a search on Observation; a patient or subject, and a category or code, are "
+        "needed.",
+        ("Bundle", "A searchset with the newest observations of each code"),
+        {"max": "How many observations of each code, 1 by default"},
+    ),
     "explain": Text(
         "Explain",
         "How a search would be answered",
@@ -68,11 +78,13 @@ TEXTS: Mapping[str, Text] = {
 
 def definitions() -> list[Resource]:
     """The OperationDefinitions, each with its fixed id."""
-    return [
+    own = [each for each in OPERATIONS if each.definition.startswith(CANONICAL)]
+    queries = [
         _definition(each, TEXTS[each.code])
-        for each in OPERATIONS
-        if each.definition.startswith(CANONICAL)
+        | {"id": f"medsage-query-{each.code}", "kind": "query", "instance": False}
+        for each in QUERIES
     ]
+    return [*(_definition(each, TEXTS[each.code]) for each in own), *queries]
 
 
 def _definition(operation: Operation, text: Text) -> Resource:

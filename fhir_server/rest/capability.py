@@ -11,6 +11,7 @@ from fhir_server.fhir.compartments import compartments
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.interactions.conditions import UNDERSTOOD
 from fhir_server.operations.operation import Level
+from fhir_server.operations.query import QUERIES
 from fhir_server.operations.registry import OPERATIONS
 from fhir_server.rest.body import PATCH_FORMATS
 from fhir_server.rest.routes import ROUTES
@@ -41,7 +42,8 @@ FURTHER: tuple[Json, ...] = (
 """Criteria of every type that no element of the resource answers."""
 
 _SEARCHES = (
-    "Named queries (_query), scores (_score) and functional lists ($current-...) are not offered. "
+    "Scores (_score) and functional lists ($current-...) are not offered; named queries (_query) "
+    "stand among the operations of their type, with definitions of kind query. "
     "Unknown parameters are refused unless Prefer: handling=lenient is sent; then what was ignored "
     "is listed in the answer. Prefer: respond-async is applied to searches, histories, bundles and "
     "operations; Idempotency-Key to all that writes, where the server is set to remember answers."
@@ -150,7 +152,7 @@ def _operations(levels: Iterable[Level], type: str | None) -> list[Json]:
     wanted = tuple(levels)
     return [
         {"name": each.code, "definition": each.definition}
-        for each in OPERATIONS
+        for each in (*OPERATIONS, *QUERIES)
         if any(each.is_at(level, type) for level in wanted)
     ]
 

@@ -17,10 +17,11 @@ from fhir_server.interactions.create import create
 from fhir_server.interactions.delete import delete
 from fhir_server.interactions.patch import patch
 from fhir_server.interactions.read import read, vread
-from fhir_server.interactions.search import search_system, search_type
+from fhir_server.interactions.search import search_system
 from fhir_server.interactions.update import update
 from fhir_server.interactions.write import Interaction
 from fhir_server.operations.operation import Level
+from fhir_server.operations.query import search_or_query
 from fhir_server.operations.registry import operation_at
 from fhir_server.operations.run import run_operation
 from fhir_server.security.scopes import Action
@@ -88,10 +89,10 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", _TYPE_HISTORY, "history-type", "r", history.history_type, history.PARAMETERS),
     Route("GET", "_history", "history-system", None, history.history_system, history.PARAMETERS),
     Route("POST", _TYPE, "create", "c", create, is_journaled=True),
-    Route("GET", _TYPE, "search-type", "s", search_type, ANY_PARAMETER),
-    Route("POST", "{type}/_search", "search-type", "s", search_type, ANY_PARAMETER),
-    Route("GET", _COMPARTMENT, "search-type", "s", search_type, ANY_PARAMETER),
-    Route("POST", f"{_COMPARTMENT}/_search", "search-type", "s", search_type, ANY_PARAMETER),
+    Route("GET", _TYPE, "search-type", "s", search_or_query, ANY_PARAMETER),
+    Route("POST", "{type}/_search", "search-type", "s", search_or_query, ANY_PARAMETER),
+    Route("GET", _COMPARTMENT, "search-type", "s", search_or_query, ANY_PARAMETER),
+    Route("POST", f"{_COMPARTMENT}/_search", "search-type", "s", search_or_query, ANY_PARAMETER),
     Route("GET", "", "search-system", None, search_system, ANY_PARAMETER),
     Route("POST", "_search", "search-system", None, search_system, ANY_PARAMETER),
     Route("GET", _COMPARTMENT_ALL, "search-system", None, search_system, ANY_PARAMETER),

@@ -21,7 +21,7 @@ ALL_TYPES = "Parameters"
 
 NOT_BUILT: Mapping[str, str] = {
     "_score": "matches have no score: they are found or not",
-    "_query": "no named queries are offered",
+    "_query": "the only named query is lastn, on Observation, given once and outside compartments",
 }
 """Search parameters of R4 that this server does not have, and why."""
 

@@ -135,3 +135,47 @@ async def test_what_is_wrong_is_named(ward: World, query: str, said: str) -> Non
     response = await ward.get(f"/Observation/$lastn?{query}")
     assert response.status_code == 400
     assert said in text_of(response)
+
+
+async def test_lastn_is_a_named_query(ward: World) -> None:
+    query = "patient=a&category=vital-signs&max=2"
+    as_operation = await ward.get(f"/Observation/$lastn?{query}")
+    for answer in (
+        await ward.get(f"/Observation?_query=lastn&{query}"),
+        await ward.http.post(
+            "/Observation/_search",
+            content=f"{query}&_query=lastn",
+            headers={"content-type": "application/x-www-form-urlencoded"},
+        ),
+    ):
+        assert answer.status_code == 200, answer.text
+        assert names_in(answer.json()) == names_in(as_operation.json())
+        assert answer.json()["type"] == "searchset"
+    assert (await ward.journal())[-1]["interaction"] == "search-type"
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/Observation?_query=lastm&patient=a", "the only named query is lastn"),
+        ("/Observation?_query=lastn&_query=lastn&patient=a", "given once"),
+        ("/Patient?_query=lastn", "on Observation"),
+        ("/Patient/a/Observation?_query=lastn", "outside compartments"),
+        ("?_type=Observation&_query=lastn", "on Observation"),
+        ("/Observation?_query=lastn&patient=a&category=x&max=0", "max"),
+    ],
+)
+async def test_other_named_queries_are_refused(ward: World, path: str, words: str) -> None:
+    response = await ward.get(path)
+    assert response.status_code == 400
+    assert words in text_of(response)
+
+
+async def test_a_named_query_needs_the_right_to_search_and_sees_what_a_search_sees(
+    ward: World,
+) -> None:
+    query = "_query=lastn&category=vital-signs&patient="
+    ward.caller.principal = caller("patient/Observation.r")
+    assert (await ward.get(f"/Observation?{query}a")).status_code == 403
+    ward.caller.principal = caller("patient/Observation.rs")
+    assert (await ward.get(f"/Observation?{query}b")).json().get("entry", []) == []

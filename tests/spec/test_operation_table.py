@@ -6,6 +6,7 @@ import pytest
 
 from fhir_server.operations.care_dates import CARE_DATES, care_dates
 from fhir_server.operations.definitions import definitions
+from fhir_server.operations.query import QUERIES
 from fhir_server.operations.registry import OPERATIONS
 from fhir_server.publication import Publisher, publish
 from tests.fhir_world import BASE, World, extract, registry, text_of, validator
@@ -29,6 +30,8 @@ async def test_the_statement_lists_each_with_its_definition(world: World) -> Non
     assert f"everything {core}Patient-everything" in found["Patient"]
     assert f"everything {core}Encounter-everything" in found["Encounter"]
     assert f"lastn {core}Observation-lastn" in found["Observation"]
+    own = "https://medsage.example/fhir/OperationDefinition"
+    assert f"lastn {own}/query-lastn" in found["Observation"]
     assert f"document {core}Composition-document" in found["Composition"]
     assert not any(each.startswith(("everything", "lastn")) for each in found["Device"])
     assert f"validate {core}Resource-validate" in found["Device"]
@@ -41,7 +44,7 @@ async def test_our_own_definitions_are_valid_and_on_the_server(world: World) -> 
         assert validator().issues(each) == ()
     publisher = Publisher(world.store, extract(), world.clock, lambda: "an-id", BASE)
     await publish(publisher, made)
-    own = {each.definition for each in OPERATIONS if "medsage" in each.definition}
+    own = {each.definition for each in (*OPERATIONS, *QUERIES) if "medsage" in each.definition}
     found = (await world.get("/OperationDefinition")).json()["entry"]
     assert {each["resource"]["url"] for each in found} == own
 

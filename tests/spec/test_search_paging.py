@@ -209,7 +209,7 @@ def _doctor(subject: str) -> Principal:
         ("_type=Patient", "the type is in the URL already"),
         ("_list=$current-problems", "functional lists"),
         ("_list:not=1", "no modifiers"),
-        ("_query=x", "no named queries"),
+        ("_query=x", "the only named query is lastn, on Observation"),
         ("_score=1", "no score"),
         ("_foo=x", "_foo"),
         ("_Count=1", "_Count"),
