@@ -116,7 +116,7 @@ async def test_criteria_may_be_chained(world: World) -> None:
 @pytest.mark.parametrize("handling", ["strict", "lenient"])
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize(
-    ("query", "status", "named"),
+    "asked",
     [
         ("", 412, "criterion"),
         ("?", 412, "criterion"),
@@ -136,8 +136,9 @@ async def test_criteria_may_be_chained(world: World) -> None:
     ],
 )
 async def test_criteria_are_taken_whole_or_refused(
-    world: World, query: str, status: int, named: str, method: str, handling: str
+    world: World, asked: tuple[str, int, str], method: str, handling: str
 ) -> None:
+    query, status, named = asked
     await world.put("/Patient/p1", KNOWN | {"id": "p1"})
     kind = {"content-type": "application/fhir+json", "prefer": f"handling={handling}"}
     body: Json | list[Json] | None = KNOWN | {"gender": "female"}

@@ -26,6 +26,7 @@ RESOURCES = [
     location("elsewhere", -83.6945691, 42.25475478),
     location("taveuni", -16.80, 179.98),
     location("rabi", -16.50, -179.98),  # 33.6 km from taveuni, over the antimeridian
+    location("pole", 89.99, 180),
     location("beyond", 95, 0),
     {"resourceType": "Location", "id": "nowhere", "name": "x"},
     # It is 2026-11-24.
@@ -55,7 +56,10 @@ CASES = [
     ("Location?near=-16.80|179.98|33|km", "taveuni"),
     ("Location?near=-16.50|-180|10|km", "rabi"),
     ("Location?near=-16.50|180|10|km", "rabi"),
-    ("Location?near=0|0|20100|km", "clinic elsewhere hospital rabi taveuni"),
+    ("Location?near=89.99|0|2.3|km", "pole"),  # 2.2 km, over the pole
+    ("Location?near=89.99|0|2.1|km", ""),
+    ("Location?near=90|-77|1.2|km", "pole"),
+    ("Location?near=0|0|20100|km", "clinic elsewhere hospital pole rabi taveuni"),
     ("Location?near=42.25|-83.69|2,-16.8|179.98|2", "clinic taveuni"),
     ("Location?near:missing=true", "nowhere"),
     ("Patient?age=30", "thirty"),
@@ -94,6 +98,7 @@ async def test_places_and_ages_are_found(query: str, ids: str, tmp_path: Path) -
         ("Location?near=1|181", "beyond 180 degrees"),
         ("Location?near=1|x", "'x' is not a number"),
         ("Location?near=1|2|-3", "below zero"),
+        ("Location?near=1|2||kg", "not a UCUM unit of length"),
         ("Location?near=1|2|3|kg", "not a UCUM unit of length"),
         ("Location?near=1|2|3|miles", "not a UCUM unit of length"),
         ("Location?near:exact=1|2", "no modifier of a special"),

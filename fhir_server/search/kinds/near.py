@@ -45,11 +45,11 @@ def _degrees(asked: Asked, text: str, most: int) -> float:
 
 
 def _metres(asked: Asked, distance: str = "", unit: str = "") -> float:
-    if not distance:
-        return DEFAULT_METRES
     found = canonical_unit(unit or DEFAULT_UNIT)
     if found is None or found.unit != "m":
         raise asked.refuse(f"{unit!r} is not a UCUM unit of length (km, m, [mi_i] …)")
+    if not distance:
+        return DEFAULT_METRES
     number = _number(asked, distance)
     if number < 0:
         raise asked.refuse(f"the distance {distance} is below zero")
