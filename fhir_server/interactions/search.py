@@ -8,9 +8,10 @@ from functools import partial
 
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.narrow import Narrowing, narrowing_of
-from fhir_server.fhir.outcome import FhirError, Issue, bad_parameter, not_found
+from fhir_server.fhir.outcome import FhirError, Issue, bad_parameter, not_found, unsupported
 from fhir_server.interactions import merged
 from fhir_server.interactions.codes import with_codes
+from fhir_server.interactions.contained import alone, plans_inside
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.included import included
 from fhir_server.interactions.searchset import Form, Found, searchset
@@ -30,7 +31,8 @@ _FREE = frozenset(PASSED_ON.union(RESULT_PARAMETERS) - {"_sort"})
 @dataclass(frozen=True, slots=True)
 class Search:
     """A search ready to be run: `path` below the base, one plan for each type, and the
-    parameters that were applied."""
+    parameters that were applied. `contained` is what was asked of contained resources that are
+    sent without their containers."""
 
     path: str
     plans: Sequence[Plan]
@@ -38,6 +40,7 @@ class Search:
     ignored: Sequence[Issue]
     options: Options
     is_lenient: bool
+    contained: Plan | None = None
 
     @property
     def is_single(self) -> bool:
@@ -61,7 +64,14 @@ async def planned(context: Context, request: FhirRequest) -> Search:
     if request.compartment is not None:
         require_standard(context.registry)
         plan = _inside(plan, request.compartment)
-    return Search(_path(request), [plan], plan.applied, plan.ignored, plan.options, is_lenient)
+    plans, contained = [plan], None
+    if plan.options.contained != "false":
+        if request.compartment is not None:
+            raise unsupported("_contained in a compartment: what is contained is in none")
+        plans = plans_inside(context, plan)
+        contained = None if plan.options.is_container_sent else plan
+    told = (plan.applied, plan.ignored, plan.options, is_lenient)
+    return Search(_path(request), plans, *told, contained)
 
 
 async def search_system(context: Context, request: FhirRequest) -> FhirResponse:
@@ -154,6 +164,8 @@ async def _found(context: Context, search: Search) -> Found:
     binding = _binding(context, search)
     after = None if options.cursor is None else context.cursors.open(options.cursor, binding)
     page = await _page(context, search, after)
+    if search.contained is not None:
+        page = replace(page, matches=tuple(alone(context, search.contained, page.matches)))
     reached, notes = await included(context, options.includes, page.matches)
     total, missing = await _total(context, search, page)
     return Found(

@@ -48,6 +48,8 @@ async def explain(context: Context, asked: OperationRequest) -> FhirResponse:
         if refusal.status != 400:
             raise
         return _answer([_refused(True), _resource("outcome", refusal)])
+    if len(search.plans) > 1:
+        raise unsupported("$explain of a search with _contained: it is one search for each type")
     return _answer(_parts(context, search, query, explanation))
 
 

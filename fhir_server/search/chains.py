@@ -2,10 +2,12 @@
 over canonicals by what resources are called."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.outcome import FhirError, bad_parameter
 from fhir_server.search import canonical
+from fhir_server.search.contained import leads_to_contained
 from fhir_server.search.expression import Expression, LinkedFrom, LinksTo, any_of
 from fhir_server.search.parse import find_parameter, near
 from fhir_server.search.registry import Parameter, Registry
@@ -26,6 +28,8 @@ def chained(parameter: Parameter, modifier: str, inner: Inner) -> Expression:
             continue
         if parameter.is_link:
             found.append(LinksTo(parameter.key, target, rest))
+            with suppress(FhirError):  # docs/spec-readings.md, "Contained resources"
+                found.append(leads_to_contained(parameter.key, target, rest))
         if parameter.is_canonical and canonical.is_canonical(target):
             found.append(canonical.names(parameter.key, target, rest))
     if not found:

@@ -10,12 +10,12 @@ from fhir_server.search.expression import (
     HasRange,
     HasTerm,
     HasText,
+    Lacks,
+    TermTest,
     Together,
     all_of,
     any_of,
 )
-
-TermTest = HasTerm | HasRange | HasText
 
 
 def together(key: str, components: Sequence[Expression]) -> Expression:
@@ -28,7 +28,7 @@ def together(key: str, components: Sequence[Expression]) -> Expression:
     return all_of([*components, decided])
 
 
-def _alternatives(expression: Expression) -> list[tuple[TermTest, ...]]:
+def _alternatives(expression: Expression) -> list[tuple[TermTest | Lacks, ...]]:
     """The expression as alternatives, each a conjunction of tests of single terms."""
     match expression:
         case HasTerm() | HasRange() | HasText():

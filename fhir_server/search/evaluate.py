@@ -11,14 +11,17 @@ from fhir_server.search.expression import (
     HasRange,
     HasTerm,
     HasText,
+    Lacks,
     Link,
     LinkedFrom,
     LinksTo,
     Not,
     Shares,
     Terms,
+    TermTest,
     TermTuple,
     Together,
+    TupleOfTerms,
     Within,
 )
 from fhir_server.search.positions import is_within
@@ -55,7 +58,7 @@ def evaluate(expression: Expression, terms: Terms, follow: Follow | None = None)
             )
         case Together(param, tests):
             return any(
-                all(any(map(_test(test), element.terms)) for test in tests)
+                all(_has(element, test) for test in tests)
                 for element in terms.tuples
                 if element.param == param
             )
@@ -71,6 +74,12 @@ def evaluate(expression: Expression, terms: Terms, follow: Follow | None = None)
             return _linked(expression, terms, follow)
         case _:
             raise TypeError(f"not an expression: {expression!r}")
+
+
+def _has(element: TupleOfTerms, test: TermTest | Lacks) -> bool:
+    if isinstance(test, Lacks):
+        return not _has(element, test.test)
+    return any(map(_test(test), element.terms))
 
 
 def _test(test: HasTerm | HasRange | HasText) -> Callable[[TermTuple], bool]:

@@ -75,12 +75,24 @@ class Within:
     metres: float
 
 
+TermTest = HasTerm | HasRange | HasText
+"""What a single term decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lacks:
+    """No term of the tuple passes `test`; stands in `Together` alone."""
+
+    test: TermTest
+
+
 @dataclass(frozen=True, slots=True)
 class Together:
-    """One tuple recorded under `param` passes all `tests` (composites; values with two bounds)."""
+    """One tuple recorded under `param` passes all `tests` (composites; values with two bounds;
+    contained resources)."""
 
     param: str
-    tests: tuple[HasTerm | HasRange | HasText, ...]
+    tests: tuple[TermTest | Lacks, ...]
 
 
 @dataclass(frozen=True, slots=True)

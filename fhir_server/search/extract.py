@@ -6,6 +6,7 @@ from typing import Any
 from fhir_server.search import terms
 from fhir_server.search.canonical import name_terms
 from fhir_server.search.compiled import CompiledType, Composite, Node, compiled, passes
+from fhir_server.search.contained import NOT_CONTAINERS, inside
 from fhir_server.search.expression import Terms, TermTuple, TupleOfTerms
 from fhir_server.search.full_text import word_terms
 from fhir_server.search.kinds.asked import Encoder, Entry, Extraction
@@ -46,6 +47,10 @@ class Extractor:
             sink.terms.append(output.present)
         sink.terms += word_terms(resource)
         sink.terms += name_terms(resource)
+        if "contained" in resource and type_ not in NOT_CONTAINERS:
+            found, tuples = inside(resource, self, sink.terms)
+            sink.terms += found
+            sink.tuples += tuples
         parts.append(_part(plan, sink.terms, sink.tuples))
         return _together(parts, terms.has_key(type_))
 

@@ -46,7 +46,8 @@ class Include:
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the result parameters ask for. `wants_total` is None when none was asked for;
-    `may_lack_total` when an estimate would do."""
+    `may_lack_total` when an estimate would do. `contained`: whether contained resources are found
+    beside others (`both`) or alone (`true`), and then whether what contains them is sent."""
 
     sort: tuple[SortKey, ...] = ()
     count: int = DEFAULT_COUNT
@@ -55,6 +56,8 @@ class Options:
     is_count_only: bool = False
     includes: tuple[Include, ...] = ()
     cursor: str | None = None
+    contained: str = "false"
+    is_container_sent: bool = True
 
 
 def near(word: str, known: list[str]) -> str:
@@ -156,19 +159,17 @@ def _type(options: Options, place: _Place, value: str) -> Options:
 
 
 def _contained(options: Options, place: _Place, value: str) -> Options:
-    match value:
-        case "false":
-            return options
-        case "true" | "both":
-            raise unsupported(f"_contained={value}: contained resources are not found by searches")
-        case _:
-            raise place.refuse(f"{value!r} is not true, false or both")
+    if value not in ("true", "false", "both"):
+        raise place.refuse(f"{value!r} is not true, false or both")
+    if value != "false" and place.among is not None:
+        raise unsupported(f"_contained={value}: only searches on one type look inside resources")
+    return replace(options, contained=value)
 
 
 def _contained_type(options: Options, place: _Place, value: str) -> Options:
     if value not in ("container", "contained"):
         raise place.refuse(f"{value!r} is not container or contained")
-    raise unsupported("_containedType: contained resources are not found by searches")
+    return replace(options, is_container_sent=value == "container")
 
 
 def _sort(options: Options, place: _Place, value: str) -> Options:

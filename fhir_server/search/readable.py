@@ -11,6 +11,7 @@ from fhir_server.search.expression import (
     HasRange,
     HasTerm,
     HasText,
+    Lacks,
     LinkedFrom,
     LinksTo,
     Not,
@@ -65,8 +66,10 @@ def asked(expression: Expression) -> str:
 def inner(expression: Expression) -> tuple[Expression, ...]:
     """The nodes inside of a node."""
     match expression:
-        case AllOf(tests) | AnyOf(tests) | Together(_, tests):
+        case AllOf(tests) | AnyOf(tests):
             return tests
+        case Together(_, parts):
+            return tuple(Not(each.test) if isinstance(each, Lacks) else each for each in parts)
         case Not(test) | LinksTo(_, _, test) | LinkedFrom(_, _, test) | Shares(_, _, _, test):
             return (test,)
         case _:

@@ -10,9 +10,11 @@ from fhir_server.search.expression import (
     HasRange,
     HasTerm,
     HasText,
+    Lacks,
     LinkedFrom,
     Not,
     Query,
+    TermTest,
     Together,
 )
 
@@ -24,7 +26,9 @@ def renamed(query: Query, type_: str) -> Query:
     def name(param: str) -> str:
         return other + param.removeprefix(own) if param.startswith(own) else param
 
-    def test(one: HasTerm | HasRange | HasText) -> HasTerm | HasRange | HasText:
+    def test(one: TermTest | Lacks) -> TermTest | Lacks:
+        if isinstance(one, Lacks):
+            return Lacks(replace(one.test, param=name(one.test.param)))
         return replace(one, param=name(one.param))
 
     def expression(found: Expression) -> Expression:

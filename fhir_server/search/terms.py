@@ -13,6 +13,7 @@ One file, so that extraction, the planner and every store mean the same. A param
 | `:of-type` | identifier: `code␟system␟value` of its type and value |
 | `:text` | token: one folded word of the texts · string of several words: one folded word |
 | `:identifier`, `:identifier|` | reference: its logical identifier, as token terms |
+| `:contained` | reference into the resource itself: the id that it names |
 | `:unit` | quantity: `code␟number` and, where it differs, `unit text␟number` |
 | `~` | quantity: `canonical UCUM unit␟number` |
 | `<`, `>` | date: lower and upper bound · number, quantity: bounds of a value that is no point |
@@ -28,7 +29,7 @@ import unicodedata
 from decimal import Decimal
 from functools import lru_cache
 
-ENCODING = 2
+ENCODING = 3
 """Raised whenever resources get other terms than before, or new ones: stored terms of an older
 encoding have to be made again."""
 

@@ -12,6 +12,7 @@ from fhir_server.search.expression import (
     HasRange,
     HasTerm,
     HasText,
+    Lacks,
     LinkedFrom,
     LinksTo,
     Not,
@@ -99,7 +100,8 @@ def _leaf(random: Random, known: Sequence[Terms], type_: str) -> Expression:
         return Within("Location.near", cells, latitude, longitude, metres)
     if one.tuples and random.random() < 0.3:
         element = random.choice(one.tuples)
-        tests = tuple(_test(random, element.terms) for _ in range(random.randint(1, 3)))
+        some = [_test(random, element.terms) for _ in range(random.randint(1, 3))]
+        tests = tuple(Lacks(each) if random.random() < 0.2 else each for each in some)
         other = random.choice(one.tuples) if random.random() < 0.3 else element
         return Together(other.param, tests)
     if one.terms and random.random() < 0.15:

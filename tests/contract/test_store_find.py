@@ -11,11 +11,13 @@ from fhir_server.search.expression import (
     HasRange,
     HasTerm,
     HasText,
+    Lacks,
     LinkedFrom,
     LinksTo,
     Not,
     Query,
     Terms,
+    TermTest,
     Together,
     TupleOfTerms,
 )
@@ -169,11 +171,14 @@ async def test_chains_neither_start_nor_end_at_deleted_resources(
         ((HasTerm(f"{CODE}.a", "1"),), "x y"),
         ((HasRange(f"{CODE}.b", "2", "4"), HasText(f"{CODE}.a", "1")), "x"),
         ((HasTerm(f"{CODE}.a", "2"),), ""),
+        ((HasTerm(f"{CODE}.a", "1"), Lacks(HasTerm(f"{CODE}.b", "2"))), "y"),
+        ((Lacks(HasRange(f"{CODE}.b", "2", "3")),), "x y"),
+        ((Lacks(HasTerm(f"{CODE}.a", "1")), Lacks(HasTerm(f"{CODE}.a", "3"))), ""),
         ((), "x y"),
     ],
 )
 async def test_what_belongs_together_is_of_one_element(
-    store: ResourceStore, tests: tuple[HasTerm | HasRange | HasText, ...], ids: str
+    store: ResourceStore, tests: tuple[TermTest | Lacks, ...], ids: str
 ) -> None:
     await put(store, paired("x", ("1", "2"), ("3", "4")), paired("y", ("1", "4"), ("3", "2")))
     await put(store, draft("Observation/z", 1, ("code.a", "1"), ("code.b", "2")))

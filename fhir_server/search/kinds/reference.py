@@ -8,6 +8,7 @@ from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.reference import ID
 from fhir_server.search import terms
 from fhir_server.search.codes import CodeResolver
+from fhir_server.search.contained import INTO_ITSELF
 from fhir_server.search.expression import NOTHING, Expression, HasAnyTerm, HasTerm, any_of
 from fhir_server.search.hierarchy import PART_OF
 from fhir_server.search.kinds import token
@@ -30,10 +31,12 @@ _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:", re.ASCII)
 
 def reference(value: Any, extraction: Extraction) -> Entry:
     """The literal reference without our own base URL, and without its version too; the
-    logical identifier. References into the resource itself are found by nobody."""
+    logical identifier. References into the resource itself are found by chains alone."""
     entry: list[tuple[str, str]] = []
     literal = value.get("reference")
-    if isinstance(literal, str) and not literal.startswith("#"):
+    if isinstance(literal, str) and literal.startswith("#"):
+        entry.append((INTO_ITSELF, terms.bounded(literal[1:])))
+    elif isinstance(literal, str):
         entry.extend(_literal(literal.removeprefix(extraction.own_url)))
     logical = value.get("identifier")
     if logical is not None:

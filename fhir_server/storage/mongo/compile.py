@@ -15,11 +15,13 @@ from fhir_server.search.expression import (
     HasRange,
     HasTerm,
     HasText,
+    Lacks,
     Link,
     LinkedFrom,
     LinksTo,
     Not,
     Shares,
+    TermTest,
     Together,
     Within,
 )
@@ -111,12 +113,15 @@ def term_range(param: str, low: str | None, high: str | None) -> Document:
     return {"$gte": prefix + (low or ""), "$lt": upper}
 
 
-def _together(param: str, tests: tuple[HasTerm | HasRange | HasText, ...]) -> Document:
+def _together(param: str, tests: tuple[TermTest | Lacks, ...]) -> Document:
     """The field comes first: an `$elemMatch` that begins with an operator is not understood
     everywhere."""
     element: Document = {"param": param}
     if tests:
-        element["$and"] = [_term_test(test) for test in tests]
+        element["$and"] = [
+            {"$nor": [_term_test(test.test)]} if isinstance(test, Lacks) else _term_test(test)
+            for test in tests
+        ]
     return {"tuples": {"$elemMatch": element}}
 
 

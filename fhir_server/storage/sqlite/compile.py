@@ -21,11 +21,13 @@ from fhir_server.search.expression import (
     HasRange,
     HasTerm,
     HasText,
+    Lacks,
     LinkedFrom,
     LinksTo,
     Not,
     Query,
     Shares,
+    TermTest,
     Together,
     Within,
 )
@@ -251,17 +253,16 @@ class Compiler:
             (self.number(test.param), *condition.arguments),
         )
 
-    def _together(
-        self, param: str, tests: tuple[HasTerm | HasRange | HasText, ...], alias: str
-    ) -> Sql:
+    def _together(self, param: str, tests: tuple[TermTest | Lacks, ...], alias: str) -> Sql:
         """Tuples lie beside the resource as `{"number": [[[number, value], …], …]}`, by the
         numbers of the parameters."""
         each = []
-        for test in tests:
+        for one in tests:
+            negation, test = ("NOT ", one.test) if isinstance(one, Lacks) else ("", one)
             condition = _term_condition(test, "term.value ->> 1")
             each.append(
                 Sql(
-                    "EXISTS (SELECT 1 FROM json_each(element.value) term"
+                    f"{negation}EXISTS (SELECT 1 FROM json_each(element.value) term"
                     f" WHERE term.value ->> 0 = ? AND {condition.text})",
                     (self.number(test.param), *condition.arguments),
                 )
