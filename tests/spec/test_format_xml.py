@@ -157,7 +157,8 @@ async def test_decimals_and_narratives_are_the_same_in_both(world: World) -> Non
     xml = await world.get(f"/Observation/{id}?_format=xml")
     assert b'<value value="1.500"/>' in xml.content
     assert div.encode() in xml.content
-    back = await world.put(f"/Observation/{id}", xml.content, Content_Type=XML)
+    changed = xml.content.replace(b'"final"', b'"amended"')
+    back = await world.put(f"/Observation/{id}", changed, Content_Type=XML)
     assert b'"value":1.500' in back.content
     assert back.json()["text"]["div"] == div
 
