@@ -65,7 +65,8 @@ class FhirPathPatch:
 def fhirpath_patch(parameters: Resource) -> FhirPathPatch:
     """The patch in a Parameters resource that is valid; FhirError 400 when it is none."""
     if parameters.get("resourceType") != "Parameters":
-        raise invalid("a FHIRPath Patch is a Parameters resource", "resourceType")
+        found = str(parameters.get("resourceType"))
+        raise invalid(f"a FHIRPath Patch is a Parameters resource, not a {found}", found)
     steps = []
     for number, each in enumerate(parameters.get("parameter", [])):
         place = f"Parameters.parameter[{number}]"
