@@ -127,7 +127,7 @@ def of_type(_: Setting, value: Value, text: str) -> bool:
 
 
 def token_text(_: Setting, value: Value, text: str) -> bool:
-    """See docs/spec-readings.md, ":text on tokens"; judged over one value at a time."""
+    """See docs/spec-readings.md, "on tokens"; judged over one value at a time."""
     return has_words(plain(text), displays(value))
 
 

@@ -35,3 +35,15 @@ def test_the_verbs_of_deploy_sh_in_the_documents_are_its_verbs() -> None:
     for page in PAGES:
         for verb in re.findall(r"\./deploy\.sh ([a-z]+)", page.read_text("utf-8")):
             assert re.search(rf"^  {verb}\b", script, re.MULTILINE), f"{page}: {verb}"
+
+
+def test_every_reading_of_the_standard_that_the_code_names_is_written_down() -> None:
+    page = (ROOT / "docs/spec-readings.md").read_text("utf-8")
+    headings = set(re.findall(r"^### (.*)$", page, re.MULTILINE))
+    named = [
+        reading
+        for path in [*ROOT.glob("fhir_server/**/*.py"), *ROOT.glob("bench/**/*.py")]
+        for reading in re.findall(r'spec-readings\.md,\s+"([^"]+)"', path.read_text("utf-8"))
+    ]
+    assert named
+    assert not [each for each in named if not any(each in heading for heading in headings)]

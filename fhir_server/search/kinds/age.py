@@ -1,6 +1,6 @@
 """Patient `age` (R4 Patient, Search Parameters): whole years from the date of birth to now, of
 patients who are not known to be dead. The definition names no element; see docs/spec-readings.md,
-"Patient age"."""
+"Patient `age`"."""
 
 from datetime import UTC, date, datetime, time, timedelta
 
