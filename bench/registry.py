@@ -25,6 +25,12 @@ def _proof_kill(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
+def _index(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.index import run
+
+    return run(options)
+
+
 def _proof_search(options: Mapping[str, str]) -> dict[str, Any]:
     from bench.proof_search import run
 
@@ -58,6 +64,7 @@ def _proof_fuzz(options: Mapping[str, str]) -> dict[str, Any]:
 BENCHES: Mapping[str, Bench] = {
     "synthea": _synthea,
     "diagnose": _diagnose,
+    "index": _index,
     "proof-concurrency": _proof_concurrency,
     "proof-faults": _proof_faults,
     "proof-fuzz": _proof_fuzz,
