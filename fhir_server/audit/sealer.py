@@ -33,10 +33,12 @@ from fhir_server.storage.port import (
 BLOCKS, HEADS, KEYS = "audit-block", "audit-head", "audit-key"
 ONLY = "current"
 BLOCK_LIMIT = 50
+BUSY_BLOCK_LIMIT = 20
+"""A block is one transaction, for which every other write waits: short while there are any."""
 IDLE_SECONDS = 0.25
 LONGEST_REST_SECONDS = 0.1
-PATIENCE_SECONDS = 15.0
-BUSY_RESTS = 9
+PATIENCE_SECONDS = 60.0
+BUSY_RESTS, LATE_RESTS = 9, 3
 IDLE_SHARE = 0.3
 """A process that takes less of one processor than this is idle."""
 FAILURE_SECONDS = 5.0
@@ -70,11 +72,13 @@ class Sealer:
         self._clock = clock
         self._waited = timedelta()
         """How long the oldest record of the last block had waited."""
+        self._is_busy = False
+        """Whether others kept the process busy after the last block."""
 
     async def run(self) -> None:
         """Seal until cancelled; a failure is logged and tried again. The requests that the sealer
-        follows come first: while they keep the process busy it takes a tenth of the time, and half
-        of it once records have waited for PATIENCE_SECONDS."""
+        follows come first: while they keep the process busy it takes a tenth of the time, and a
+        quarter once records have waited for PATIENCE_SECONDS."""
         while True:
             began = time.monotonic()
             try:
@@ -92,14 +96,16 @@ class Sealer:
         """As long as the block took; longer where others were busy meanwhile."""
         rest, used = min(took, LONGEST_REST_SECONDS), time.process_time()
         await asyncio.sleep(rest)
-        is_busy = time.process_time() - used > rest * IDLE_SHARE
-        if is_busy and self._waited < timedelta(seconds=PATIENCE_SECONDS):
-            await asyncio.sleep(rest * (BUSY_RESTS - 1))
+        self._is_busy = time.process_time() - used > rest * IDLE_SHARE
+        if self._is_busy:
+            is_late = self._waited > timedelta(seconds=PATIENCE_SECONDS)
+            await asyncio.sleep(rest * ((LATE_RESTS if is_late else BUSY_RESTS) - 1))
 
     async def seal_once(self) -> int:
         """Seal one block of what waits; the number of records sealed, 0 when none waits or
         another sealer was first."""
-        waiting = await self._store.journal(BLOCK_LIMIT)
+        limit = BUSY_BLOCK_LIMIT if self._is_busy else BLOCK_LIMIT
+        waiting = await self._store.journal(limit)
         if not waiting:
             return 0
         record = await self._store.record(HEADS, ONLY)
