@@ -31,6 +31,7 @@ from fhir_server.search.expression import (
     Together,
     Within,
 )
+from fhir_server.storage.sqlite.possible import possible
 from fhir_server.storage.sqlite.sql import IS_WITHIN, Sql, join, one_of, union
 
 Numbers = Callable[[str], int]
@@ -53,6 +54,7 @@ class Compiler:
     number: Numbers
     estimate: Estimate
     _parts: list[Sql] = field(default_factory=list)
+    _asked: list[Expression] = field(default_factory=list)
     _sizes: dict[int, int] = field(default_factory=dict)
     _listed: dict[int, str] = field(default_factory=dict)
     _aliases: int = 0
@@ -65,7 +67,7 @@ class Compiler:
         `can_walk`: a page that needs few of many matches may walk the sort order and stop
         early; a count may not.
         """
-        conjuncts = conjuncts_of(query)
+        conjuncts = self.conjuncts(query)
         best = self.start(conjuncts, can_walk=can_walk)
         conditions = [
             # The plus keeps the planner from preferring an index on the type to the source.
@@ -81,6 +83,12 @@ class Compiler:
             f"{front.text}SELECT {columns} FROM resource r WHERE {where.text}",
             front.arguments + where.arguments,
         )
+
+    def conjuncts(self, query: Query) -> tuple[Expression, ...]:
+        """The tests that a match must all pass."""
+        where = possible(query.where, lambda param: self.number(param) >= 0)
+        self._asked.append(where)  # sizes are kept by identity, which must not pass to others
+        return where.tests if isinstance(where, AllOf) else (where,)
 
     def _front(self) -> Sql:
         if not self._parts:
@@ -305,11 +313,6 @@ class Compiler:
             f" AND {other}.type = ? AND {other}.is_deleted = 0 AND {inner.text})",
             (self.number(shares.param), self.number(shares.other), shares.type, *inner.arguments),
         )
-
-
-def conjuncts_of(query: Query) -> tuple[Expression, ...]:
-    """The tests that a match must all pass."""
-    return query.where.tests if isinstance(query.where, AllOf) else (query.where,)
 
 
 def can_list(expression: Expression) -> bool:

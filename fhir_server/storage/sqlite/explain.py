@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from fhir_server.search.cost import countable
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import COUNTED_TO, Explanation, Step
-from fhir_server.storage.sqlite.compile import conjuncts_of
 from fhir_server.storage.sqlite.rows import compiler, page_of
 
 _INDEX = re.compile(r"SEARCH .* USING (?:COVERING )?INDEX (\w+)|SCAN .* USING .*INDEX (\w+)")
@@ -17,7 +16,8 @@ _TERMS = re.compile(r"(?:SEARCH|SCAN) (?:term|link|ours|theirs) USING PRIMARY KE
 
 def explain(connection: sqlite3.Connection, query: Query) -> Explanation:
     """The explanation of `rows.find`."""
-    compiled, conjuncts = compiler(connection), conjuncts_of(query)
+    compiled = compiler(connection)
+    conjuncts = compiled.conjuncts(query)
     statement = page_of(compiled, query)
     best = compiled.start(conjuncts)
     plan = tuple(

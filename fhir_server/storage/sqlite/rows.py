@@ -4,6 +4,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import JournalEntry, Key, Page, Record, Stored
@@ -83,6 +84,7 @@ def current(
 def compiler(connection: sqlite3.Connection, most: int = SELECTIVE) -> Compiler:
     """A compiler for one query; candidates are counted up to `most`."""
 
+    @cache
     def number(name: str) -> int:
         row = connection.execute("SELECT number FROM parameter WHERE name = ?", (name,)).fetchone()
         return row[0] if row else -1
