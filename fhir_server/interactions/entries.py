@@ -29,6 +29,8 @@ _PHASES: Mapping[str, int] = {"delete": 0, "create": 1, "update": 2, "patch": 2}
 READS = 3
 """The phase of what does not write."""
 
+_RESOURCE_ALONE: Resource = {"fullUrl": "urn:uuid:00000000-0000-0000-0000-000000000000"}
+
 
 def phase_of(request: FhirRequest) -> int:
     """When an entry runs: R4's order is DELETE, POST, PUT or PATCH, then GET."""
@@ -40,13 +42,14 @@ def shell(bundle: Resource) -> Resource:
     entries = bundle.get("entry")
     if not isinstance(entries, list):
         return bundle
-    bare = [
-        {name: value for name, value in entry.items() if name != "resource"}
-        if isinstance(entry, dict)
-        else entry
-        for entry in entries
-    ]
+    bare = [_without_resource(each) if isinstance(each, dict) else each for each in entries]
     return {**bundle, "entry": bare}
+
+
+def _without_resource(entry: Resource) -> Resource:
+    bare = {name: value for name, value in entry.items() if name != "resource"}
+    # One that had a resource is not empty without it: what it lacks is a request.
+    return bare if bare or not entry else _RESOURCE_ALONE
 
 
 def entries_of(bundle: Resource) -> list[Resource]:

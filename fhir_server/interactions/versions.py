@@ -1,6 +1,7 @@
 """Version-aware requests and conditional reads (R4 RESTful API, "Managing Resource Contention")."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
@@ -13,6 +14,7 @@ ANY = 0
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _ETAG = re.compile(r'(?:W/)?"([1-9][0-9]{0,17})"')
+_ENTITY_TAG = re.compile(r'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')
 
 
 def etag(version: int) -> str:
@@ -64,18 +66,31 @@ def is_unmodified(stored: Stored, if_none_match: str | None, if_modified_since: 
     if if_none_match is not None:
         return _names(if_none_match, stored.version)
     if if_modified_since is not None:
-        return stored.updated.replace(microsecond=0) <= _moment(if_modified_since)
+        since = _moment(if_modified_since)
+        return since is not None and stored.updated.replace(microsecond=0) <= since
     return False
 
 
+def tags_of(if_none_match: str) -> Sequence[str]:
+    """The tags in quotes, without what marks them as weak; `*` for any; 400 otherwise."""
+    if if_none_match.strip() == "*":
+        return ("*",)
+    tags: Sequence[str] = _ENTITY_TAG.findall(if_none_match)
+    if not tags or _ENTITY_TAG.sub("", if_none_match).strip(", \t"):
+        raise bad_parameter(f'If-None-Match: {if_none_match} is no list of ETags such as W/"3"')
+    return tags
+
+
 def _names(if_none_match: str, version: int) -> bool:
-    named = {version_of(text, "If-None-Match") for text in if_none_match.split(",")}
-    return ANY in named or version in named
+    """A tag that another server made is a tag like any other, and none of this version."""
+    tags = tags_of(if_none_match)
+    return "*" in tags or f'"{version}"' in tags
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: str) -> datetime | None:
+    """None for what is no date: RFC 9110, 13.1.3, has it ignored, where all else is refused."""
     try:
         moment = parsedate_to_datetime(text)
     except ValueError:
-        raise bad_parameter(f"If-Modified-Since: {text} is not an HTTP date") from None
+        return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

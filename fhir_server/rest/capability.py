@@ -9,17 +9,19 @@ from typing import Any
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.compartments import compartments
 from fhir_server.fhir.definitions import resource_types
+from fhir_server.fhir.outcome import bad_parameter
 from fhir_server.interactions.conditions import UNDERSTOOD
 from fhir_server.operations.operation import Level
 from fhir_server.operations.query import QUERIES
 from fhir_server.operations.registry import OPERATIONS
 from fhir_server.rest.body import PATCH_FORMATS
-from fhir_server.rest.routes import ROUTES
+from fhir_server.rest.routes import MODE, ROUTES
 from fhir_server.search.parse import ALL_TYPES
 from fhir_server.search.registry import Parameter, Registry
 
 Json = dict[str, Any]
 
+_MODES = ("full", "normative", "terminology")
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 _SECURITY_SERVICES = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 
@@ -65,6 +67,16 @@ class ServerFacts:
     allows_update_create: bool
     deletes_at_once: int = 1
     oauth_urls: Mapping[str, str] = field(default_factory=dict)
+
+
+def require_mode(query: Iterable[tuple[str, str]]) -> None:
+    """400 for what is no `mode` of R4; the statement is the whole one in all of them, as
+    "servers MAY ignore the mode parameter and return a CapabilityStatement resource"."""
+    given = [value for name, value in query if name == MODE]
+    if len(given) > 1:
+        raise bad_parameter(f"{MODE} is given more than once")
+    if given and given[0] not in _MODES:
+        raise bad_parameter(f"{MODE}: {given[0]!r} is not {', '.join(_MODES)}")
 
 
 def capability_statement(registry: Registry, facts: ServerFacts) -> Json:

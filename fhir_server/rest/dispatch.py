@@ -18,7 +18,7 @@ from fhir_server.interactions.audited import read_record, refusal_record
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.write import Interaction
 from fhir_server.rest.body import Disconnected, body_of, require_spoken, with_body
-from fhir_server.rest.capability import ServerFacts, capability_statement
+from fhir_server.rest.capability import ServerFacts, capability_statement, require_mode
 from fhir_server.rest.cors import AllowsOrigin, allowed_origin, send_preflight, with_origin
 from fhir_server.rest.errors import log_failure, translated
 from fhir_server.rest.form import MOST_FORM_BYTES, SEARCHES, require_form, with_form
@@ -243,6 +243,7 @@ class FhirApplication:
             raise refusal from None
 
     async def _capability(self, context: Context, request: FhirRequest) -> FhirResponse:
+        require_mode(request.query)
         narrowing = narrowing_of_read(request.query, "CapabilityStatement")
         registry, whole = self._capabilities
         if registry is not context.registry:

@@ -11,7 +11,7 @@ from fhir_server.fhir.narrow import PARAMETERS as NARROWING
 from fhir_server.fhir.outcome import FhirError, bad_parameter, error
 from fhir_server.interactions.conditions import require_understood
 from fhir_server.interactions.context import FhirRequest
-from fhir_server.interactions.versions import version_of
+from fhir_server.interactions.versions import tags_of, version_of
 from fhir_server.rest.routes import GENERAL_PARAMETERS, locate, parse_query
 
 Scope = MutableMapping[str, Any]
@@ -153,8 +153,7 @@ def _conditions(headers: Headers) -> dict[str, Any]:
     found = {field: headers[name] for name, field in _CONDITIONS.items() if name in headers}
     if "if_match" in found:
         version_of(found["if_match"], "If-Match")
-    for each in found.get("if_none_match", "*").split(","):
-        version_of(each, "If-None-Match")
+    tags_of(found.get("if_none_match", "*"))
     return found
 
 

@@ -26,6 +26,8 @@ from fhir_server.operations.registry import operation_at
 from fhir_server.operations.run import run_operation
 from fhir_server.security.scopes import Action
 
+MODE = "mode"
+"""What R4 lets the capabilities interaction be asked for."""
 ANY_PARAMETER = frozenset({"*"})
 """The interaction itself refuses parameters that it does not know."""
 GENERAL_PARAMETERS = frozenset({"_format", "_pretty"})
@@ -71,7 +73,7 @@ _OPERATIONS = tuple(
 )  # fmt: skip
 
 ROUTES: tuple[Route, ...] = (
-    Route("GET", "metadata", "capabilities", parameters=NARROWING, is_public=True),
+    Route("GET", "metadata", "capabilities", parameters=NARROWING | {MODE}, is_public=True),
     Route("POST", "", "transaction", run=bundle, is_journaled=True),
     Route("POST", "", "batch", run=bundle, is_journaled=True),
     Route("GET", _INSTANCE, "read", "r", read, NARROWING),

@@ -45,6 +45,22 @@ async def test_each_entry_and_the_batch_leave_an_audit_record(world: World) -> N
     assert found == [("batch", "success"), ("create", "success"), ("read", "refused")]
 
 
+async def test_a_resource_without_a_request_is_refused_alone(world: World) -> None:
+    answer = await world.post("", batch({"resource": PATIENT}, entry("POST", "Patient", PATIENT)))
+    assert answer.status_code == 200
+    refused, created = (each["response"] for each in answer.json()["entry"])
+    assert refused["status"][:3] == "400"
+    assert "needs a request" in refused["outcome"]["issue"][0]["diagnostics"]
+    assert created["status"][:3] == "201"
+
+
+async def test_an_entry_of_nothing_is_an_element_without_content(world: World) -> None:
+    answer = await world.post("", batch({}, entry("POST", "Patient", PATIENT)))
+    assert answer.status_code == 400
+    assert "ele-1" in issues(answer)[0]["diagnostics"]
+    assert await world.count("Patient") == 0
+
+
 async def test_an_entry_that_asks_for_nothing_known_is_refused_by_name(world: World) -> None:
     response = await world.post(
         "",

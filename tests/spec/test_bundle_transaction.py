@@ -29,6 +29,16 @@ async def test_everything_is_written_with_version_and_location(world: World) -> 
     assert (await world.get(f"/{first['location']}")).status_code == 200
 
 
+async def test_a_resource_without_a_request_is_told_so(world: World) -> None:
+    response = await world.post(
+        "", transaction(entry("POST", "Patient", PATIENT), {"resource": PATIENT})
+    )
+    assert response.status_code == 400
+    assert issues(response)[0]["expression"] == ["Bundle.entry[1].request"]
+    assert "needs a request" in issues(response)[0]["diagnostics"]
+    assert await world.count("Patient") == 0
+
+
 async def test_one_bad_entry_leaves_nothing_behind(world: World) -> None:
     response = await world.post(
         "",

@@ -58,6 +58,21 @@ async def test_it_is_a_valid_resource_and_the_one_that_is_served(world: World) -
     assert validator().issues(served) == ()
 
 
+@pytest.mark.parametrize("mode", ["full", "normative", "terminology"])
+async def test_every_mode_of_r4_gets_the_whole_statement(world: World, mode: str) -> None:
+    """R4: "Servers MAY ignore the mode parameter and return a CapabilityStatement resource"."""
+    response = await world.get(f"/metadata?mode={mode}")
+    assert response.status_code == 200
+    assert response.json() == statement()
+
+
+@pytest.mark.parametrize("query", ["mode=Full", "mode=", "mode=full&mode=normative", "kind=full"])
+async def test_a_mode_that_r4_does_not_have_is_refused(world: World, query: str) -> None:
+    response = await world.get(f"/metadata?{query}")
+    assert response.status_code == 400
+    assert query.partition("=")[0] in response.json()["issue"][0]["diagnostics"]
+
+
 def test_every_route_is_in_it_and_nothing_else(rest: Json) -> None:
     patient = {each["code"] for each in _resource(rest, "Patient")["interaction"]}
     system = {each["code"] for each in rest["interaction"]}

@@ -82,6 +82,9 @@ CASES = {
     "If-None-Match malformed": Bad(
         "GET", "/Patient/p", 400, "If-None-Match", None, {"If-None-Match": "1"}
     ),
+    "If-None-Match empty": Bad(
+        "GET", "/Patient/p", 400, "If-None-Match", None, {"If-None-Match": ","}
+    ),
     "an unknown parameter": Bad("GET", "/Patient/p?colour=red", 400, "colour"),
     "the separator in a search": Bad("GET", "/Patient?family=a%1fb", 400, "U+001F"),
     "an unknown search parameter": Bad("GET", "/Patient?colour=red", 400, "colour"),
