@@ -39,10 +39,11 @@ IDLE_SECONDS = 0.25
 LONGEST_REST_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0
 BUSY_RESTS, LATE_RESTS = 9, 3
-IDLE_SHARE = 0.3
-"""A process that takes less of one processor than this is idle."""
+BUSY_SECONDS = 1.0
+"""While the newest record is younger than this, requests are being answered somewhere."""
 FAILURE_SECONDS = 5.0
 
+_BUSY = timedelta(seconds=BUSY_SECONDS)
 _log = structlog.get_logger(__name__)
 
 
@@ -73,12 +74,12 @@ class Sealer:
         self._waited = timedelta()
         """How long the oldest record of the last block had waited."""
         self._is_busy = False
-        """Whether others kept the process busy after the last block."""
+        """Whether requests kept coming while the last block was sealed."""
 
     async def run(self) -> None:
         """Seal until cancelled; a failure is logged and tried again. The requests that the sealer
-        follows come first: while they keep the process busy it takes a tenth of the time, and a
-        quarter once records have waited for PATIENCE_SECONDS."""
+        follows come first: while they keep coming it takes a tenth of the time, and a quarter once
+        records have waited for PATIENCE_SECONDS."""
         while True:
             began = time.monotonic()
             try:
@@ -93,13 +94,12 @@ class Sealer:
                 await asyncio.sleep(IDLE_SECONDS)
 
     async def _rest(self, took: float) -> None:
-        """As long as the block took; longer where others were busy meanwhile."""
-        rest, used = min(took, LONGEST_REST_SECONDS), time.process_time()
-        await asyncio.sleep(rest)
-        self._is_busy = time.process_time() - used > rest * IDLE_SHARE
+        """As long as the block took, and several times that while requests keep coming."""
+        times = 1
         if self._is_busy:
             is_late = self._waited > timedelta(seconds=PATIENCE_SECONDS)
-            await asyncio.sleep(rest * ((LATE_RESTS if is_late else BUSY_RESTS) - 1))
+            times = LATE_RESTS if is_late else BUSY_RESTS
+        await asyncio.sleep(min(took, LONGEST_REST_SECONDS) * times)
 
     async def seal_once(self) -> int:
         """Seal one block of what waits; the number of records sealed, 0 when none waits or
@@ -110,7 +110,8 @@ class Sealer:
             return 0
         record = await self._store.record(HEADS, ONLY)
         events = [audit_event(each.entry) for each in waiting]
-        self._waited = self._clock() - datetime.fromisoformat(events[0]["recorded"])
+        self._waited = self._age(events[0])
+        self._is_busy = self._age(await self._newest(waiting, limit)) < _BUSY
         taken = await self._store.get_many([Key("AuditEvent", event["id"]) for event in events])
         _rename(events, waiting, {key.id for key in taken})
         positions = tuple(each.position for each in waiting)
@@ -121,6 +122,18 @@ class Sealer:
         except VersionConflict:
             return 0
         return len(waiting)
+
+    async def _newest(self, waiting: Sequence[JournalEntry], limit: int) -> dict[str, Any]:
+        if len(waiting) < limit:
+            return audit_event(waiting[-1].entry)
+        newest = await self._store.journal(1, newest_first=True)
+        return audit_event((*newest, waiting[-1])[0].entry)
+
+    def _age(self, event: dict[str, Any]) -> timedelta:
+        try:
+            return self._clock() - datetime.fromisoformat(event["recorded"])
+        except (TypeError, ValueError):  # the record says no moment
+            return timedelta()
 
     def _prepare(
         self, events: list[dict[str, Any]], positions: tuple[str, ...], record: Record | None

@@ -84,7 +84,7 @@ class GuardedStore:
     def changes(self, after: str | None) -> AsyncIterator[Change]:
         not_offered("the change feed")
 
-    async def journal(self, limit: int) -> Sequence[JournalEntry]:
+    async def journal(self, limit: int, *, newest_first: bool = False) -> Sequence[JournalEntry]:
         not_offered("the audit journal")
 
     async def record(self, kind: str, id: str) -> Record | None:

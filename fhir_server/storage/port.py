@@ -253,8 +253,9 @@ class ResourceStore(Protocol):
         for more. A change may be repeated, never lost; the order of two different resources'
         changes is not promised."""
 
-    async def journal(self, limit: int) -> Sequence[JournalEntry]:
-        """Audit records that are not sealed yet, oldest first as far as the store knows."""
+    async def journal(self, limit: int, *, newest_first: bool = False) -> Sequence[JournalEntry]:
+        """Audit records that are not sealed yet, oldest first as far as the store knows; or the
+        other way round."""
 
     async def record(self, kind: str, id: str) -> Record | None:
         """The record, None when there is none or it has expired."""

@@ -116,8 +116,9 @@ class MongoStore:
                 yield change
 
     @reachable
-    async def journal(self, limit: int) -> Sequence[JournalEntry]:
-        cursor = self._collections.journal.find({}, sort=[("_id", 1)], limit=limit)
+    async def journal(self, limit: int, *, newest_first: bool = False) -> Sequence[JournalEntry]:
+        order = -1 if newest_first else 1
+        cursor = self._collections.journal.find({}, sort=[("_id", order)], limit=limit)
         return [JournalEntry(str(each["_id"]), bytes(each["entry"])) async for each in cursor]
 
     @reachable

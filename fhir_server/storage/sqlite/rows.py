@@ -144,9 +144,14 @@ def changes(connection: sqlite3.Connection, after: int, limit: int) -> list[tupl
     return [(row[0], stored(row[1:])) for row in rows]
 
 
-def journal(connection: sqlite3.Connection, limit: int) -> list[JournalEntry]:
-    """The oldest entries that wait to be sealed."""
-    rows = connection.execute("SELECT seq, entry FROM journal ORDER BY seq LIMIT ?", (limit,))
+def journal(
+    connection: sqlite3.Connection, limit: int, newest_first: bool = False
+) -> list[JournalEntry]:
+    """The oldest entries that wait to be sealed, or the newest."""
+    order = "DESC" if newest_first else "ASC"
+    rows = connection.execute(
+        f"SELECT seq, entry FROM journal ORDER BY seq {order} LIMIT ?", (limit,)
+    )
     return [JournalEntry(str(seq), entry) for seq, entry in rows]
 
 

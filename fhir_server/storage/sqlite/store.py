@@ -140,8 +140,8 @@ class SqliteStore:
         for wake in tuple(self._wakers):
             wake()
 
-    async def journal(self, limit: int) -> Sequence[JournalEntry]:
-        return await self._readers.run(rows.journal, limit)
+    async def journal(self, limit: int, *, newest_first: bool = False) -> Sequence[JournalEntry]:
+        return await self._readers.run(rows.journal, limit, newest_first)
 
     async def record(self, kind: str, id: str) -> Record | None:
         now = rows.milliseconds(self._clock())
