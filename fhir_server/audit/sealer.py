@@ -39,11 +39,12 @@ IDLE_SECONDS = 0.25
 LONGEST_REST_SECONDS = 0.1
 PATIENCE_SECONDS = 60.0
 BUSY_RESTS, LATE_RESTS = 9, 3
-BUSY_SECONDS = 1.0
-"""While the newest record is younger than this, requests are being answered somewhere."""
+BUSY_RECORDS = 20
+"""So many new records in a second are requests that the sealer must not hold up; with fewer there
+is time for both."""
 FAILURE_SECONDS = 5.0
 
-_BUSY = timedelta(seconds=BUSY_SECONDS)
+_SECOND = timedelta(seconds=1)
 _log = structlog.get_logger(__name__)
 
 
@@ -111,7 +112,7 @@ class Sealer:
         record = await self._store.record(HEADS, ONLY)
         events = [audit_event(each.entry) for each in waiting]
         self._waited = self._age(events[0])
-        self._is_busy = self._age(await self._newest(waiting, limit)) < _BUSY
+        self._is_busy = await self._keeps_coming()
         taken = await self._store.get_many([Key("AuditEvent", event["id"]) for event in events])
         _rename(events, waiting, {key.id for key in taken})
         positions = tuple(each.position for each in waiting)
@@ -123,11 +124,10 @@ class Sealer:
             return 0
         return len(waiting)
 
-    async def _newest(self, waiting: Sequence[JournalEntry], limit: int) -> dict[str, Any]:
-        if len(waiting) < limit:
-            return audit_event(waiting[-1].entry)
-        newest = await self._store.journal(1, newest_first=True)
-        return audit_event((*newest, waiting[-1])[0].entry)
+    async def _keeps_coming(self) -> bool:
+        """Whether so many records were left within the last second that requests come first."""
+        recent = await self._store.journal(BUSY_RECORDS, newest_first=True)
+        return len(recent) == BUSY_RECORDS and self._age(audit_event(recent[-1].entry)) < _SECOND
 
     def _age(self, event: dict[str, Any]) -> timedelta:
         try:

@@ -4,7 +4,7 @@ import asyncio
 import json
 import uuid
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -261,6 +261,19 @@ async def test_more_than_a_block_is_sealed_in_several(
     await journal(store, BLOCK_LIMIT + 1)
     sealer = Sealer(store, extractor, SIGNER, now)
     assert [await sealer.seal_once() for _ in range(3)] == [BLOCK_LIMIT, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "blocks"), [(0, [BLOCK_LIMIT, 20, 20, 10, 0]), (2, [BLOCK_LIMIT, 50, 0])]
+)
+async def test_blocks_are_short_while_records_keep_coming(
+    store: SqliteStore, extractor: Extractor, seconds: int, blocks: list[int]
+) -> None:
+    await journal(store, 100)
+    sealer = Sealer(store, extractor, SIGNER, lambda: AT + timedelta(seconds=seconds))
+    assert [await sealer.seal_once() for _ in blocks] == blocks
+    newest = await store.journal(1, newest_first=True)
+    assert newest == []
 
 
 async def test_a_repeated_record_id_stops_nothing(store: SqliteStore, extractor: Extractor) -> None:
