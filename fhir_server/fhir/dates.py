@@ -33,6 +33,7 @@ class TimeRange(NamedTuple):
 
 EARLIEST = (date(1, 1, 1).toordinal() - _EPOCH) * DAY
 LATEST = (date(9999, 12, 31).toordinal() + 1 - _EPOCH) * DAY
+_START = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def time_range(text: str) -> TimeRange:
@@ -73,6 +74,12 @@ def microseconds(moment: datetime) -> int:
     """Microseconds since 1970 UTC of an aware datetime."""
     since = moment.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)
     return since // timedelta(microseconds=1)
+
+
+def moment_of(microseconds: int) -> datetime:
+    """The moment so long after 1970, as near as a datetime gets to the ends of FHIR's calendar."""
+    latest = LATEST - SECOND
+    return _START + timedelta(microseconds=min(max(microseconds, EARLIEST), latest))
 
 
 def _day(year: int, month: int, day: int) -> int:

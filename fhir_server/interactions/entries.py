@@ -3,11 +3,11 @@
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
 from fhir_server.fhir.codec import encode, instant, parse
+from fhir_server.fhir.dates import moment_of, time_range
 from fhir_server.fhir.media_types import media_range
 from fhir_server.fhir.outcome import (
     FhirError,
@@ -96,7 +96,8 @@ def entry_request(context: Context, entry: Resource, outer: FhirRequest) -> Fhir
 
 
 def _http_date(text: str | None) -> str | None:
-    return http_date(datetime.fromisoformat(text).astimezone(UTC)) if text else None
+    """An instant of R4, which may be a leap second, as a header says it."""
+    return http_date(moment_of(time_range(text).low)) if text else None
 
 
 def body_of(asked: FhirRequest, resource: Resource) -> FhirRequest:

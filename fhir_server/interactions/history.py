@@ -1,13 +1,12 @@
 """history of a resource, a type, or all of it (R4 RESTful API, "history")."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
 from fhir_server.fhir.codec import encode, instant
-from fhir_server.fhir.dates import TimeRange, time_range
+from fhir_server.fhir.dates import TimeRange, moment_of, time_range
 from fhir_server.fhir.narrow import PARAMETERS as NARROWING
 from fhir_server.fhir.narrow import Narrowing, narrowed, narrowing_of_read
 from fhir_server.fhir.outcome import bad_parameter, not_found
@@ -21,10 +20,6 @@ DEFAULT_COUNT = 50
 LARGEST_COUNT = 1000
 CURSOR = "_cursor"
 PARAMETERS = frozenset({"_count", "_since", "_at", CURSOR}) | NARROWING
-
-_EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
-_FIRST = datetime.fromisoformat("0001-01-01T00:00:00Z")
-_LAST = datetime.fromisoformat("9999-12-31T23:59:59Z")
 
 
 @dataclass(frozen=True)
@@ -66,8 +61,8 @@ def _asked(context: Context, request: FhirRequest, path: str, scope: Past) -> _A
     past = replace(
         scope,
         limit=_count(request),
-        since=None if since is None else _datetime(since.low),
-        at=None if at is None else (_datetime(at.low), _datetime(at.high)),
+        since=None if since is None else moment_of(since.low),
+        at=None if at is None else (moment_of(at.low), moment_of(at.high)),
     )
     times = (_only(request, "_since"), _only(request, "_at"))
     binding = repr((context.access.binding, "history", path, times))
@@ -120,12 +115,6 @@ def _moment(request: FhirRequest, name: str) -> TimeRange | None:
         return time_range(text)
     except ValueError as mistake:
         raise bad_parameter(f"{name}: {mistake}") from None
-
-
-def _datetime(microseconds: int) -> datetime:
-    """The moment, as near as a datetime gets to the ends of FHIR's calendar."""
-    earliest, latest = _FIRST - _EPOCH, _LAST - _EPOCH
-    return _EPOCH + min(max(timedelta(microseconds=microseconds), earliest), latest)
 
 
 def _links(context: Context, asked: _Asked, page: HistoryPage) -> list[dict[str, str]]:

@@ -127,3 +127,20 @@ async def test_prefer_decides_what_the_entries_of_writes_hold(world: World) -> N
     assert full["resource"]["resourceType"] == "Observation"
     assert full["fullUrl"].endswith(full["resource"]["id"])
     assert outcome["response"]["outcome"]["issue"][0]["severity"] == "information"
+
+
+@pytest.mark.parametrize(
+    ("moment", "status"),
+    [
+        ("2024-02-29T23:59:60+14:00", "200 OK"),
+        ("0001-01-01T00:00:00+14:00", "200 OK"),
+        ("9999-12-31T23:59:59-12:00", "304 Not Modified"),
+    ],
+)
+async def test_an_entry_may_ask_since_a_leap_second_or_the_ends_of_the_calendar(
+    world: World, moment: str, status: str
+) -> None:
+    id = await world.create(PATIENT)
+    asked = entry("GET", f"Patient/{id}", ifModifiedSince=moment)
+    (answered,) = (await world.post("", batch(asked))).json()["entry"]
+    assert answered["response"]["status"] == status
