@@ -1,5 +1,7 @@
 """R4 RESTful API, "batch": entries by themselves, each with its own outcome."""
 
+import pytest
+
 from tests.bundles import batch, entry
 from tests.fhir_world import PATIENT, World, issues, observation, text_of
 
