@@ -41,15 +41,16 @@ async def explain(context: Context, asked: OperationRequest) -> FhirResponse:
         raise unsupported("$explain inside a transaction; use a batch")
     request = replace(asked.request, query=asked.search, body=b"")
     try:
-        _, search = narrowing_in(await planned(context, request))
+        found = await planned(context, request)
+        if found.options.contained != "false":
+            raise unsupported("$explain with _contained: it is one search for each type")
+        _, search = narrowing_in(found)
         query = replace(search.plans[0].query, after=place_of(context, search))
         explanation = await context.store.explain(query)
     except FhirError as refusal:
         if refusal.status != 400:
             raise
         return _answer([_refused(True), _resource("outcome", refusal)])
-    if len(search.plans) > 1:
-        raise unsupported("$explain of a search with _contained: it is one search for each type")
     return _answer(_parts(context, search, query, explanation))
 
 
