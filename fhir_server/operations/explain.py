@@ -41,17 +41,24 @@ async def explain(context: Context, asked: OperationRequest) -> FhirResponse:
         raise unsupported("$explain inside a transaction; use a batch")
     request = replace(asked.request, query=asked.search, body=b"")
     try:
-        found = await planned(context, request)
-        if found.options.contained != "false":
-            raise unsupported("$explain with _contained: it is one search for each type")
-        _, search = narrowing_in(found)
-        query = replace(search.plans[0].query, after=place_of(context, search))
-        explanation = await context.store.explain(query)
+        _, search = narrowing_in(await planned(context, request))
+        one = await _explained(context, search)
     except FhirError as refusal:
         if refusal.status != 400:
             raise
         return _answer([_refused(True), _resource("outcome", refusal)])
-    return _answer(_parts(context, search, query, explanation))
+    if one is None:
+        raise unsupported("$explain of a search with _contained: it is one search for each type")
+    return _answer(_parts(context, search, *one))
+
+
+async def _explained(context: Context, search: Search) -> tuple[Query, Explanation] | None:
+    """The query and how the store answers it; None for one that looks inside resources, of which
+    there is a query for each type that the caller may search, or none at all."""
+    if search.options.contained != "false":
+        return None
+    query = replace(search.plans[0].query, after=place_of(context, search))
+    return query, await context.store.explain(query)
 
 
 def _parts(
