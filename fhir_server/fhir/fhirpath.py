@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from math import inf
 from typing import Any, Protocol
 
 from fhir_server.fhir.codec import Resource
@@ -35,6 +36,10 @@ class Node:
 class Path(Protocol):
     """An expression that was read once and can be asked of many resources."""
 
+    @property
+    def functions(self) -> frozenset[str]:
+        """The names of the functions that it calls."""
+
     def values(
         self,
         resource: Resource,
@@ -56,9 +61,11 @@ class Path(Protocol):
         variables: Mapping[str, Any] | None = None,
         *,
         now: datetime | None = None,
+        until: float = inf,
     ) -> list[Node]:
         """As `values`, each with its type and its place. An element found before is a root as
-        well; `%resource` is for the caller to give then."""
+        well; `%resource` is for the caller to give then. FhirPathError also when it is not done
+        `until` then, by `time.monotonic()`."""
 
 
 @lru_cache(maxsize=MOST_COMPILED)

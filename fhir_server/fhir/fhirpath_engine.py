@@ -4,9 +4,11 @@ The engine is called one level below its own front door, so that the functions o
 `fhirpath_functions` take the place of its own, and so that results keep their types and places.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
+from math import inf
+from time import monotonic
 from typing import Any
 
 from antlr4 import CommonTokenStream, InputStream, ParseTreeWalker
@@ -36,9 +38,23 @@ FAMILIES = {
 }
 """R4's families of variables: `%vs-name`, `%ext-name`."""
 
+Evaluate = Callable[[dict[str, Any], list[Any], dict[str, Any]], Any]
+
+
+def _until(evaluate: Evaluate) -> Evaluate:
+    """The same, unless the time of the whole evaluation has passed."""
+
+    def timed(context: dict[str, Any], parents: list[Any], tree: dict[str, Any]) -> Any:
+        if monotonic() > context["until"]:
+            raise FhirPathError("the expression takes too long")
+        return evaluate(context, parents, tree)
+
+    return timed
+
+
 # Both are the engine's global tables; this process has no other user of them.
 TypeInfo.model = MODEL
-evaluators.update(EVALUATORS)
+evaluators.update({name: _until(each) for name, each in {**evaluators, **EVALUATORS}.items()})
 
 
 class _Refusing(ErrorListener):  # type: ignore[misc]
@@ -81,6 +97,11 @@ class _Compiled:
         self._expression = expression
         self._tree = tree
 
+    @property
+    def functions(self) -> frozenset[str]:
+        """See `Path.functions`."""
+        return frozenset(_called(self._tree))
+
     def values(
         self,
         resource: Resource,
@@ -97,6 +118,7 @@ class _Compiled:
         variables: Mapping[str, Any] | None = None,
         *,
         now: datetime | None = None,
+        until: float = inf,
     ) -> list[Node]:
         """See `Path.nodes`."""
         root: list[Any] = [resource]
@@ -109,6 +131,7 @@ class _Compiled:
             "model": MODEL,
             "userInvocationTable": FUNCTIONS,
             "now": now,
+            "until": until,
         }
         try:
             found = do_eval(context, root, self._tree)
@@ -119,6 +142,16 @@ class _Compiled:
             raise FhirPathError(f"{self._expression}: {failure}") from failure
         nodes = [_node(each) for each in found]
         return [each for each in nodes if each.value is not None]
+
+
+def _called(tree: dict[str, Any]) -> Iterator[str]:
+    """The names of the functions in a syntax tree."""
+    nodes = [tree]
+    while nodes:
+        node = nodes.pop()
+        nodes.extend(node.get("children", ()))
+        if node["type"] == "Functn":
+            yield node["children"][0]["text"].strip("`")
 
 
 def _node(found: Any) -> Node:

@@ -6,7 +6,8 @@ for Parameters that are no patch, 422 for one that can't be applied to this reso
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Any
 
 from fhir_server.fhir.codec import Resource
@@ -21,6 +22,19 @@ _NEEDS: Mapping[str, tuple[str, ...]] = {
     "replace": ("path", "value"),
     "move": ("path", "source", "destination"),
 }
+_SELECTING = frozenset(
+    {
+        "all", "as", "children", "contains", "count", "empty", "endsWith", "exists", "extension",
+        "first", "hasExtension", "hasValue", "is", "last", "length", "lower", "not", "ofType",
+        "resolve", "single", "skip", "startsWith", "tail", "take", "toString", "upper", "where",
+    }
+)  # fmt: skip
+"""The functions that a path may call. Others, such as `matches` and `repeat`, can take any time
+or memory, and a path is evaluated while others wait to write."""
+
+SECONDS = 2.0
+"""The most that all paths of one patch may take."""
+
 _TYPES: Mapping[str, str] = {
     "type": "valueCode",
     "path": "valueString",
@@ -39,6 +53,8 @@ class _Step:
     type: str
     said: Mapping[str, Any] = field(default_factory=dict)
     value: Mapping[str, Any] = field(default_factory=dict)
+    until: float = 0.0
+    """When the time of the whole patch has passed."""
 
     def failed(self, why: str) -> FhirError:
         return business_rule(f"operation {self.number} ({self.type} {self.said['path']}): {why}")
@@ -53,10 +69,10 @@ class FhirPathPatch:
     def applied(self, resource: Resource) -> Resource:
         """What the operations, each after the other, make of the resource, which itself stays
         as it is; FhirError 422 when one of them can't be done."""
-        patched = deepcopy(resource)
+        patched, until = deepcopy(resource), monotonic() + SECONDS
         for step in self.steps:
             try:
-                _OPERATIONS[step.type](step, patched)
+                _OPERATIONS[step.type](replace(step, until=until), patched)
             except ValueError as mistake:
                 raise step.failed(str(mistake)) from None
         return patched
@@ -103,16 +119,19 @@ def _step(number: int, parts: list[dict[str, Any]], place: str) -> _Step:
 def _readable(path: str, place: str) -> str:
     """The path as FHIRPath reads it: the element of a narrative is called like the operator."""
     try:
-        compiled(path)
+        found = compiled(path)
     except FhirPathError as mistake:
         if path.endswith("text.div"):
-            return path.removesuffix("div") + "`div`"
+            return _readable(path.removesuffix("div") + "`div`", place)
         raise invalid(f"path: {mistake}", place) from None
+    others = sorted(found.functions - _SELECTING)
+    if others:
+        raise invalid(f"path: a patch cannot use {', '.join(others)}() in its paths", place)
     return path
 
 
 def _nodes(step: _Step, resource: Resource) -> list[Node]:
-    return compiled(step.said["path"]).nodes(resource)
+    return compiled(step.said["path"]).nodes(resource, until=step.until)
 
 
 def _only(step: _Step, resource: Resource) -> Node:

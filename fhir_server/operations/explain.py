@@ -42,15 +42,23 @@ async def explain(context: Context, asked: OperationRequest) -> FhirResponse:
     request = replace(asked.request, query=asked.search, body=b"")
     try:
         _, search = narrowing_in(await planned(context, request))
-        query = replace(search.plans[0].query, after=place_of(context, search))
-        explanation = await context.store.explain(query)
+        one = await _explained(context, search)
     except FhirError as refusal:
         if refusal.status != 400:
             raise
         return _answer([_refused(True), _resource("outcome", refusal)])
-    if len(search.plans) > 1:
+    if one is None:
         raise unsupported("$explain of a search with _contained: it is one search for each type")
-    return _answer(_parts(context, search, query, explanation))
+    return _answer(_parts(context, search, *one))
+
+
+async def _explained(context: Context, search: Search) -> tuple[Query, Explanation] | None:
+    """The query and how the store answers it; None for one that looks inside resources, of which
+    there is a query for each type that the caller may search, or none at all."""
+    if search.options.contained != "false":
+        return None
+    query = replace(search.plans[0].query, after=place_of(context, search))
+    return query, await context.store.explain(query)
 
 
 def _parts(

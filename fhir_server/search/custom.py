@@ -24,6 +24,9 @@ Row = dict[str, Any]
 CODE = re.compile(r"[A-Za-z][A-Za-z0-9_\-]{0,63}", re.ASCII)
 """Codes that begin with `_` are R4's: criteria of every type, and what says how to answer."""
 
+MOST_CHARACTERS = 2000
+"""Of an expression; the longest of R4 has 1386. Every write of a definition reads them all."""
+
 RESERVED = frozenset({"canonical", "guard", "has", "near", "securityContext"})
 """Names of terms that no definition makes: what a custom parameter put among them would be taken
 for what the server itself states of a resource."""
@@ -115,7 +118,7 @@ def _problems(resource: Resource, registry: Registry) -> Iterator[Issue]:
         yield _issue("expression", "without an expression there is nothing to index")
         return
     try:
-        arms(resource["expression"])
+        _require_readable(resource["expression"])
     except ExpressionError as problem:
         yield _issue("expression", str(problem))
         return
@@ -155,9 +158,15 @@ def _of_components(resource: Resource, registry: Registry) -> Iterator[Issue]:
             yield _issue(f"{place}.definition", f"{name} is no search parameter known here")
             continue
         try:
-            arms(component["expression"])
+            _require_readable(component["expression"])
         except ExpressionError as problem:
             yield _issue(f"{place}.expression", str(problem))
+
+
+def _require_readable(expression: str) -> None:
+    if len(expression) > MOST_CHARACTERS:
+        raise ExpressionError(f"longer than {MOST_CHARACTERS} characters")
+    arms(expression)
 
 
 def _leads_nowhere(resource: Resource, registry: Registry) -> Iterator[Issue]:

@@ -67,9 +67,12 @@ Arm = tuple[Step, ...]
 def arms(expression: str) -> list[Arm]:
     """The arms of a union, each as its steps."""
     reader = _Reader(expression)
-    found = [reader.arm()]
-    while reader.accepts("|"):
-        found.append(reader.arm())
+    try:
+        found = [reader.arm()]
+        while reader.accepts("|"):
+            found.append(reader.arm())
+    except RecursionError:
+        raise ExpressionError("the search expression is nested too deeply") from None
     reader.expect_end()
     return found
 
@@ -77,8 +80,12 @@ def arms(expression: str) -> list[Arm]:
 class _Reader:
     def __init__(self, expression: str) -> None:
         self._expression = expression
-        self._tokens = _TOKEN.findall(expression)
-        if "".join(self._tokens) != re.sub(r"\s+(?=(?:[^']*'[^']*')*[^']*$)", "", expression):
+        self._tokens: list[str] = []
+        place = 0
+        while (found := _TOKEN.match(expression, place)) is not None:
+            self._tokens.append(found[1])
+            place = found.end()
+        if expression[place:].strip():
             raise self._unknown("a character")
 
     def _unknown(self, what: str) -> ExpressionError:

@@ -26,6 +26,7 @@ MOST_VALUES = 5
 
 _INSTANT = re.compile(r"(\d{18})(!?)")
 _YEAR_ONE = datetime(1, 1, 1, tzinfo=UTC)
+_CALENDAR = datetime.max.replace(tzinfo=UTC) - _YEAR_ONE
 _UNREADABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 
 
@@ -97,6 +98,8 @@ def _value(term: str) -> str:
     """The term with its separator as a bar, and a moment as a moment."""
     found = _INSTANT.fullmatch(term)
     if found is not None:
-        moment = _YEAR_ONE + timedelta(microseconds=int(found[1]))
-        return f"{moment.isoformat()}{' (excluded)' if found[2] else ''}"
+        excluded = " (excluded)" if found[2] else ""
+        # What lies beyond the calendar is all the same to a search.
+        past = timedelta(microseconds=int(found[1]))
+        return f"{(_YEAR_ONE + min(past, _CALENDAR)).isoformat()}{excluded}"
     return _UNREADABLE.sub("", term.replace(SEPARATOR, "|")).strip()

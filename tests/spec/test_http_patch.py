@@ -181,6 +181,8 @@ async def test_what_is_no_json_patch_is_400(world: World, body: Any, said: str) 
         (fhirpath("swap", "Observation.status"), 400, "type is one of"),
         (fhirpath("replace", "Observation.status"), 400, "replace has path, value"),
         (fhirpath("delete", "Observation.("), 400, "path"),
+        (fhirpath("delete", "Observation.note.where(text.matches('^(a|a)+$'))"), 400, "matches()"),
+        (fhirpath("delete", "Observation.note.`repeat`($this & $this)"), 400, "repeat()"),
         (fhirpath("delete", "Observation.note"), 422, "2 elements"),
         (fhirpath("delete", "Patient.name + 'x'"), 200, ""),
         (
@@ -202,6 +204,18 @@ async def test_what_a_fhirpath_patch_gets_wrong_is_named(
     assert response.status_code == status, response.text
     if said:
         assert said in text_of(response)
+
+
+async def test_a_path_that_takes_too_long_is_refused_while_others_wait_no_longer(
+    world: World,
+) -> None:
+    url = await weighed(world)
+    many = [{"text": f"{number}"} for number in range(300)]
+    assert (await world.patch(url, [op("replace", "/note", value=many)])).status_code == 200
+    path = "Observation.note.where(%resource.note.where(%resource.note.text.exists()).exists())"
+    response = await world.patch(url, fhirpath("delete", path))
+    assert response.status_code == 422, response.text
+    assert "takes too long" in text_of(response)
 
 
 async def test_a_result_that_is_not_valid_is_422_with_its_place(world: World) -> None:

@@ -160,6 +160,23 @@ async def test_a_search_that_would_be_refused_says_why(
     assert (await ward.get(f"/Observation?{query}")).status_code == 400
 
 
+@pytest.mark.parametrize("query", ["date=gt9999-12-31T23:59:59Z", "date=ap9999-12-31"])
+async def test_the_end_of_the_calendar_is_told_as_such(ward: World, query: str) -> None:
+    assert any(
+        "9999-12-31T23:59:59" in each for each in values(await explained(ward, query), "asks")
+    )
+
+
+@pytest.mark.parametrize("scopes", ["user/Binary.rs", "user/Binary.rs user/Observation.rs"])
+async def test_a_search_inside_resources_is_refused_whatever_may_contain_some(
+    ward: World, scopes: str
+) -> None:
+    ward.caller.principal = caller(scopes)
+    response = await ward.get("/Binary/$explain?_contained=true")
+    assert response.status_code == 400, response.text
+    assert "_contained" in text_of(response)
+
+
 async def test_a_search_that_took_too_long_is_told_what_makes_it_cheaper(
     place: Place, tmp_path: Path
 ) -> None:
