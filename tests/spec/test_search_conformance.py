@@ -24,6 +24,8 @@ CONFORMANCE = Path(__file__).parents[3] / "shared" / "conformance"
 
 AGAINST_R4 = {
     "identifier=|12345": "|code asks for identifiers without a system; this one has a system",
+    "subject.name=peter": "a contained patient of that name too: chains see inside contained ones",
+    "subject:Patient.name=peter": "likewise",
     "value-quantity=185|http://unitsofmeasure.org|lbs": "the code is [lb_av]; lbs is its text",
     "value-quantity=820|urn:iso:std:iso:11073:10101|cL/s": "the code is 265201; cL/s is its text",
     "value-quantity=820|urn:iso:std:iso:11073:10101|cl/s": "the code is 265201; cL/s is its text",

@@ -204,7 +204,6 @@ def _doctor(subject: str) -> Principal:
         ("_summary=text&_include=Patient:organization", "cannot be combined"),
         ("_summary=what", "_summary"),
         ("_elements=nothing", "no element"),
-        ("_contained=true", "contained resources are not found"),
         ("_contained=perhaps", "not true, false or both"),
         ("_type=Patient", "the type is in the URL already"),
         ("_list=$current-problems", "functional lists"),
