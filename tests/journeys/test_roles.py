@@ -30,13 +30,13 @@ from fhir_server.security.authorization.clients import Client
 from fhir_server.system import new_id, utc_now
 from models.fhir_client import BackendClient, BackendToken
 from tests.availability import ROOT
-from tests.nginx_door import NGINX, free_port, opened
+from tests.nginx_door import free_port, opened
 
 pytestmark = [
     pytest.mark.mongodb,
     pytest.mark.redis,
     pytest.mark.slow,
-    pytest.mark.skipif(NGINX is None, reason="nginx is not installed"),
+    pytest.mark.nginx,
 ]
 
 ROLES = ("server", "worker", "app")
