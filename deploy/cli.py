@@ -20,10 +20,11 @@ COMMANDS: Mapping[str, str] = {
     "models": "deploy.commands.models",
     "user": "deploy.commands.user",
     "reindex": "deploy.commands.reindex",
+    "encryption": "deploy.commands.encryption",
     "dev": "deploy.commands.dev",
 }
 """Name → the module whose `app` it is."""
-GROUPS = frozenset({"models", "user", "dev"})
+GROUPS = frozenset({"models", "user", "encryption", "dev"})
 """Those that have commands of their own."""
 
 

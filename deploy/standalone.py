@@ -26,6 +26,7 @@ from deploy.health import Readiness, health_router
 from deploy.keys import keys_of
 from deploy.openapi import with_fhir_paths
 from deploy.process import Process
+from deploy.refusals import problems
 from deploy.rerouted import Rerouted
 from deploy.simulated_ehr.app import create_simulated_ehr
 from fhir_server.app import (
@@ -43,6 +44,7 @@ from fhir_server.publication import Publisher, publish
 from fhir_server.rest.middleware import RequestIds
 from fhir_server.security.rate_limit import Counters, MemoryCounters
 from fhir_server.settings import Settings
+from fhir_server.storage.master_keys import UnusableKeys
 from fhir_server.storage.port import ResourceStore
 from fhir_server.system import new_id, utc_now
 from terminology import own
@@ -58,20 +60,10 @@ class StoreNotOpened(Exception):
 
 
 def check_profile(settings: Settings) -> None:
-    """RefusedStart for what production must never run with."""
-    if settings.profile == "dev":
-        return
-    refused = {
-        "MEDSAGE_OPEN_ACCESS": settings.open_access,
-        "MEDSAGE_DEMO": settings.demo,
-        "MEDSAGE_BASE_URL": not settings.base_url.startswith("https://"),
-    }
-    named = [name for name, is_refused in refused.items() if is_refused]
-    if named:
-        raise RefusedStart(
-            f"the profile {settings.profile} refuses {', '.join(named)}: no open access, no "
-            "demonstration, and an https base URL"
-        )
+    """RefusedStart for what production must never run with; all of it is named at once."""
+    found = problems(settings)
+    if found:
+        raise RefusedStart("\n".join([f"the profile {settings.profile} refuses to start:", *found]))
 
 
 @asynccontextmanager
@@ -146,6 +138,8 @@ async def _server_and_worker(process: Process, stack: AsyncExitStack) -> None:
 async def _opened(settings: Settings) -> ResourceStore:
     try:
         return await open_store(settings)
+    except UnusableKeys as problem:
+        raise RefusedStart(f"MEDSAGE_ENCRYPTION_KEY_FILE: {problem}") from None
     except Exception as problem:
         # The text of a driver's error may quote the address with its password.
         raise StoreNotOpened(f"the store can't be opened: {type(problem).__name__}") from problem

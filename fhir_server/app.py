@@ -37,7 +37,9 @@ from fhir_server.security.keys import open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import Counters
 from fhir_server.settings import Settings
+from fhir_server.storage.master_keys import read_master_keys
 from fhir_server.storage.port import ResourceStore, Terms
+from fhir_server.storage.rotation import SealedStore
 from fhir_server.subscriptions.deliver import Deliverer
 from fhir_server.subscriptions.notify import Follower
 from fhir_server.subscriptions.state import FollowerParts
@@ -86,20 +88,23 @@ class FhirServer:
     run_jobs: Callable[[], Awaitable[None]]
 
 
-async def open_store(settings: Settings) -> ResourceStore:
-    """MongoDB when its address is set, else the embedded store in the data folder."""
+async def open_store(settings: Settings) -> SealedStore:
+    """MongoDB when its address is set, else the embedded store in the data folder. UnusableKeys
+    when it is not encrypted by the keys of the settings."""
+    key_file = settings.encryption_key_file
+    masters = None if key_file is None else read_master_keys(key_file)
     if settings.mongodb_uri is not None:
         from fhir_server.storage.mongo.store import MongoStore
 
         uri = settings.mongodb_uri.get_secret_value()
         return await MongoStore.open(
-            uri, settings.mongodb_database, utc_now, settings.search_seconds
+            uri, settings.mongodb_database, utc_now, settings.search_seconds, masters
         )
     from fhir_server.storage.sqlite.store import SqliteStore
 
     settings.data.mkdir(parents=True, exist_ok=True)
     path = settings.data / "medsage.sqlite"
-    return SqliteStore.open(path, utc_now, settings.search_seconds)
+    return SqliteStore.open(path, utc_now, settings.search_seconds, masters)
 
 
 def knowledge(base_url: str) -> Knowledge:

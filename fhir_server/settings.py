@@ -56,6 +56,13 @@ class Settings(BaseSettings):
     worker_key: SecretStr | None = Field(
         None, description="private JWK (P-384) of the worker's client; made and kept in dev"
     )
+    encryption_key_file: Path | None = Field(
+        None,
+        description="file of the master keys; when set, what the store holds is encrypted",
+    )
+    encryption_declined: bool = Field(
+        False, description="the profile prod may run without an encryption key file"
+    )
     open_access: bool = Field(False, description="no tokens asked; development only")
     demo: bool = Field(True, description="demo users, clients, ward and EHR; development only")
     update_creates: bool = Field(True, description="PUT to a new id creates the resource")
