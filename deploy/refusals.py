@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
+from deploy import tls
 from fhir_server.settings import Settings
 
 SHORTEST_SECRET = 32
@@ -19,10 +20,11 @@ _WITH_STORE = ("all", "server", "worker")
 
 
 def problems(settings: Settings) -> list[str]:
-    """A line for each; none in the profile dev."""
+    """A line for each; in the profile dev only for files that can't be used."""
+    found = list(tls.problems(settings))
     if settings.profile == "dev":
-        return []
-    return [*_for_development(settings), *_secrets(settings), *_encryption(settings)]
+        return found
+    return [*_for_development(settings), *_secrets(settings), *_encryption(settings), *found]
 
 
 def _for_development(settings: Settings) -> Iterator[str]:

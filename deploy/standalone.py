@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from prometheus_client import CollectorRegistry
 
-from deploy import analysis, registrations
+from deploy import analysis, registrations, tls
 from deploy.background import Background, Work
 from deploy.clinician import clinician_app
 from deploy.demo.loading import load_ward
@@ -42,12 +42,17 @@ from fhir_server.indexing.definitions import Definitions
 from fhir_server.operations.definitions import definitions as own_definitions
 from fhir_server.publication import Publisher, publish
 from fhir_server.rest.middleware import RequestIds
+from fhir_server.rest.nobody import CountsNobody
+from fhir_server.security.limits import RateLimits, read_rules
 from fhir_server.security.rate_limit import Counters, MemoryCounters
 from fhir_server.settings import Settings
 from fhir_server.storage.master_keys import UnusableKeys
 from fhir_server.storage.port import ResourceStore
 from fhir_server.system import new_id, utc_now
 from terminology import own
+
+_REDIS_SECONDS = 1.0
+"""What a request waits for Redis before it goes on without."""
 
 
 class RefusedStart(ValueError):
@@ -96,10 +101,14 @@ async def _process(
     if settings.role in ("all", "server"):
         transport = httpx.ASGITransport(app=RequestIds(front, new_id), raise_app_exceptions=False)
         mounts = {settings.base_url: transport}
-        http = httpx.AsyncClient(mounts=mounts, timeout=30, trust_env=False)
+        http = httpx.AsyncClient(
+            mounts=mounts, timeout=30, trust_env=False, verify=tls.calling(settings)
+        )
     else:
         inner = settings.server_url or settings.base_url
-        transport = Rerouted(httpx.AsyncHTTPTransport(), settings.base_url, inner)
+        transport = Rerouted(
+            httpx.AsyncHTTPTransport(verify=tls.calling(settings)), settings.base_url, inner
+        )
         http = httpx.AsyncClient(transport=transport, timeout=30, trust_env=False)
     await stack.enter_async_context(http)
     return Process(
@@ -125,10 +134,10 @@ async def _server_and_worker(process: Process, stack: AsyncExitStack) -> None:
     known = await asyncio.to_thread(knowledge, f"{settings.base_url}/fhir")
     definitions = await defined(store, known)
     process.running.append(Work(definitions.run))
-    counters = _counters(process, stack)
+    process.limits = RateLimits(read_rules(settings.rate_limits), _counters(process, stack))
     server = None
     if settings.role != "worker":
-        server = await _server(process, store, (known, definitions), counters)
+        server = await _server(process, store, (known, definitions))
         process.running.append(Work(server.run_jobs))
     if settings.role != "server":
         process.running += map(Work, await background(store, known, definitions, process.http))
@@ -149,7 +158,6 @@ async def _server(
     process: Process,
     store: ResourceStore,
     meaning: tuple[Knowledge, Definitions],
-    counters: Counters,
 ) -> FhirServer:
     settings, keys = process.settings, process.keys
     known, definitions = meaning
@@ -174,7 +182,7 @@ async def _server(
         store,
         known,
         definitions,
-        counters=counters,
+        limits=process.limits,
         # Each use of the secret has a key of its own.
         cursor_key=hmac.digest(keys.secret, b"search cursors", "sha256"),
         metrics=process.metrics,
@@ -188,13 +196,14 @@ def _counters(process: Process, stack: AsyncExitStack) -> Counters:
     """Rate limits in Redis when its address is set, else in this process."""
     if process.settings.redis_url is None:
         return MemoryCounters(utc_now)
-    from redis.asyncio import Redis
-
+    from fhir_server.storage.redis.connect import connect
     from fhir_server.storage.redis.counters import RedisCounters
+    from fhir_server.storage.redis.steady import SteadyCounters
 
-    redis = Redis.from_url(process.settings.redis_url.get_secret_value())
+    url = process.settings.redis_url.get_secret_value()
+    redis = connect(url, _REDIS_SECONDS, process.settings.tls_ca_file)
     stack.push_async_callback(redis.aclose)
-    return RedisCounters(redis)
+    return SteadyCounters(RedisCounters(redis), MemoryCounters(utc_now))
 
 
 def _finish(process: Process) -> None:
@@ -210,4 +219,5 @@ def _finish(process: Process) -> None:
     if "fhir" in process.parts:
         with_fhir_paths(process.others)
     process.front.parts = process.parts
-    process.front.others = process.others
+    # `/api` answers with the caller's own token and knows nobody itself.
+    process.front.others = CountsNobody(process.others, process.limits)

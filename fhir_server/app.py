@@ -34,8 +34,8 @@ from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.server import AuthorizationServer, is_registered_origin
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
+from fhir_server.security.limits import RateLimits
 from fhir_server.security.principal import Principal
-from fhir_server.security.rate_limit import Counters
 from fhir_server.settings import Settings
 from fhir_server.storage.master_keys import read_master_keys
 from fhir_server.storage.port import ResourceStore, Terms
@@ -94,9 +94,10 @@ async def open_store(settings: Settings) -> SealedStore:
     key_file = settings.encryption_key_file
     masters = None if key_file is None else read_master_keys(key_file)
     if settings.mongodb_uri is not None:
+        from fhir_server.storage.mongo.connect import with_authorities
         from fhir_server.storage.mongo.store import MongoStore
 
-        uri = settings.mongodb_uri.get_secret_value()
+        uri = with_authorities(settings.mongodb_uri.get_secret_value(), settings.tls_ca_file)
         return await MongoStore.open(
             uri, settings.mongodb_database, utc_now, settings.search_seconds, masters
         )
@@ -130,7 +131,7 @@ async def create_server(
     known: Knowledge,
     definitions: Definitions,
     *,
-    counters: Counters,
+    limits: RateLimits,
     cursor_key: bytes,
     metrics: CollectorRegistry,
 ) -> FhirServer:
@@ -141,7 +142,7 @@ async def create_server(
     smart = authorization_server(
         store,
         await open_key_ring(store),
-        counters,
+        limits.counters,
         origin=settings.base_url,
         lifetimes=lifetimes,
         clock=utc_now,
@@ -165,6 +166,7 @@ async def create_server(
         job_limits=JobLimits(
             settings.async_jobs, settings.async_hours, settings.async_result_bytes
         ),
+        limits=limits,
     )
     fhir = FhirApplication(parts)
     runner = JobRunner(fhir.jobs, fhir.perform_job)
