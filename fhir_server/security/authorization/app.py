@@ -93,7 +93,7 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
         headers = {"Retry-After": "1", "Cache-Control": "no-store"}
         return Response(orjson.dumps(body), 503, headers, media_type="application/json")
 
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/authorize", bound(authorize), methods=["GET", "POST"]),
             Route("/login", bound(show_login), methods=["GET"]),
@@ -112,6 +112,9 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
         ],
         exception_handlers={404: not_found, VersionConflict: busy},
     )
+    # A redirect to the path without its slash would lead to whatever host the request names.
+    application.router.redirect_slashes = False
+    return application
 
 
 def create_discovery(server: AuthorizationServer) -> ASGIApp:
