@@ -36,8 +36,8 @@ async def revoke(server: AuthorizationServer, request: Request) -> Response:
     client = None
     try:
         parameters = await read_form(request)
-        client = await named_client(server, parameters)
-        proof = prove(server, request, parameters, client)
+        client = await named_client(server, request, parameters)
+        proof = await prove(server, request, parameters, client)
         if "token" not in parameters:
             raise InvalidRequestError("token is missing")
         await _revoke(server, request, proof, parameters["token"])
