@@ -16,7 +16,7 @@ from fhir_server.security.authorization import metadata
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
 from fhir_server.security.authorization.consent import answer_consent, show_consent
-from fhir_server.security.authorization.key_sets import KeySets
+from fhir_server.security.authorization.key_sets import Fetch, KeySets
 from fhir_server.security.authorization.launch_endpoint import launch
 from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
 from fhir_server.security.authorization.revoke_endpoint import revoke
@@ -34,7 +34,7 @@ from fhir_server.security.rate_limit import Counters
 from fhir_server.security.tokens import TokenVerifier
 from fhir_server.storage.port import ResourceStore, VersionConflict
 
-PUBLIC = Reach()
+PUBLIC = CheckedFetch(Reach())
 Endpoint = Callable[[AuthorizationServer, Request], Awaitable[Response]]
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT_SECONDS = "600"
@@ -60,10 +60,11 @@ def authorization_server(
     origin: str,
     lifetimes: Lifetimes,
     clock: Callable[[], datetime] = _now,
-    reach: Reach = PUBLIC,
+    fetch: Fetch = PUBLIC,
 ) -> AuthorizationServer:
     """The server of the issuer `{origin}/auth` for the FHIR base `{origin}/fhir`; `origin` has
-    no final slash. `reach` is where clients may publish their keys."""
+    no final slash. `fetch` reads the key sets that clients
+    publish."""
     issuer, fhir_base = f"{origin}/auth", f"{origin}/fhir"
     verifier = TokenVerifier(store, keys, issuer=issuer, audience=fhir_base, clock=clock)
     return AuthorizationServer(
@@ -77,7 +78,7 @@ def authorization_server(
         clock=clock,
         new_id=_new_id,
         new_secret=_new_secret,
-        key_sets=KeySets(CheckedFetch(reach), clock),
+        key_sets=KeySets(fetch, clock),
     )
 
 
