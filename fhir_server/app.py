@@ -135,7 +135,7 @@ async def create_server(
     )
     smart = authorization_server(
         store,
-        await open_key_ring(store),
+        await open_key_ring(store, utc_now),
         counters,
         origin=settings.base_url,
         lifetimes=lifetimes,

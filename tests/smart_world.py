@@ -350,7 +350,7 @@ async def smart_world(folder: Path) -> AsyncIterator[SmartWorld]:
     store = SqliteStore.open(folder / "store.sqlite", clock)
     if _KEYS:
         await store.transaction(lambda tx: tx.put_record(Record(KIND, CURRENT, _KEYS)))
-    keys = await open_key_ring(store)
+    keys = await open_key_ring(store, clock)
     _KEYS.update((await store.record(KIND, CURRENT)).value)  # type: ignore[union-attr]
     await store.transaction(_fill)
     web = Web()

@@ -131,6 +131,7 @@ def create_discovery(server: AuthorizationServer) -> ASGIApp:
 
 
 async def _jwks(server: AuthorizationServer, _: Request) -> Response:
+    await server.keys.refresh()
     return _document(server.keys.public_keys())
 
 

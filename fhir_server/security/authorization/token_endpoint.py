@@ -71,6 +71,7 @@ async def token(server: AuthorizationServer, request: Request) -> Response:
     outcome = await _exchange(server, request, parameters, proof)
     if isinstance(outcome, OAuth2Error):
         return error_answer(request, outcome, client)
+    await server.keys.refresh()
     body = token_response(
         outcome,
         server.keys,
