@@ -344,7 +344,9 @@ def answer_of(answer: httpx.Response) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def smart_world(folder: Path) -> AsyncIterator[SmartWorld]:
+async def smart_world(
+    folder: Path, *, takes_registrations: bool = True
+) -> AsyncIterator[SmartWorld]:
     """Open a world in the folder."""
     clock = Clock()
     store = SqliteStore.open(folder / "store.sqlite", clock)
@@ -362,6 +364,7 @@ async def smart_world(folder: Path) -> AsyncIterator[SmartWorld]:
         lifetimes=Lifetimes(),
         clock=clock,
         fetch=web,
+        takes_registrations=takes_registrations,
     )
     application = Starlette(
         routes=[

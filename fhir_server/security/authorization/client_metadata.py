@@ -128,8 +128,9 @@ def _check_sizes(read: Metadata) -> None:
         raise BadRegistration(f"client_name, contacts: {_LONGEST_NAME} printable characters each")
     uris = (*read.redirect_uris, *read.post_logout_redirect_uris)
     singles = (read.scope, read.initiate_login_uri, read.jwks_uri, read.client_uri)
-    if max(len(uris), len(read.contacts)) > _MOST_ENTRIES:
-        raise BadRegistration(f"redirect_uris, contacts: more than {_MOST_ENTRIES} entries")
+    for name, listed in (("redirect_uris", uris), ("contacts", read.contacts)):
+        if len(listed) > _MOST_ENTRIES:
+            raise BadRegistration(f"{name}: more than {_MOST_ENTRIES} entries")
     if any(len(text) > _LONGEST for text in (*uris, *(one or "" for one in singles))):
         raise BadRegistration(f"an address or scope has more than {_LONGEST} characters")
 

@@ -26,6 +26,12 @@ _PAGE = 500
 class BadRegistration(ValueError):
     """A client can't be registered as given; the text says which member is wrong."""
 
+    @property
+    def error(self) -> str:
+        """The code of RFC 7591 section 3.2.2."""
+        is_uri = str(self).startswith(("redirect_uris", "post_logout_redirect_uris"))
+        return "invalid_redirect_uri" if is_uri else "invalid_client_metadata"
+
 
 @dataclass(frozen=True)
 class Client:

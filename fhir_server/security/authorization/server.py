@@ -29,7 +29,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class AuthorizationServer:
     """One issuer and the FHIR base that it protects. `new_id` makes ids, `new_secret` random
     secrets of 256 bits; `verifier` reads this server's own access tokens; `key_sets` are those
-    that clients publish at an address."""
+    that clients publish at an address; with `takes_registrations` clients register themselves."""
 
     store: ResourceStore
     keys: KeyRing
@@ -42,6 +42,7 @@ class AuthorizationServer:
     new_id: Callable[[], str]
     new_secret: Callable[[], str]
     key_sets: KeySets
+    takes_registrations: bool = True
 
     def now(self) -> float:
         """The injected now, in seconds since 1970."""
