@@ -35,7 +35,7 @@ from fhir_server.security.checked_fetch import Fetched, Unreachable
 from fhir_server.security.keys import CURRENT, KIND, open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
-from fhir_server.storage.port import Draft, Key, Record, Stored, Transaction
+from fhir_server.storage.port import Draft, Key, Record, ResourceStore, Stored, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
 
 ORIGIN = "https://medsage.test"
@@ -188,7 +188,7 @@ class SmartWorld:
     """The server, its store and clock, and one browser."""
 
     server: AuthorizationServer
-    store: SqliteStore
+    store: ResourceStore
     clock: Clock
     application: Starlette
     browser: httpx.AsyncClient
@@ -350,6 +350,16 @@ async def smart_world(
     """Open a world in the folder."""
     clock = Clock()
     store = SqliteStore.open(folder / "store.sqlite", clock)
+    async with smart_world_over(store, clock, takes_registrations=takes_registrations) as world:
+        yield world
+    await store.close()
+
+
+@asynccontextmanager
+async def smart_world_over(
+    store: ResourceStore, clock: Clock, *, takes_registrations: bool = True
+) -> AsyncIterator[SmartWorld]:
+    """A world over an empty store that goes by the clock."""
     if _KEYS:
         await store.transaction(lambda tx: tx.put_record(Record(KIND, CURRENT, _KEYS)))
     keys = await open_key_ring(store, clock)
@@ -375,4 +385,3 @@ async def smart_world(
     transport = httpx.ASGITransport(application, client=("10.0.0.1", 1234))
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as browser:
         yield SmartWorld(server, store, clock, application, browser, web)
-    await store.close()
