@@ -103,7 +103,7 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
         headers = {"Retry-After": "1", "Cache-Control": "no-store"}
         return Response(orjson.dumps(body), 503, headers, media_type="application/json")
 
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/authorize", bound(authorize), methods=["GET", "POST"]),
             Route("/login", bound(show_login), methods=["GET"]),
@@ -129,6 +129,9 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
         ],
         exception_handlers={404: not_found, VersionConflict: busy},
     )
+    # A request with a secret in it is not sent on to an address made of its Host header.
+    application.router.redirect_slashes = False
+    return application
 
 
 def create_discovery(server: AuthorizationServer) -> ASGIApp:
