@@ -25,6 +25,12 @@ AUDIT_SUBTYPE = System(
     (
         Concept("launch", "Launch", "An EHR handed over its context for a SMART launch."),
         Concept("authorize", "Authorize", "A client asked for authorization."),
+        Concept(
+            "client-registration",
+            "Client registration",
+            "A client was registered, changed, approved, refused or removed.",
+        ),
+        Concept("signing-keys", "Signing keys", "The server's own keys were rotated or retired."),
         Concept("ai-result", "AI result", "A result of an AI system was recorded."),
         Concept("sign", "Sign", "A report was signed."),
         Concept("print", "Print", "A report was printed."),

@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -31,10 +31,11 @@ from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.server import AuthorizationServer
 from fhir_server.security.authorization.users import PasswordHash, User, register_user
+from fhir_server.security.checked_fetch import Fetched, Unreachable
 from fhir_server.security.keys import CURRENT, KIND, open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
-from fhir_server.storage.port import Draft, Key, Record, Stored, Transaction
+from fhir_server.storage.port import Draft, Key, Record, ResourceStore, Stored, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
 
 ORIGIN = "https://medsage.test"
@@ -159,6 +160,26 @@ async def _fill(tx: Transaction) -> None:
         await tx.put(Draft(Stored(key, 1, updated, orjson.dumps(resource))), expected=0)
 
 
+@dataclass
+class Web:
+    """What lies at the addresses where clients publish their keys; the fetches are counted."""
+
+    pages: dict[str, Fetched | Unreachable] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def __call__(self, url: str) -> Fetched:
+        self.asked.append(url)
+        page = self.pages.get(url, Unreachable("answered with status 404"))
+        if isinstance(page, Unreachable):
+            raise page
+        return page
+
+    def publish(self, url: str, *keys: ECKey | RSAKey, **headers: str) -> None:
+        """Put the public keys at the address; `cache_control="…"` and the like are headers."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.pages[url] = Fetched(orjson.dumps(_public(*keys)), named)
+
+
 _KEYS: dict[str, Any] = {}
 
 
@@ -167,10 +188,11 @@ class SmartWorld:
     """The server, its store and clock, and one browser."""
 
     server: AuthorizationServer
-    store: SqliteStore
+    store: ResourceStore
     clock: Clock
     application: Starlette
     browser: httpx.AsyncClient
+    web: Web
 
     def new_browser(self, **headers: str) -> httpx.AsyncClient:
         """Another browser, with its own cookies."""
@@ -322,17 +344,37 @@ def answer_of(answer: httpx.Response) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def smart_world(folder: Path) -> AsyncIterator[SmartWorld]:
+async def smart_world(
+    folder: Path, *, takes_registrations: bool = True
+) -> AsyncIterator[SmartWorld]:
     """Open a world in the folder."""
     clock = Clock()
     store = SqliteStore.open(folder / "store.sqlite", clock)
+    async with smart_world_over(store, clock, takes_registrations=takes_registrations) as world:
+        yield world
+    await store.close()
+
+
+@asynccontextmanager
+async def smart_world_over(
+    store: ResourceStore, clock: Clock, *, takes_registrations: bool = True
+) -> AsyncIterator[SmartWorld]:
+    """A world over an empty store that goes by the clock."""
     if _KEYS:
         await store.transaction(lambda tx: tx.put_record(Record(KIND, CURRENT, _KEYS)))
-    keys = await open_key_ring(store)
+    keys = await open_key_ring(store, clock)
     _KEYS.update((await store.record(KIND, CURRENT)).value)  # type: ignore[union-attr]
     await store.transaction(_fill)
+    web = Web()
     server = authorization_server(
-        store, keys, MemoryCounters(clock), origin=ORIGIN, lifetimes=Lifetimes(), clock=clock
+        store,
+        keys,
+        MemoryCounters(clock),
+        origin=ORIGIN,
+        lifetimes=Lifetimes(),
+        clock=clock,
+        fetch=web,
+        takes_registrations=takes_registrations,
     )
     application = Starlette(
         routes=[
@@ -342,5 +384,4 @@ async def smart_world(folder: Path) -> AsyncIterator[SmartWorld]:
     )
     transport = httpx.ASGITransport(application, client=("10.0.0.1", 1234))
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as browser:
-        yield SmartWorld(server, store, clock, application, browser)
-    await store.close()
+        yield SmartWorld(server, store, clock, application, browser, web)

@@ -115,6 +115,8 @@ KINDS: Mapping[str, Kind] = {
     "launch": _sign_in(Coding(OWN_SUBTYPES, "launch")),
     "authorize": _sign_in(Coding(OWN_SUBTYPES, "authorize")),
     "token": _sign_in(Coding(IHE_EVENTS, "ITI-71", "Get Access Token")),
+    "client-registration": _sign_in(Coding(OWN_SUBTYPES, "client-registration")),
+    "signing-keys": _sign_in(Coding(OWN_SUBTYPES, "signing-keys")),
     "ai-result": _lifecycle("originate", "Originate/Retain Record Lifecycle Event", "ai-result"),
     "sign": _lifecycle("attest", "Attest Record Lifecycle Event", "sign"),
     "print": _lifecycle("report", "Report (Output) Record Lifecycle Event", "print"),
