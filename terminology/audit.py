@@ -25,6 +25,11 @@ AUDIT_SUBTYPE = System(
     (
         Concept("launch", "Launch", "An EHR handed over its context for a SMART launch."),
         Concept("authorize", "Authorize", "A client asked for authorization."),
+        Concept(
+            "choose-context",
+            "Choose context",
+            "A user chose the patient or the encounter that an app is to work with.",
+        ),
         Concept("ai-result", "AI result", "A result of an AI system was recorded."),
         Concept("sign", "Sign", "A report was signed."),
         Concept("print", "Print", "A report was printed."),

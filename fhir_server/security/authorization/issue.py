@@ -3,6 +3,7 @@ Launch 2.2, "Access token response" and "Launch context arrives with your access
 
 from typing import Any
 
+from fhir_server.security.authorization.context import context_parameters
 from fhir_server.security.authorization.grants import Tokens
 from fhir_server.security.keys import KeyRing
 from fhir_server.security.scopes import parse_scopes
@@ -22,12 +23,8 @@ def token_response(
     }
     if tokens.refresh_token is not None:
         response["refresh_token"] = tokens.refresh_token
-    grant = tokens.grant
-    if grant is not None and grant.patient is not None:
-        response["patient"] = grant.patient
-        response["need_patient_banner"] = grant.need_patient_banner
-    if grant is not None and grant.encounter is not None:
-        response["encounter"] = grant.encounter
+    if tokens.grant is not None:
+        response |= context_parameters(tokens.grant, issuer)
     if tokens.is_first and "openid" in parse_scopes(tokens.scope).contexts:
         claims = _identity_claims(tokens, issuer=issuer, audience=audience, now=now)
         response["id_token"] = keys.sign_id_token(claims)

@@ -10,26 +10,43 @@ from authlib.oauth2.rfc6749.errors import InvalidScopeError
 
 from fhir_server.security.scopes import Scopes, parse_scopes
 
+_EXTENSIONS = ("launch/", "http://", "https://", "__")
+"""How scopes begin that SMART leaves to servers to support or to ignore."""
+
 
 def negotiate_user_scopes(
-    requested: str, registered: str, *, patient: str | None, encounter: str | None
+    requested: str,
+    registered: str,
+    *,
+    patient: str | None,
+    encounter: str | None,
+    is_launched: bool = False,
 ) -> str:
-    """The granted scope string of a user's authorization. Scopes that need a patient or an
-    encounter of the launch are left out without one. InvalidScopeError when a resource scope is
-    malformed or nothing is left."""
-    met = _meet(requested, registered)
+    """The granted scope string of a user's authorization. Scopes that need a patient, an
+    encounter or an EHR's launch are left out without one. InvalidScopeError when a resource scope
+    is malformed or nothing is left."""
+    met = requested_of_registered(requested, registered)
     resources = tuple(
         scope
         for scope in met.resources
         if scope.level == "user" or (scope.level == "patient" and patient is not None)
     )
-    absent = {"launch", "launch/patient"} if patient is None else set()
-    if encounter is None:
-        absent.add("launch/encounter")
-    granted = replace(met, resources=resources, contexts=met.contexts - absent)
+    present = {
+        "launch": is_launched,
+        "launch/patient": patient is not None,
+        "launch/encounter": encounter is not None,
+    }
+    contexts = frozenset(name for name in met.contexts if present.get(name, True))
+    granted = replace(met, resources=resources, contexts=contexts)
     if not granted.resources and not granted.contexts & {"openid", "fhirUser", "profile"}:
-        raise InvalidScopeError(_nothing_left(met, patient))
+        raise InvalidScopeError("this client is not registered for any of the scopes")
     return str(granted)
+
+
+def requested_of_registered(requested: str, registered: str) -> Scopes:
+    """What a client asks for, as far as it was registered for that. InvalidScopeError when a
+    resource scope is malformed."""
+    return parse_scopes(registered).meet(_parse(requested))
 
 
 def negotiate_system_scopes(requested: str, registered: str) -> str:
@@ -59,22 +76,13 @@ def narrow_scopes(requested: str | None, granted: str) -> str:
     return str(asked)
 
 
-def _meet(requested: str, registered: str) -> Scopes:
-    return parse_scopes(registered).meet(_parse(requested))
-
-
 def _parse(requested: str) -> Scopes:
     scopes = parse_scopes(requested)
     for refused in scopes.refused:
-        if "/" in refused.text:  # other words may be another profile's scopes: not granted
+        # Other words may be another profile's scopes, and launch/… are hints: not granted.
+        if "/" in refused.text and not refused.text.startswith(_EXTENSIONS):
             raise InvalidScopeError(_ascii(f"{refused.text}: {refused.reason}"))
     return scopes
-
-
-def _nothing_left(met: Scopes, patient: str | None) -> str:
-    if met.needs_patient and patient is None:
-        return "patient/ scopes need a launch with a patient"
-    return "this client is not registered for any of the scopes"
 
 
 def _ascii(text: str) -> str:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.clients import KIND as CLIENT
 from fhir_server.security.authorization.clients import Client, client_from
 from fhir_server.security.authorization.users import User
@@ -27,12 +28,14 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 @dataclass(frozen=True)
 class AuthorizationServer:
     """One issuer and the FHIR base that it protects. `new_id` makes ids, `new_secret` random
-    secrets of 256 bits; `verifier` reads this server's own access tokens."""
+    secrets of 256 bits; `verifier` reads this server's own access tokens; `charts` is how
+    patients are found for who has to choose one."""
 
     store: ResourceStore
     keys: KeyRing
     verifier: TokenVerifier
     counters: Counters
+    charts: Charts
     issuer: str
     fhir_base: str
     lifetimes: Lifetimes
