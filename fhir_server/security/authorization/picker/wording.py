@@ -71,7 +71,7 @@ def visit_line(encounter: Resource) -> VisitLine:
     """One encounter: when, what kind, in which state."""
     start = encounter.get("period", {}).get("start", "")[:10]
     kind = next(filter(None, _kinds(encounter)), marked("visit"))
-    status = encounter["status"]
+    status = encounter.get("status", "unknown")
     text = f"{_day(start) if start else marked('no date')} · {kind} · {status.replace('-', ' ')}"
     return VisitLine(encounter["id"], text, status == "in-progress")
 
@@ -80,7 +80,7 @@ def _kinds(encounter: Resource) -> Iterable[str | None]:
     for concept in encounter.get("type", ()):
         yield concept.get("text")
         yield from (coding.get("display") for coding in concept.get("coding", ()))
-    given = encounter["class"]
+    given = encounter.get("class", {})
     yield from (given.get("display"), given.get("code"))
 
 
