@@ -88,6 +88,7 @@ async def test_the_user_of_the_id_token_hint_goes_on_and_no_other(world: SmartWo
         url = "/auth/" + answer.headers["location"]
         assert url.startswith("/auth/login?")
         assert answer_of(await world.sign_in("dr.kofi", other, url))["error"] == "login_required"
+        world.clock.forward(5)
         answer = await world.authorize(browser=other, id_token_hint=hint)
         form = hidden_fields(await other.get("/auth/" + answer.headers["location"]))
         form |= {"username": "dr.amina", "password": PASSWORD}
