@@ -74,24 +74,27 @@ class View:
         return Listing(tuple(parse(one.body) for one in page.matches), sealed)
 
 
-def view_of(
+async def view_of(
     store: ResourceStore, charts: Charts, principal: Principal, *, now: datetime, base_url: str
 ) -> View:
     """What the person may see by their role, whatever app they are using."""
-    access, guarded = _guarded(store, charts, replace(principal, scopes=_OWN_SCOPES, patient=None))
+    access, guarded = await _guarded(
+        store, charts, replace(principal, scopes=_OWN_SCOPES, patient=None)
+    )
     return View(guarded, access, charts, Scope(charts.search.now, now, base_url))
 
 
-def chart_of(
+async def chart_of(
     store: ResourceStore, charts: Charts, principal: Principal, patient: str | None
 ) -> ResourceStore:
     """What the person may read inside one patient's chart; with None, wherever their role lets
     them."""
     scopes = "user/*.rs" if patient is None else "patient/*.rs"
-    return _guarded(store, charts, replace(principal, scopes=scopes, patient=patient))[1]
+    inside = replace(principal, scopes=scopes, patient=patient)
+    return (await _guarded(store, charts, inside))[1]
 
 
-def _guarded(
+async def _guarded(
     store: ResourceStore, charts: Charts, principal: Principal
 ) -> tuple[Access, GuardedStore]:
     known = charts.search.known

@@ -156,14 +156,14 @@ async def _check_chart(
 ) -> None:
     """Everything named exists for the user; the encounter and what was opened with it are the
     patient's."""
-    anywhere = chart_of(server.store, server.charts, principal, None)
+    anywhere = await chart_of(server.store, server.charts, principal, None)
     if asked.patient is not None:
         await _read(anywhere, "the patient", Key("Patient", asked.patient))
     if asked.encounter is not None:
         encounter = await _read(anywhere, "the encounter", Key("Encounter", asked.encounter))
         if not is_about(encounter, str(asked.patient), server.fhir_base):
             raise _Refused(400, "invalid_request", "the encounter is another patient's")
-    chart = chart_of(server.store, server.charts, principal, asked.patient)
+    chart = await chart_of(server.store, server.charts, principal, asked.patient)
     for item in asked.fhir_context:
         key = target_of(item)
         if key is None:

@@ -67,7 +67,8 @@ async def choose_encounter(server: AuthorizationServer, request: Request) -> Res
 async def _is_visit_of(
     server: AuthorizationServer, pending: Pending, patient: str, encounter: str
 ) -> bool:
-    found = await charts_of(server, pending).read(Key("Encounter", encounter))
+    view = await charts_of(server, pending)
+    found = await view.read(Key("Encounter", encounter))
     return found is not None and is_about(found, patient, server.fhir_base)
 
 
@@ -85,7 +86,7 @@ async def _page(
     place: str | None = None,
     message: str | None = None,
 ) -> Response:
-    view = charts_of(server, pending)
+    view = await charts_of(server, pending)
     patient = await _chosen(view, pending.choice)
     if patient is None:
         return await keep_choice(server, request, pending, None)

@@ -138,9 +138,9 @@ async def load_posted(
     return pending, form
 
 
-def charts_of(server: AuthorizationServer, pending: Pending) -> View:
+async def charts_of(server: AuthorizationServer, pending: Pending) -> View:
     """The charts that the user may see."""
-    return view_of(
+    return await view_of(
         server.store,
         server.charts,
         pending.principal,
