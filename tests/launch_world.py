@@ -4,6 +4,7 @@ guarded by the tokens that the authorization server gives."""
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from html import unescape
 from pathlib import Path
@@ -17,13 +18,16 @@ from fhir_server.rest.capability import ServerFacts
 from fhir_server.rest.dispatch import FhirApplication, FhirParts
 from fhir_server.rest.metrics import FhirMetrics
 from fhir_server.search.page import CursorSealer
+from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.server import is_registered_origin
 from fhir_server.security.authorization.users import User, register_user
 from fhir_server.security.principal import Principal
 from tests.fhir_world import validator
 from tests.smart_world import (
     FHIR,
+    VERIFIER,
     SmartWorld,
+    answer_of,
     charts,
     hidden_fields,
     password_hash,
@@ -31,6 +35,14 @@ from tests.smart_world import (
     smart_world,
 )
 
+WIDE = Client(
+    "wide",
+    "An app that may ask for anything",
+    "openid fhirUser launch launch/patient launch/encounter online_access offline_access "
+    "patient/*.cruds user/*.cruds",
+    redirect_uris=("https://wide.test/callback", "https://wide.test/second"),
+    is_preapproved=True,
+)
 VITAL = "http://terminology.hl7.org/CodeSystem/observation-category|vital-signs"
 LAB = "http://terminology.hl7.org/CodeSystem/observation-category|laboratory"
 AMA = {
@@ -126,6 +138,8 @@ async def launch_world(folder: Path) -> AsyncIterator[SmartWorld]:
                 user = User(f"{name}.esi", f"{name.title()} Esi", frozenset({role}))
                 await register_user(tx, user, password_hash())
 
+            await register_client(tx, WIDE)
+
         await world.store.transaction(fill)
         world.application.routes.append(Mount("/fhir", _fhir(world)))
         yield world
@@ -149,6 +163,65 @@ def _fhir(world: SmartWorld) -> FhirApplication:
         max_body_bytes=1_000_000,
     )
     return FhirApplication(parts)
+
+
+async def granted(
+    world: SmartWorld, scope: str, *, user: str = "dr.amina", patient: str = "ama"
+) -> dict[str, Any]:
+    """The token response of the wide app for this user, who chooses this patient if asked."""
+    asked = world.asking() | {"client_id": WIDE.id, "redirect_uri": WIDE.redirect_uris[0]}
+    async with world.new_browser() as browser:
+        picker = Picker(world, browser)
+        first = await browser.get("/auth/authorize", params=asked | {"scope": scope})
+        url = "/auth/" + first.headers["location"]
+        answer = await world.sign_in(user, browser, url)
+        if answer.headers["location"].startswith("patient?"):
+            answer = await picker.choose(await picker.follow(answer), patient)
+        if answer.headers["location"].startswith("encounter?"):
+            answer = await picker.visit(await picker.follow(answer), "visit-1")
+    form = {
+        "grant_type": "authorization_code",
+        "code": answer_of(answer)["code"],
+        "redirect_uri": WIDE.redirect_uris[0],
+        "code_verifier": VERIFIER,
+        "client_id": WIDE.id,
+    }
+    tokens = await world.browser.post("/auth/token", data=form)
+    assert tokens.status_code == 200, tokens.text
+    return dict(tokens.json())
+
+
+@dataclass
+class Caller:
+    """FHIR requests with one access token; `call` answers the status and the JSON."""
+
+    world: SmartWorld
+    token: str
+
+    async def call(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """One request; `path` is below the FHIR base."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        if body is not None:
+            headers["Content-Type"] = "application/fhir+json"
+        answer = await self.world.browser.request(
+            method, f"/fhir/{path}", json=body, headers=headers
+        )
+        return answer.status_code, answer.json() if answer.content else None
+
+    async def status(self, method: str, path: str, body: Any = None) -> int:
+        """The status alone."""
+        return (await self.call(method, path, body))[0]
+
+    async def found(self, search: str) -> set[str]:
+        """The ids that a search finds."""
+        status, bundle = await self.call("GET", search)
+        assert status == 200, bundle
+        return {entry["resource"]["id"] for entry in bundle.get("entry", ())}
+
+
+async def caller(world: SmartWorld, scope: str, **who: str) -> Caller:
+    """A caller with these scopes."""
+    return Caller(world, (await granted(world, scope, **who))["access_token"])
 
 
 class Picker:

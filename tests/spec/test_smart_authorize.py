@@ -111,7 +111,7 @@ async def test_a_malformed_resource_scope_is_named(world: SmartWorld) -> None:
 
 async def test_a_client_gets_no_more_than_it_was_registered_for(world: SmartWorld) -> None:
     tokens = await world.tokens(scope="openid user/Patient.cruds user/Observation.read")
-    assert tokens["scope"] == "openid user/Patient.rs user/Observation.rs"
+    assert tokens["scope"] == "openid user/Patient.rs user/Observation.read"
 
 
 async def test_system_scopes_are_never_granted_to_a_user(world: SmartWorld) -> None:

@@ -133,7 +133,7 @@ async def _by_user_scope(world: SmartWorld) -> None:
 
 
 async def _by_v1_scope(world: SmartWorld) -> None:
-    assert (await world.tokens(scope="user/Patient.read"))["scope"] == "user/Patient.rs"
+    assert (await world.tokens(scope="user/Patient.read"))["scope"] == "user/Patient.read"
 
 
 PROOFS = {

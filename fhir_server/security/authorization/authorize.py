@@ -25,6 +25,7 @@ from fhir_server.security.authorization.records import (
     expiry_of,
     insert,
 )
+from fhir_server.security.authorization.users import User
 from fhir_server.security.scopes import parse_scopes
 from fhir_server.storage.port import Record
 
@@ -106,21 +107,25 @@ def _check_audience(parameters: Parameters, audience: str) -> None:
             raise InvalidRequestError(f"{name} is not the FHIR server that this server protects")
 
 
-def granted_scope(asked: AuthorizationRequest, client: Client, launch: Launch | None) -> str:
-    """The scopes that the request gets; InvalidScopeError when none."""
+def granted_scope(
+    asked: AuthorizationRequest, client: Client, launch: Launch | None, *, user: User | None = None
+) -> str:
+    """The scopes that the request gets; InvalidScopeError when none. A `user` who is no FHIR
+    resource gives no fhirUser."""
     context = context_of(asked, launch)
-    return negotiate_user_scopes(
-        asked.scope,
-        client.scopes,
-        patient=context["patient"],
-        encounter=context["encounter"],
-        is_launched=launch is not None,
-    )
+    found = {
+        "launch": launch is not None,
+        "launch/patient": context["patient"] is not None,
+        "launch/encounter": context["encounter"] is not None,
+        "fhirUser": user is None or user.fhir_user is not None,
+    }
+    absent = frozenset(name for name, is_there in found.items() if not is_there)
+    return negotiate_user_scopes(asked.scope, client.scopes, absent=absent)
 
 
 def check_scope(asked: AuthorizationRequest, client: Client) -> None:
     """InvalidScopeError when no choice of the user's could make the request get anything."""
-    negotiate_user_scopes(asked.scope, client.scopes, patient="any", encounter="any")
+    negotiate_user_scopes(asked.scope, client.scopes, absent=frozenset())
 
 
 @dataclass(frozen=True)

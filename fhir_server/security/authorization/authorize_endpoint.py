@@ -230,15 +230,15 @@ async def _load(
     user = None if session is None else await tx.record(USER, session.value["user"])
     if session is None or user is None:
         raise AccessDeniedError("the session has ended")
-    launch = None
+    record = launch = None
     if asked.launch is not None:
         record = await tx.record(Launch.KIND, asked.launch)
-        value = judge_launch(record, client.id, user.id)
-        launch = None if record is None else (record, value)
-    if next_step(asked, client, launch[1] if launch else None, session.id) is not None:
+        launch = judge_launch(record, client.id, user.id)
+    if next_step(asked, client, launch, session.id) is not None:
         raise AccessDeniedError("the patient was chosen in another session; start again")
-    scope = granted_scope(asked, client, launch[1] if launch else None)
-    return Authorization(asked, scope, user.id, session, launch)
+    scope = granted_scope(asked, client, launch, user=user_from(user))
+    used = (record, launch) if record and launch else None
+    return Authorization(asked, scope, user.id, session, used)
 
 
 async def load_request(

@@ -8,39 +8,32 @@ from dataclasses import replace
 
 from authlib.oauth2.rfc6749.errors import InvalidScopeError
 
-from fhir_server.security.scopes import Scopes, parse_scopes
+from fhir_server.security.scopes import (
+    V1_ENDINGS,
+    RefusedScope,
+    ResourceScope,
+    Scopes,
+    parse_scope,
+    parse_scopes,
+)
+
+_V1_ENDINGS = tuple(f".{ending}" for ending in V1_ENDINGS)
 
 _EXTENSIONS = ("launch/", "http://", "https://", "__")
 """How scopes begin that SMART leaves to servers to support or to ignore."""
 
 
-def negotiate_user_scopes(
-    requested: str,
-    registered: str,
-    *,
-    patient: str | None,
-    encounter: str | None,
-    is_launched: bool = False,
-) -> str:
-    """The granted scope string of a user's authorization. Scopes that need a patient, an
-    encounter or an EHR's launch are left out without one. InvalidScopeError when a resource scope
-    is malformed or nothing is left."""
+def negotiate_user_scopes(requested: str, registered: str, *, absent: frozenset[str]) -> str:
+    """The granted scope string of a user's authorization. `absent` are the contexts that there
+    are none of; without `launch/patient`, patient/ scopes are left out too. InvalidScopeError
+    when a resource scope is malformed or nothing is left."""
     met = requested_of_registered(requested, registered)
-    resources = tuple(
-        scope
-        for scope in met.resources
-        if scope.level == "user" or (scope.level == "patient" and patient is not None)
-    )
-    present = {
-        "launch": is_launched,
-        "launch/patient": patient is not None,
-        "launch/encounter": encounter is not None,
-    }
-    contexts = frozenset(name for name in met.contexts if present.get(name, True))
-    granted = replace(met, resources=resources, contexts=contexts)
+    levels = {"user"} if "launch/patient" in absent else {"user", "patient"}
+    resources = tuple(scope for scope in met.resources if scope.level in levels)
+    granted = replace(met, resources=resources, contexts=met.contexts - absent)
     if not granted.resources and not granted.contexts & {"openid", "fhirUser", "profile"}:
         raise InvalidScopeError("this client is not registered for any of the scopes")
-    return str(granted)
+    return _as_asked(granted, requested)
 
 
 def requested_of_registered(requested: str, registered: str) -> Scopes:
@@ -60,7 +53,7 @@ def negotiate_system_scopes(requested: str, registered: str) -> str:
     met = parse_scopes(registered).meet(asked)
     if not met.resources:
         raise InvalidScopeError("this client is not registered for any of the scopes")
-    return str(met)
+    return _as_asked(met, requested)
 
 
 def narrow_scopes(requested: str | None, granted: str) -> str:
@@ -73,7 +66,15 @@ def narrow_scopes(requested: str | None, granted: str) -> str:
         raise InvalidScopeError("a refresh can't ask for more than was granted")
     if not asked.resources and not asked.contexts:
         raise InvalidScopeError("no scope is left")
-    return str(asked)
+    return _as_asked(asked, requested)
+
+
+def _as_asked(scopes: Scopes, requested: str) -> str:
+    """The scopes as text; one that was asked for in v1 words and is granted whole in those
+    words, as SMART recommends."""
+    v1 = (word for word in requested.split() if word.endswith(_V1_ENDINGS))
+    words: dict[ResourceScope | RefusedScope, str] = {parse_scope(word): word for word in v1}
+    return " ".join([*sorted(scopes.contexts), *(words.get(s, str(s)) for s in scopes.resources)])
 
 
 def _parse(requested: str) -> Scopes:
