@@ -21,7 +21,6 @@ from tests.smart_world import (
     answer_of,
     clients,
     ec_key,
-    hidden_fields,
     rsa_key,
     smart_world,
 )
@@ -218,15 +217,20 @@ async def _id_algorithms(world: SmartWorld, algorithms: list[str]) -> None:
 
 
 async def _prompts(world: SmartWorld, values: list[str]) -> None:
-    assert set(values) >= {"none", "login"}
+    assert set(values) == {"none", "login", "consent", "select_account"}
     assert answer_of(await world.authorize(prompt="none"))["error"] == "login_required"
     await world.sign_in()
     assert "code" in answer_of(await world.authorize(prompt="none"))
     world.clock.forward(1)
-    answer = await world.authorize(prompt="login")
-    page = await world.browser.get("/auth/" + answer.headers["location"])
-    assert "csrf" in hidden_fields(page)
-    assert "error" in answer_of(await world.authorize(prompt="select_account"))
+    for prompt, shown in (
+        ("login", 'name="password"'),
+        ("select_account", 'name="password"'),
+        ("consent", 'name="decision"'),
+    ):
+        answer = await world.authorize(prompt=prompt)
+        page = await world.browser.get("/auth/" + answer.headers["location"])
+        assert shown in page.text
+    assert "error" in answer_of(await world.authorize(prompt="create"))
 
 
 async def _subjects(world: SmartWorld, types: list[str]) -> None:
@@ -244,7 +248,7 @@ def _not_supported(parameter: str) -> Prove:
         assert claimed is False
         await world.sign_in()
         sent = answer_of(await world.authorize(**{parameter: "x.y.z"}))
-        assert parameter == "claims" or sent["error"] == "invalid_request"
+        assert parameter == "claims" or sent["error"] == f"{parameter}_not_supported"
 
     return prove
 
