@@ -19,12 +19,14 @@ from fhir_server.security.authorization.consent import answer_consent, show_cons
 from fhir_server.security.authorization.launch_endpoint import launch
 from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
 from fhir_server.security.authorization.revoke_endpoint import revoke
+from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.server import (
     AuthorizationServer,
     is_registered_origin,
     request_id,
 )
 from fhir_server.security.authorization.sign_in import show_login, sign_in
+from fhir_server.security.authorization.sign_in_steps import STEPS, show_step
 from fhir_server.security.authorization.sign_out import sign_out
 from fhir_server.security.authorization.token_endpoint import token
 from fhir_server.security.keys import KeyRing
@@ -57,6 +59,7 @@ def authorization_server(
     origin: str,
     lifetimes: Lifetimes,
     clock: Callable[[], datetime] = _now,
+    rules: SignInRules | None = None,
 ) -> AuthorizationServer:
     """The server of the issuer `{origin}/auth` for the FHIR base `{origin}/fhir`; `origin` has
     no final slash."""
@@ -73,6 +76,7 @@ def authorization_server(
         clock=clock,
         new_id=_new_id,
         new_secret=_new_secret,
+        rules=rules or SignInRules(),
     )
 
 
@@ -98,6 +102,8 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/authorize", bound(authorize), methods=["GET", "POST"]),
             Route("/login", bound(show_login), methods=["GET"]),
             Route("/login", bound(sign_in), methods=["POST"]),
+            *(Route(f"/{step}", bound(show_step), methods=["GET"]) for step in STEPS),
+            *(Route(f"/{step}", bound(answer), methods=["POST"]) for step, answer in STEPS.items()),
             Route("/consent", bound(show_consent), methods=["GET"]),
             Route("/consent", bound(answer_consent), methods=["POST"]),
             Route("/token", bound(token), methods=["POST"]),

@@ -59,7 +59,7 @@ from fhir_server.security.authorization.server import (
     user_principal,
 )
 from fhir_server.security.authorization.users import KIND as USER
-from fhir_server.security.authorization.users import user_from
+from fhir_server.security.authorization.users import active_user, user_from
 from fhir_server.storage.port import Record, Transaction
 
 
@@ -205,7 +205,7 @@ async def _load(
     tx: Transaction, asked: AuthorizationRequest, client: Client, session_id: str
 ) -> Authorization:
     session = await tx.record(Session.KIND, session_id)
-    user = None if session is None else await tx.record(USER, session.value["user"])
+    user = None if session is None else await active_user(tx, session.value["user"])
     if session is None or user is None:
         raise AccessDeniedError("the session has ended")
     launch = None

@@ -12,6 +12,7 @@ from fhir_server.audit.journal import AuditTrail
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.clients import KIND as CLIENT
 from fhir_server.security.authorization.clients import Client, client_from
+from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.users import User
 from fhir_server.security.keys import KeyRing
 from fhir_server.security.principal import Principal
@@ -27,7 +28,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 @dataclass(frozen=True)
 class AuthorizationServer:
     """One issuer and the FHIR base that it protects. `new_id` makes ids, `new_secret` random
-    secrets of 256 bits; `verifier` reads this server's own access tokens."""
+    secrets of 256 bits; `verifier` reads this server's own access tokens; `rules` is what is asked
+    of people who sign in."""
 
     store: ResourceStore
     keys: KeyRing
@@ -39,6 +41,7 @@ class AuthorizationServer:
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     new_secret: Callable[[], str]
+    rules: SignInRules
 
     def now(self) -> float:
         """The injected now, in seconds since 1970."""

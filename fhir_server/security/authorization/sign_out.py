@@ -15,7 +15,6 @@ from starlette.responses import RedirectResponse, Response
 from fhir_server.security.authorization.browser import (
     browser_session,
     forget_session,
-    form_token,
     is_own_form,
     session_secret,
 )
@@ -27,7 +26,7 @@ from fhir_server.security.authorization.pages import (
     problem_page,
 )
 from fhir_server.security.authorization.parameters import Parameters, parse_parameters, read_form
-from fhir_server.security.authorization.records import Grant, Session, value_of
+from fhir_server.security.authorization.records import Session, apply
 from fhir_server.security.authorization.server import (
     AuthorizationServer,
     commit,
@@ -37,11 +36,13 @@ from fhir_server.security.authorization.server import (
     trail,
     user_principal,
 )
+from fhir_server.security.authorization.sign_in import signed_in_page
+from fhir_server.security.authorization.standing import Standing, end
 from fhir_server.security.authorization.users import KIND as USER
 from fhir_server.security.authorization.users import user_from
 from fhir_server.security.keys import IDENTITY_ALGORITHM
 from fhir_server.security.tokens import UNREADABLE
-from fhir_server.storage.port import Record, Transaction
+from fhir_server.storage.port import Transaction
 
 _PURPOSE = "logout"
 
@@ -63,9 +64,7 @@ async def sign_out(server: AuthorizationServer, request: Request) -> Response:
         return page("signed_out.html")
     secret = session_secret(server, request) or ""
     if request.method != "POST":
-        user = await server.store.record(USER, session.value["user"])
-        name = user.value["name"] if user else ""
-        return page("signed_in.html", user_name=name, csrf=form_token(secret, _PURPOSE))
+        return await signed_in_page(server, request, session.value["user"])
     if not is_own_form(request, parameters.get("csrf"), secret, _PURPOSE):
         return await _problem(server, request, FORM_EXPIRED, "foreign sign-out form")
     await _end(server, request, session.id, "")
@@ -112,7 +111,7 @@ async def _end(
         if record is None:
             return
         user = await tx.record(USER, record.value["user"])
-        await _delete(tx, record)
+        await apply(tx, end(Standing(sessions=(record,))))
         principal = user_principal(user_from(user), client_id, session=session_id) if user else None
         entry = trail(server, request, principal).entry(
             interaction="logout", outcome="success", status=200
@@ -120,12 +119,6 @@ async def _end(
         await tx.journal(entry)
 
     await commit(server, unit)
-
-
-async def _delete(tx: Transaction, session: Record) -> None:
-    for grant_id in value_of(Session, session).grants:
-        await tx.delete_record(Grant.KIND, grant_id)
-    await tx.delete_record(Session.KIND, session.id)
 
 
 async def _problem(
