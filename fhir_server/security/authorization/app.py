@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from fhir_server.security.authorization import metadata
+from fhir_server.security.authorization import account, account_security, admin, metadata
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
 from fhir_server.security.authorization.consent import answer_consent, show_consent
@@ -37,6 +37,20 @@ from fhir_server.storage.port import ResourceStore, VersionConflict
 Endpoint = Callable[[AuthorizationServer, Request], Awaitable[Response]]
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT_SECONDS = "600"
+_PEOPLES_PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
+    ("/account", account.show_account, account.change_account),
+    ("/account/password", account_security.show_password, account_security.change_password),
+    (
+        "/account/second-factor",
+        account_security.show_second_factor,
+        account_security.change_second_factor,
+    ),
+    ("/admin/users", admin.show_users, None),
+    ("/admin/new-user", admin.show_new_user, admin.create_user),
+    ("/admin/user", admin.show_user, admin.change_user),
+    ("/admin/sessions", admin.show_sessions, admin.end_any_session),
+)
+"""Pages of people and admins: path, what shows it, what its forms are answered by."""
 
 
 def _now() -> datetime:
@@ -106,6 +120,8 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             *(Route(f"/{step}", bound(answer), methods=["POST"]) for step, answer in STEPS.items()),
             Route("/consent", bound(show_consent), methods=["GET"]),
             Route("/consent", bound(answer_consent), methods=["POST"]),
+            *(Route(path, bound(show), methods=["GET"]) for path, show, _ in _PEOPLES_PAGES),
+            *(Route(path, bound(act), methods=["POST"]) for path, _, act in _PEOPLES_PAGES if act),
             Route("/token", bound(token), methods=["POST"]),
             Route("/token", bound(_preflight), methods=["OPTIONS"]),
             Route("/revoke", bound(revoke), methods=["POST"]),

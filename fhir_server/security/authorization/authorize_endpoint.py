@@ -29,6 +29,7 @@ from fhir_server.security.authorization.authorize import (
 )
 from fhir_server.security.authorization.browser import browser_session
 from fhir_server.security.authorization.clients import Client
+from fhir_server.security.authorization.consents import consent_to, is_remembered
 from fhir_server.security.authorization.launch import judge_launch
 from fhir_server.security.authorization.pages import (
     BAD_REDIRECT,
@@ -137,12 +138,27 @@ async def proceed(
         handle = handle or await _keep(server, asked)
         return _redirect(request, f"login?request={handle}")
     if not client.is_preapproved:
+        allowed = await _allowed_before(server, asked, client, session)
+        if allowed:
+            asked = replace(asked, scope=allowed)
+            return await give_code(server, request, asked, session.id, handle)
         if asked.prompt == "none":
             raise ConsentRequiredError("the user has to be asked")
         await load_launch(server, asked)
         handle = handle or await _keep(server, asked)
         return _redirect(request, f"consent?request={handle}")
     return await give_code(server, request, asked, session.id, handle)
+
+
+async def _allowed_before(
+    server: AuthorizationServer, asked: AuthorizationRequest, client: Client, session: Record
+) -> str | None:
+    """What a remembered consent gives the request, if it answers it."""
+    consent = await consent_to(server.store, session.value["user"], client.id)
+    if consent is None or not is_remembered(client, asked.redirect_uri):
+        return None
+    launch = await load_launch(server, asked)
+    return consent.answers(granted_scope(asked, client, launch[1] if launch else None))
 
 
 async def load_launch(

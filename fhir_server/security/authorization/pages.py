@@ -60,6 +60,12 @@ NOT_FOUND = Problem(
     marked("Go back to the app or to your record system."),
     status=404,
 )
+NOT_FOR_YOU = Problem(
+    "not-for-you",
+    marked("This page is for administrators"),
+    marked("Ask an administrator for what you need, or to give you the role."),
+    status=403,
+)
 
 
 @cache
@@ -91,14 +97,18 @@ def page(
     return HTMLResponse(html, status, headers=_headers(frame_origins, form_targets))
 
 
-def problem_page(problem: Problem, request_id: str, frame_origins: Iterable[str] = ()) -> Response:
-    """An error page that names the cause, the remedy, and the id to quote to support."""
+def problem_page(
+    problem: Problem, request_id: str, frame_origins: Iterable[str] = (), root: str = ""
+) -> Response:
+    """An error page that names the cause, the remedy, and the id to quote to support. `root` is
+    the way to the top of the pages here."""
     return page(
         "problem.html",
         status=problem.status,
         frame_origins=frame_origins,
         problem=problem,
         request_id=request_id,
+        root=root,
     )
 
 

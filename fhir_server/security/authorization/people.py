@@ -120,9 +120,18 @@ async def reset_second_factor(desk: Desk, id: str) -> None:
     await _apply(desk, id, effects, ("user-security", "second factor removed"))
 
 
-async def end_standing(desk: Desk, id: str, standing: Standing, detail: str) -> None:
-    """End some of a user's sessions and grants."""
-    await _apply(desk, id, end(standing), ("session-end", detail))
+async def remove_second_factor(desk: Desk, id: str) -> None:
+    """The user's own wish: the authenticator no longer counts, what is open stays."""
+    await _apply(
+        desk, id, delete(SecondFactor.KIND, id), ("user-security", "second factor removed")
+    )
+
+
+async def end_standing(
+    desk: Desk, id: str, standing: Standing, detail: str, *, and_also: Effects | None = None
+) -> None:
+    """End some of a user's sessions and grants, and do `and_also` in the same unit."""
+    await _apply(desk, id, end(standing) + (and_also or Effects()), ("session-end", detail))
 
 
 async def all_users(store: ResourceStore) -> list[Record]:

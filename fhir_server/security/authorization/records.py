@@ -159,9 +159,9 @@ V = TypeVar(
 @dataclass(frozen=True)
 class Effects:
     """What a decision changes: records to write, each with the revision that it replaces (0: a
-    new one), and records to delete."""
+    new one, None: whatever there is), and records to delete."""
 
-    puts: tuple[tuple[Record, int], ...] = ()
+    puts: tuple[tuple[Record, int | None], ...] = ()
     deletes: tuple[tuple[str, str], ...] = ()
 
     def __add__(self, other: "Effects") -> "Effects":
