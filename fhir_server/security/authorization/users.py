@@ -1,5 +1,6 @@
 """People who sign in, and their passwords (argon2id)."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,9 @@ PEOPLES_ROLES = frozenset(ROLES) - {"service"}
 SHORTEST_PASSWORD = 8
 LONGEST_PASSWORD = 256  # argon2 takes more; the limit keeps a login from being a way to burn CPU
 _LONGEST_NAME = 200
+_PERSON = re.compile(
+    r"(Practitioner|PractitionerRole|Patient|RelatedPerson|Person)/[A-Za-z0-9\-.]{1,64}"
+)
 
 PasswordHash = NewType("PasswordHash", str)
 NO_PASSWORD = PasswordHash("")
@@ -61,6 +65,8 @@ def check_user(user: User) -> None:
         raise BadUser(f"the sign-in name {user.id!r} must be lower case and not empty")
     if not (user.id + user.name).isprintable() or len(user.id) > _LONGEST_NAME:
         raise BadUser("names are of printable characters, sign-in names of 200 at most")
+    if user.fhir_user is not None and not _PERSON.fullmatch(user.fhir_user):
+        raise BadUser("the person's resource must be like Practitioner/123")
     if not user.roles:
         raise BadUser(f"the user {user.id} needs a role")
     if unknown := user.roles - PEOPLES_ROLES:
