@@ -14,9 +14,11 @@ from fhir_server.app import open_store, sign_in_rules
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.load_settings import UnusableSettings
 from fhir_server.security.authorization import people
+from fhir_server.security.authorization.links import link_user
 from fhir_server.security.authorization.lockout import locked_until
 from fhir_server.security.authorization.passwords import PasswordRules
 from fhir_server.security.authorization.people import Desk
+from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.standing import standing_of
 from fhir_server.security.authorization.users import (
     PEOPLES_ROLES,
@@ -61,7 +63,7 @@ def add(
     """A new user; the password is asked for twice (or read from a pipe)."""
     user = User(sign_in_name(name), shown, frozenset(role), fhir_user)
     settings = store_settings(data)
-    password = _ask_password(_rules(settings), user)
+    password = _ask_password(_sign_in_rules(settings).passwords, user)
 
     async def work(desk: Desk) -> str:
         await people.create_user(desk, user, hash_password(password))
@@ -85,7 +87,7 @@ def roles(name: Name, role: Roles, data: Data = None) -> None:
 def password(name: Name, data: Data = None) -> None:
     """A password to sign in with once (asked for twice); it must be changed then."""
     user = User(sign_in_name(name), "", frozenset())
-    given = _ask_password(_rules(store_settings(data)), user)
+    given = _ask_password(_sign_in_rules(store_settings(data)).passwords, user)
 
     async def work(desk: Desk) -> str:
         await people.reset_password(desk, user.id, hash_password(given))
@@ -129,6 +131,24 @@ def end_sessions(name: Name, data: Data = None) -> None:
     _simple(data, name, work, "has nothing open now")
 
 
+@app.command("link", epilog="Example: medsage user link dr.amina --provider clinic --subject 8f3a")
+def link(
+    name: Name,
+    provider: Annotated[str, typer.Option(help="Id of a provider in MEDSAGE_OPENID_PROVIDERS.")],
+    subject: Annotated[str, typer.Option(help="The person's `sub` at the provider.")],
+    data: Data = None,
+) -> None:
+    """Let a user sign in at another OpenID provider, too; their roles stay those given here."""
+    found = _sign_in_rules(store_settings(data)).provider(provider)
+    if found is None:
+        fail(f"there is no provider {provider!r} in MEDSAGE_OPENID_PROVIDERS", UNUSABLE)
+
+    async def work(desk: Desk, id: str) -> None:
+        await link_user(desk, id, found.issuer, subject)
+
+    _simple(data, name, work, f"may sign in at {found.name}")
+
+
 def _simple(
     data: Path | None, name: str, act: Callable[[Desk, str], Awaitable[None]], done: str
 ) -> None:
@@ -164,9 +184,9 @@ def _operator() -> Principal:
     return Principal(name, "medsage-command", name, none, None, "", None, None, None)
 
 
-def _rules(settings: Settings) -> PasswordRules:
+def _sign_in_rules(settings: Settings) -> SignInRules:
     try:
-        return sign_in_rules(settings).passwords
+        return sign_in_rules(settings)
     except UnusableSettings as problem:
         fail(str(problem), UNUSABLE)
 

@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+import httpx2
 import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -16,7 +17,9 @@ from fhir_server.security.authorization import account, account_security, admin,
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
 from fhir_server.security.authorization.consent import answer_consent, show_consent
+from fhir_server.security.authorization.external import finish_external, start_external
 from fhir_server.security.authorization.launch_endpoint import launch
+from fhir_server.security.authorization.openid_client import OpenIdClient
 from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
 from fhir_server.security.authorization.revoke_endpoint import revoke
 from fhir_server.security.authorization.rules import SignInRules
@@ -74,9 +77,11 @@ def authorization_server(
     lifetimes: Lifetimes,
     clock: Callable[[], datetime] = _now,
     rules: SignInRules | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
 ) -> AuthorizationServer:
     """The server of the issuer `{origin}/auth` for the FHIR base `{origin}/fhir`; `origin` has
-    no final slash."""
+    no final slash. `transport` replaces the network on the way to other OpenID providers."""
+    asked = rules or SignInRules()
     issuer, fhir_base = f"{origin}/auth", f"{origin}/fhir"
     verifier = TokenVerifier(store, keys, issuer=issuer, audience=fhir_base, clock=clock)
     return AuthorizationServer(
@@ -90,7 +95,13 @@ def authorization_server(
         clock=clock,
         new_id=_new_id,
         new_secret=_new_secret,
-        rules=rules or SignInRules(),
+        rules=asked,
+        openid={
+            provider.id: OpenIdClient(
+                provider, f"{issuer}/external-callback", lambda: clock().timestamp(), transport
+            )
+            for provider in asked.providers
+        },
     )
 
 
@@ -118,6 +129,8 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/login", bound(sign_in), methods=["POST"]),
             *(Route(f"/{step}", bound(show_step), methods=["GET"]) for step in STEPS),
             *(Route(f"/{step}", bound(answer), methods=["POST"]) for step, answer in STEPS.items()),
+            Route("/external", bound(start_external), methods=["GET"]),
+            Route("/external-callback", bound(finish_external), methods=["GET"]),
             Route("/consent", bound(show_consent), methods=["GET"]),
             Route("/consent", bound(answer_consent), methods=["POST"]),
             *(Route(path, bound(show), methods=["GET"]) for path, show, _ in _PEOPLES_PAGES),

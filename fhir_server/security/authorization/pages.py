@@ -60,6 +60,33 @@ NOT_FOUND = Problem(
     marked("Go back to the app or to your record system."),
     status=404,
 )
+NO_ACCESS = Problem(
+    "no-access",
+    marked("You can't sign in here now"),
+    marked("Your account here is disabled. Ask your administrator."),
+    status=403,
+)
+NO_ROLE = Problem(
+    "no-role",
+    marked("You have no role in MedSAGE"),
+    marked(
+        "The sign-in worked, but nobody has given you a role here. Ask your administrator, and "
+        "say with which account you signed in."
+    ),
+    status=403,
+)
+PROVIDER_FAILED = Problem(
+    "provider-failed",
+    marked("The sign-in at the other provider did not work"),
+    marked("Start again. If it happens once more, sign in another way or ask your administrator."),
+    status=502,
+)
+TOO_MANY_ATTEMPTS = Problem(
+    "too-many-attempts",
+    marked("Too many attempts"),
+    marked("Wait a quarter of an hour, then try again."),
+    status=429,
+)
 NOT_FOR_YOU = Problem(
     "not-for-you",
     marked("This page is for administrators"),

@@ -57,8 +57,11 @@ class Desk:
 
 
 async def create_user(desk: Desk, user: User, password: PasswordHash) -> None:
-    """A new user; RefusedChange when the name is taken, BadUser when it is not sound."""
+    """A new user; RefusedChange when the name is taken, BadUser when it is not sound. A colon is
+    for names that come from other providers."""
     check_user(user)
+    if ":" in user.id:
+        raise RefusedChange("A sign-in name can't have a colon")
     entry = desk.entry("user-create", user.id, f"roles: {_listed(user.roles)}")
 
     async def unit(tx: Transaction) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -39,7 +39,7 @@ class Provider:
     issuer: str
     client_id: str
     roles: tuple[RoleRule, ...]
-    client_secret: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
     scope: str = "openid profile"
     algorithms: tuple[str, ...] = ("RS256", "ES256")
     parameters: Mapping[str, str] | None = None

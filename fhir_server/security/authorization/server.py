@@ -1,7 +1,7 @@
 """What every endpoint of the authorization server is given, and the few things they all do."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -12,6 +12,7 @@ from fhir_server.audit.journal import AuditTrail
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.clients import KIND as CLIENT
 from fhir_server.security.authorization.clients import Client, client_from
+from fhir_server.security.authorization.openid_client import OpenIdClient
 from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.users import User
 from fhir_server.security.keys import KeyRing
@@ -29,7 +30,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class AuthorizationServer:
     """One issuer and the FHIR base that it protects. `new_id` makes ids, `new_secret` random
     secrets of 256 bits; `verifier` reads this server's own access tokens; `rules` is what is asked
-    of people who sign in."""
+    of people who sign in; `openid` the clients of its other providers, by id."""
 
     store: ResourceStore
     keys: KeyRing
@@ -42,6 +43,7 @@ class AuthorizationServer:
     new_id: Callable[[], str]
     new_secret: Callable[[], str]
     rules: SignInRules
+    openid: Mapping[str, OpenIdClient]
 
     def now(self) -> float:
         """The injected now, in seconds since 1970."""

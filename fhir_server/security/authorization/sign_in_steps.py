@@ -24,6 +24,7 @@ from fhir_server.security.authorization.factors import (
 )
 from fhir_server.security.authorization.pages import (
     FORM_EXPIRED,
+    NO_ACCESS,
     REQUEST_EXPIRED,
     marked,
     page,
@@ -108,7 +109,9 @@ async def advance(
     """On to what is left, or to the session. `handle` names the pending sign-in, if it is kept."""
     record = active(await server.store.record(USER, arrival.user))
     if record is None:
-        return problem_page(REQUEST_EXPIRED, request_id(server, request))
+        detail = f"{arrival.user!r} is disabled"
+        await journal_refusal(server, request, "login", status=403, detail=detail)
+        return problem_page(NO_ACCESS, request_id(server, request))
     factor = await confirmed_factor(server.store, arrival.user)
     step = next_step(user_from(record), factor, arrival, server.rules)
     if step is None:

@@ -18,6 +18,7 @@ from fhir_server.security.authorization.browser import (
     is_own_form,
     session_secret,
 )
+from fhir_server.security.authorization.openid_client import ProviderProblem
 from fhir_server.security.authorization.pages import (
     BAD_REQUEST,
     FORM_EXPIRED,
@@ -26,7 +27,7 @@ from fhir_server.security.authorization.pages import (
     problem_page,
 )
 from fhir_server.security.authorization.parameters import Parameters, parse_parameters, read_form
-from fhir_server.security.authorization.records import Session, apply
+from fhir_server.security.authorization.records import Session, apply, value_of
 from fhir_server.security.authorization.server import (
     AuthorizationServer,
     commit,
@@ -42,7 +43,7 @@ from fhir_server.security.authorization.users import KIND as USER
 from fhir_server.security.authorization.users import user_from
 from fhir_server.security.keys import IDENTITY_ALGORITHM
 from fhir_server.security.tokens import UNREADABLE
-from fhir_server.storage.port import Transaction
+from fhir_server.storage.port import Record, Transaction
 
 _PURPOSE = "logout"
 
@@ -61,16 +62,33 @@ async def sign_out(server: AuthorizationServer, request: Request) -> Response:
         return await _for_app(server, request, parameters)
     session = await browser_session(server, request)
     if session is None:
-        return page("signed_out.html")
+        return page("signed_out.html", provider=None, there=None)
     secret = session_secret(server, request) or ""
     if request.method != "POST":
         return await signed_in_page(server, request, session.value["user"])
     if not is_own_form(request, parameters.get("csrf"), secret, _PURPOSE):
         return await _problem(server, request, FORM_EXPIRED, "foreign sign-out form")
+    provider, there = await _at_provider(server, session)
     await _end(server, request, session.id, "")
-    answer = page("signed_out.html")
+    answer = page("signed_out.html", provider=provider, there=there)
     forget_session(server, answer)
     return answer
+
+
+async def _at_provider(
+    server: AuthorizationServer, session: Record
+) -> tuple[str | None, str | None]:
+    """The other provider that the session came from, and where to sign out there too, if it says
+    so and can be reached."""
+    value = value_of(Session, session)
+    client = server.openid.get(value.provider or "")
+    if client is None or value.provider_token is None:
+        return None, None
+    try:
+        there = await client.end_session_url(value.provider_token, f"{server.issuer}/logout")
+    except ProviderProblem:
+        there = None
+    return client.provider.name, there
 
 
 async def _for_app(
@@ -92,7 +110,7 @@ async def _for_app(
     if session_id is not None:
         await _end(server, request, session_id, client.id)
     if back is None:
-        answer: Response = page("signed_out.html")
+        answer: Response = page("signed_out.html", provider=None, there=None)
     else:
         state = [("state", parameters["state"])] if "state" in parameters else []
         headers = {"Cache-Control": "no-store"}

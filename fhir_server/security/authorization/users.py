@@ -65,12 +65,17 @@ def check_user(user: User) -> None:
         raise BadUser(f"the sign-in name {user.id!r} must be lower case and not empty")
     if not (user.id + user.name).isprintable() or len(user.id) > _LONGEST_NAME:
         raise BadUser("names are of printable characters, sign-in names of 200 at most")
-    if user.fhir_user is not None and not _PERSON.fullmatch(user.fhir_user):
+    if user.fhir_user is not None and not is_person(user.fhir_user):
         raise BadUser("the person's resource must be like Practitioner/123")
     if not user.roles:
         raise BadUser(f"the user {user.id} needs a role")
     if unknown := user.roles - PEOPLES_ROLES:
         raise BadUser(f"unknown roles: {', '.join(sorted(unknown))}")
+
+
+def is_person(reference: str) -> bool:
+    """Whether a reference is to somebody who can sign in, on this server."""
+    return _PERSON.fullmatch(reference) is not None
 
 
 async def register_user(tx: Transaction, user: User, password: PasswordHash) -> None:
