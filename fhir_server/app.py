@@ -37,6 +37,7 @@ from fhir_server.security.authorization.providers import read_providers
 from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.server import AuthorizationServer, is_registered_origin
 from fhir_server.security.authorization.users import SHORTEST_PASSWORD
+from fhir_server.security.checked_fetch import CheckedFetch, Reach, networks_from
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
 from fhir_server.security.principal import Principal
@@ -140,12 +141,14 @@ async def create_server(
     )
     smart = authorization_server(
         store,
-        await open_key_ring(store),
+        await open_key_ring(store, utc_now),
         counters,
         origin=settings.base_url,
         lifetimes=lifetimes,
         clock=utc_now,
         rules=sign_in_rules(settings),
+        fetch=CheckedFetch(reach_of(settings)),
+        takes_registrations=settings.client_registration,
     )
     parts = FhirParts(
         store=store,
@@ -188,6 +191,13 @@ def sign_in_rules(settings: Settings) -> SignInRules:
         raise UnusableSettings(f"{named}: {problem}") from problem
 
 
+def reach_of(settings: Settings) -> Reach:
+    """Where clients may publish their keys: in development on this machine too, and by http."""
+    is_dev = settings.profile == "dev"
+    loopback = "127.0.0.0/8,::1" if is_dev else ""
+    return Reach(networks_from(f"{settings.jwks_networks},{loopback}"), allows_http=is_dev)
+
+
 async def background(
     store: ResourceStore, known: Knowledge, definitions: Definitions, http: httpx.AsyncClient
 ) -> list[Callable[[], Awaitable[None]]]:
@@ -213,7 +223,10 @@ async def _authenticate(
 
 def _facts(settings: Settings) -> ServerFacts:
     issuer = f"{settings.base_url}/auth"
-    oauth = {name: f"{issuer}/{name}" for name in ("authorize", "token", "revoke")}
+    names = ["authorize", "token", "revoke", "introspect"]
+    if settings.client_registration:
+        names.append("register")
+    oauth = {name: f"{issuer}/{name}" for name in names}
     return ServerFacts(
         base_url=f"{settings.base_url}/fhir",
         version=version("medsage"),

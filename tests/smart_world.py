@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from html import unescape
@@ -32,6 +32,7 @@ from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.server import AuthorizationServer
 from fhir_server.security.authorization.users import PasswordHash, User, register_user
+from fhir_server.security.checked_fetch import Fetched, Unreachable
 from fhir_server.security.keys import CURRENT, KIND, open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
@@ -160,6 +161,26 @@ async def _fill(tx: Transaction) -> None:
         await tx.put(Draft(Stored(key, 1, updated, orjson.dumps(resource))), expected=0)
 
 
+@dataclass
+class Web:
+    """What lies at the addresses where clients publish their keys; the fetches are counted."""
+
+    pages: dict[str, Fetched | Unreachable] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def __call__(self, url: str) -> Fetched:
+        self.asked.append(url)
+        page = self.pages.get(url, Unreachable("answered with status 404"))
+        if isinstance(page, Unreachable):
+            raise page
+        return page
+
+    def publish(self, url: str, *keys: ECKey | RSAKey, **headers: str) -> None:
+        """Put the public keys at the address; `cache_control="…"` and the like are headers."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.pages[url] = Fetched(orjson.dumps(_public(*keys)), named)
+
+
 _KEYS: dict[str, Any] = {}
 
 
@@ -172,6 +193,7 @@ class SmartWorld:
     clock: Clock
     application: Starlette
     browser: httpx.AsyncClient
+    web: Web
 
     def new_browser(self, **headers: str) -> httpx.AsyncClient:
         """Another browser, with its own cookies."""
@@ -325,17 +347,27 @@ def answer_of(answer: httpx.Response) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def smart_world(folder: Path) -> AsyncIterator[SmartWorld]:
+async def smart_world(
+    folder: Path, *, takes_registrations: bool = True
+) -> AsyncIterator[SmartWorld]:
     """Open a world in the folder."""
     clock = Clock()
     store = SqliteStore.open(folder / "store.sqlite", clock)
     if _KEYS:
         await store.transaction(lambda tx: tx.put_record(Record(KIND, CURRENT, _KEYS)))
-    keys = await open_key_ring(store)
+    keys = await open_key_ring(store, clock)
     _KEYS.update((await store.record(KIND, CURRENT)).value)  # type: ignore[union-attr]
     await store.transaction(_fill)
+    web = Web()
     server = authorization_server(
-        store, keys, MemoryCounters(clock), origin=ORIGIN, lifetimes=Lifetimes(), clock=clock
+        store,
+        keys,
+        MemoryCounters(clock),
+        origin=ORIGIN,
+        lifetimes=Lifetimes(),
+        clock=clock,
+        fetch=web,
+        takes_registrations=takes_registrations,
     )
     application = Starlette(
         routes=[
@@ -345,5 +377,5 @@ async def smart_world(folder: Path) -> AsyncIterator[SmartWorld]:
     )
     transport = httpx.ASGITransport(application, client=("10.0.0.1", 1234))
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as browser:
-        yield SmartWorld(server, store, clock, application, browser)
+        yield SmartWorld(server, store, clock, application, browser, web)
     await store.close()

@@ -125,6 +125,8 @@ KINDS: Mapping[str, Kind] = {
     "user-security": _people(Coding(DICOM, "110137", "User security Attributes Changed")),
     "session-end": _people(Coding(OWN_SUBTYPES, "session-end")),
     "consent": _people(Coding(OWN_SUBTYPES, "consent")),
+    "client-registration": _sign_in(Coding(OWN_SUBTYPES, "client-registration")),
+    "signing-keys": _sign_in(Coding(OWN_SUBTYPES, "signing-keys")),
     "ai-result": _lifecycle("originate", "Originate/Retain Record Lifecycle Event", "ai-result"),
     "sign": _lifecycle("attest", "Attest Record Lifecycle Event", "sign"),
     "print": _lifecycle("report", "Report (Output) Record Lifecycle Event", "print"),

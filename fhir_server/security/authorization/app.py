@@ -13,11 +13,19 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from fhir_server.security.authorization import account, account_security, admin, metadata
+from fhir_server.security.authorization import (
+    account,
+    account_security,
+    admin,
+    metadata,
+    registration,
+)
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
 from fhir_server.security.authorization.consent import answer_consent, show_consent
 from fhir_server.security.authorization.external import finish_external, start_external
+from fhir_server.security.authorization.introspection import introspect
+from fhir_server.security.authorization.key_sets import Fetch, KeySets
 from fhir_server.security.authorization.launch_endpoint import launch
 from fhir_server.security.authorization.openid_client import OpenIdClient
 from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
@@ -32,11 +40,14 @@ from fhir_server.security.authorization.sign_in import show_login, sign_in
 from fhir_server.security.authorization.sign_in_steps import STEPS, show_step
 from fhir_server.security.authorization.sign_out import sign_out
 from fhir_server.security.authorization.token_endpoint import token
+from fhir_server.security.authorization.userinfo import userinfo
+from fhir_server.security.checked_fetch import CheckedFetch, Reach
 from fhir_server.security.keys import KeyRing
 from fhir_server.security.rate_limit import Counters
 from fhir_server.security.tokens import TokenVerifier
 from fhir_server.storage.port import ResourceStore, VersionConflict
 
+PUBLIC = CheckedFetch(Reach())
 Endpoint = Callable[[AuthorizationServer, Request], Awaitable[Response]]
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT_SECONDS = "600"
@@ -78,9 +89,13 @@ def authorization_server(
     clock: Callable[[], datetime] = _now,
     rules: SignInRules | None = None,
     transport: httpx2.AsyncBaseTransport | None = None,
+    fetch: Fetch = PUBLIC,
+    takes_registrations: bool = True,
 ) -> AuthorizationServer:
     """The server of the issuer `{origin}/auth` for the FHIR base `{origin}/fhir`; `origin` has
-    no final slash. `transport` replaces the network on the way to other OpenID providers."""
+    no final slash. `rules` says what is asked of people who sign in; `transport` replaces the
+    network on the way to other OpenID providers. `fetch` reads the key sets that clients
+    publish; `takes_registrations` lets clients register themselves, to be approved."""
     asked = rules or SignInRules()
     issuer, fhir_base = f"{origin}/auth", f"{origin}/fhir"
     verifier = TokenVerifier(store, keys, issuer=issuer, audience=fhir_base, clock=clock)
@@ -102,6 +117,8 @@ def authorization_server(
             )
             for provider in asked.providers
         },
+        key_sets=KeySets(fetch, clock),
+        takes_registrations=takes_registrations,
     )
 
 
@@ -139,6 +156,13 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/token", bound(_preflight), methods=["OPTIONS"]),
             Route("/revoke", bound(revoke), methods=["POST"]),
             Route("/revoke", bound(_preflight), methods=["OPTIONS"]),
+            Route("/introspect", bound(introspect), methods=["POST"]),
+            Route("/userinfo", bound(userinfo), methods=["GET", "POST"]),
+            Route("/userinfo", bound(_preflight), methods=["OPTIONS"]),
+            Route("/register", bound(registration.register), methods=["POST"]),
+            Route("/register/{client_id}", bound(registration.read), methods=["GET"]),
+            Route("/register/{client_id}", bound(registration.update), methods=["PUT"]),
+            Route("/register/{client_id}", bound(registration.remove), methods=["DELETE"]),
             Route("/launch", bound(launch), methods=["POST"]),
             Route("/logout", bound(sign_out), methods=["GET", "POST"]),
             Route("/jwks", bound(_jwks), methods=["GET"]),
@@ -154,17 +178,27 @@ def create_discovery(server: AuthorizationServer) -> ASGIApp:
     mounted: JSON whatever the Accept header, without a token, to any origin."""
 
     async def discovery(_: Request) -> Response:
-        return _document(metadata.smart_configuration(server.issuer))
+        return _document(_discovered(server, metadata.smart_configuration))
 
     return Starlette(routes=[Route("/{path:path}", discovery, methods=["GET"])])
 
 
 async def _jwks(server: AuthorizationServer, _: Request) -> Response:
+    await server.keys.refresh()
     return _document(server.keys.public_keys())
 
 
 async def _openid(server: AuthorizationServer, _: Request) -> Response:
-    return _document(metadata.openid_configuration(server.issuer))
+    return _document(_discovered(server, metadata.openid_configuration))
+
+
+def _discovered(
+    server: AuthorizationServer, document: Callable[[str], dict[str, object]]
+) -> dict[str, object]:
+    found = document(server.issuer)
+    if not server.takes_registrations:
+        del found["registration_endpoint"]
+    return found
 
 
 async def _preflight(server: AuthorizationServer, request: Request) -> Response:
@@ -174,8 +208,8 @@ async def _preflight(server: AuthorizationServer, request: Request) -> Response:
         return Response(status_code=403)
     headers = {
         "Access-Control-Allow-Origin": origin,
-        "Access-Control-Allow-Methods": "POST",
-        "Access-Control-Allow-Headers": "content-type",
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": "authorization, content-type",
         "Access-Control-Max-Age": _PREFLIGHT_SECONDS,
         "Vary": "Origin",
     }

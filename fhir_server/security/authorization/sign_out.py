@@ -8,7 +8,6 @@ allowed.
 
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc6749.errors import OAuth2Error
-from joserfc import jwt
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -96,7 +95,7 @@ async def _for_app(
 ) -> Response:
     try:
         # An expired id_token still says whose session it was; its signature is what counts.
-        token = jwt.decode(parameters["id_token_hint"], server.keys.identity, [IDENTITY_ALGORITHM])
+        token = await server.keys.read(parameters["id_token_hint"], IDENTITY_ALGORITHM)
     except UNREADABLE:
         return await _problem(server, request, BAD_REQUEST, "id_token_hint is not ours")
     client = await find_client(server, token.claims.get("aud"))

@@ -59,8 +59,8 @@ async def token(server: AuthorizationServer, request: Request) -> Response:
     client = None
     try:
         parameters = await read_form(request)
-        client = await named_client(server, parameters)
-        proof = prove(server, request, parameters, client)
+        client = await named_client(server, request, parameters)
+        proof = await prove(server, request, parameters, client)
         if "grant_type" not in parameters:
             raise InvalidRequestError("grant_type is missing")
         if parameters["grant_type"] not in _GRANTS:
@@ -71,6 +71,7 @@ async def token(server: AuthorizationServer, request: Request) -> Response:
     outcome = await _exchange(server, request, parameters, proof)
     if isinstance(outcome, OAuth2Error):
         return error_answer(request, outcome, client)
+    await server.keys.refresh()
     body = token_response(
         outcome,
         server.keys,
