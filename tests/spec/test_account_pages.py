@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fhir_server.security.authorization.clients import Client, client_from, register_client
 from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.totp import code_of, step_of
 from fhir_server.security.authorization.users import PasswordHash, User, register_user
@@ -186,7 +187,7 @@ async def test_forms_from_elsewhere_change_nothing(world: SmartWorld) -> None:
     assert not record.value.get("is_disabled")
 
 
-@pytest.mark.parametrize("path", ["users", "new-user", "user?id=dr.kofi", "sessions"])
+@pytest.mark.parametrize("path", ["users", "new-user", "user?id=dr.kofi", "sessions", "clients"])
 async def test_the_admin_pages_are_for_admins_alone(world: SmartWorld, path: str) -> None:
     await world.sign_in()
     answer = await world.browser.get(f"/auth/admin/{path}")
@@ -282,3 +283,55 @@ async def test_the_admin_pages_keep_the_security_headers(world: SmartWorld) -> N
         assert page.headers["cache-control"] == "no-store"
         assert "<script" not in page.text
         assert "style=" not in page.text
+
+
+def _waiting(**changes: str) -> Client:
+    asked = Client(
+        "asker",
+        "Asking <app>",
+        "openid launch/patient patient/Observation.rs user/Patient.rs",
+        redirect_uris=("https://asker.test/cb",),
+        status="pending",
+    )
+    return replace(asked, **changes)
+
+
+async def test_an_admin_approves_an_app_with_less_than_it_asked_for(world: SmartWorld) -> None:
+    await world.store.transaction(lambda tx: register_client(tx, _waiting()))
+    await world.sign_in("boss")
+    page = await world.browser.get("/auth/admin/clients")
+    assert "Asking &lt;app&gt;" in page.text
+    assert "https://asker.test/cb" in page.text
+    assert "Read names, birth dates and addresses of all patients that you may see" in page.text
+    form = {n: v for n, v in hidden_fields(page).items() if v != "user/Patient.rs"}
+    stale = form | {"revision": str(int(form["revision"]) + 1), "action": "approve"}
+    refused = await world.browser.post("/auth/admin/clients", data=stale)
+    assert refused.status_code == 400
+    assert "look at it again" in refused.text
+    approved = await world.browser.post("/auth/admin/clients", data=form | {"action": "approve"})
+    assert approved.headers["location"] == "clients?done=approve"
+    record = await world.store.record("client", "asker")
+    assert record is not None
+    client = client_from(record)
+    assert (client.status, client.scopes) == (
+        "active",
+        "launch/patient openid patient/Observation.rs",
+    )
+    assert "No app is waiting" in (await world.browser.get("/auth/admin/clients")).text
+    (entry,) = await world.journal("client-registration")
+    assert (entry["subject"], entry["detail"].split(":")[0]) == ("boss", "asker approved")
+
+
+async def test_an_admin_rejects_an_app(world: SmartWorld) -> None:
+    await world.store.transaction(lambda tx: register_client(tx, _waiting()))
+    await world.sign_in("boss")
+    page = await world.browser.get("/auth/admin/clients")
+    form = hidden_fields(page)
+    nothing = {n: v for n, v in form.items() if not n.startswith("scope-")}
+    refused = await world.browser.post("/auth/admin/clients", data=nothing | {"action": "approve"})
+    assert "No scope is ticked" in refused.text
+    rejected = await world.browser.post("/auth/admin/clients", data=form | {"action": "reject"})
+    assert rejected.headers["location"] == "clients?done=reject"
+    record = await world.store.record("client", "asker")
+    assert record is not None
+    assert record.value["status"] == "rejected"

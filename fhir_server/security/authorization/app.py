@@ -17,6 +17,7 @@ from fhir_server.security.authorization import (
     account,
     account_security,
     admin,
+    admin_clients,
     metadata,
     registration,
 )
@@ -62,6 +63,7 @@ _PEOPLES_PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
     ("/admin/users", admin.show_users, None),
     ("/admin/new-user", admin.show_new_user, admin.create_user),
     ("/admin/user", admin.show_user, admin.change_user),
+    ("/admin/clients", admin_clients.show_clients, admin_clients.decide_client),
     ("/admin/sessions", admin.show_sessions, admin.end_any_session),
 )
 """Pages of people and admins: path, what shows it, what its forms are answered by."""
