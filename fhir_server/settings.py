@@ -94,6 +94,24 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
     session_seconds: int = Field(7200, description="life of a sign-in session")
     access_token_seconds: int = Field(3600, description="life of an access token")
+    password_length: int = Field(
+        12,
+        ge=12,
+        le=64,
+        description="least length of new passwords; 8 in the demonstration, whatever is set",
+    )
+    broken_passwords: Path | None = Field(
+        None,
+        description="file of SHA-1 hashes of passwords known from breaches, sorted, as "
+        "haveibeenpwned.com gives it; new passwords are looked up in it",
+    )
+    second_factor_roles: str = Field(
+        "", description="roles, comma-separated, whose people need a second factor to sign in"
+    )
+    openid_providers: SecretStr | None = Field(
+        None,
+        description="other OpenID providers that people may sign in at, as a JSON list of objects",
+    )
     client_registration: bool = Field(
         True, description="apps may register themselves; nothing works before it is approved"
     )

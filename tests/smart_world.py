@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -354,9 +355,11 @@ class SmartWorld:
 
 
 def hidden_fields(answer: httpx.Response) -> dict[str, str]:
-    """The hidden fields of the form on a page."""
+    """The hidden fields of the form on a page, and its boxes that are ticked."""
     assert answer.status_code < 500, answer.text
-    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text))
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text)
+    ticked = re.findall(r'type="checkbox"[^>]* name="([^"]+)" value="([^"]*)" checked', answer.text)
+    return {name: unescape(value) for name, value in [*hidden, *ticked]}
 
 
 def answer_of(answer: httpx.Response) -> dict[str, str]:
