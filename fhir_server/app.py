@@ -32,10 +32,12 @@ from fhir_server.security.authorization.app import (
 )
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.server import AuthorizationServer, is_registered_origin
+from fhir_server.security.circumstances import Policy
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import Counters
+from fhir_server.security.rulebook import Rulebook, prepare
 from fhir_server.settings import Settings
 from fhir_server.storage.port import ResourceStore, Terms
 from fhir_server.subscriptions.deliver import Deliverer
@@ -141,6 +143,7 @@ async def create_server(
         lifetimes=lifetimes,
         clock=utc_now,
     )
+    await prepare(store, is_indexed=(await definitions.status()).is_whole)
     parts = FhirParts(
         store=store,
         search=known.live,
@@ -148,6 +151,7 @@ async def create_server(
         validator=Validator(),
         cursors=CursorSealer(cursor_key),
         authenticate=partial(_authenticate, smart, settings.open_access),
+        rulebook=Rulebook(store, utc_now, policy_of(settings)),
         allows_origin=partial(is_registered_origin, store),
         metrics=FhirMetrics(metrics),
         clock=utc_now,
@@ -164,6 +168,14 @@ async def create_server(
     fhir = FhirApplication(parts)
     runner = JobRunner(fhir.jobs, fhir.perform_job)
     return FhirServer(fhir, create_discovery(smart), create_authorization(smart), smart, runner.run)
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the operator has decided about tenants and Consents."""
+    return Policy(
+        has_tenants=bool(settings.tenants.strip()),
+        consents_by_default=settings.consent_policy == "opt-out",
+    )
 
 
 async def background(

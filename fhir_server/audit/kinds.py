@@ -115,6 +115,8 @@ KINDS: Mapping[str, Kind] = {
     "launch": _sign_in(Coding(OWN_SUBTYPES, "launch")),
     "authorize": _sign_in(Coding(OWN_SUBTYPES, "authorize")),
     "token": _sign_in(Coding(IHE_EVENTS, "ITI-71", "Get Access Token")),
+    "emergency-begin": _sign_in(Coding(OWN_SUBTYPES, "emergency-begin", "Emergency access begun")),
+    "emergency-end": _sign_in(Coding(OWN_SUBTYPES, "emergency-end", "Emergency access ended")),
     "ai-result": _lifecycle("originate", "Originate/Retain Record Lifecycle Event", "ai-result"),
     "sign": _lifecycle("attest", "Attest Record Lifecycle Event", "sign"),
     "print": _lifecycle("report", "Report (Output) Record Lifecycle Event", "print"),

@@ -29,6 +29,7 @@ class FollowerParts:
     scope: Callable[[], Scope]
     clock: Callable[[], datetime]
     audit: AuditTrail
+    tenant: None = None
 
 
 def delivery_id(subscription: str, number: int) -> str:
