@@ -33,15 +33,18 @@ from fhir_server.security.authorization.app import (
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.server import AuthorizationServer, is_registered_origin
 from fhir_server.security.circumstances import Policy
+from fhir_server.security.emergency_ends import EmergencyEnds
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import Counters
 from fhir_server.security.rulebook import Rulebook, prepare
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.settings import Settings
 from fhir_server.storage.port import ResourceStore, Terms
 from fhir_server.subscriptions.deliver import Deliverer
 from fhir_server.subscriptions.notify import Follower
+from fhir_server.subscriptions.owners import Owners
 from fhir_server.subscriptions.state import FollowerParts
 from fhir_server.system import new_id, utc_now
 from fhir_server.validation.validate import Validator
@@ -133,7 +136,9 @@ async def create_server(
 ) -> FhirServer:
     """Everything of the server role that answers requests, over an open store."""
     lifetimes = Lifetimes(
-        session=settings.session_seconds, access_token=settings.access_token_seconds
+        session=settings.session_seconds,
+        access_token=settings.access_token_seconds,
+        emergency=settings.emergency_minutes * 60,
     )
     smart = authorization_server(
         store,
@@ -170,25 +175,38 @@ async def create_server(
     return FhirServer(fhir, create_discovery(smart), create_authorization(smart), smart, runner.run)
 
 
+def tenants_of(settings: Settings) -> frozenset[str]:
+    """The names of all tenants of the store."""
+    return frozenset({DEFAULT, *settings.tenants.replace(",", " ").split()})
+
+
 def policy_of(settings: Settings) -> Policy:
     """What the operator has decided about tenants and Consents."""
     return Policy(
-        has_tenants=bool(settings.tenants.strip()),
+        has_tenants=len(tenants_of(settings)) > 1,
         consents_by_default=settings.consent_policy == "opt-out",
     )
 
 
 async def background(
-    store: ResourceStore, known: Knowledge, definitions: Definitions, http: httpx.AsyncClient
+    settings: Settings,
+    store: ResourceStore,
+    meaning: tuple[Knowledge, Definitions],
+    http: httpx.AsyncClient,
 ) -> list[Callable[[], Awaitable[None]]]:
     """What runs behind the requests until it is cancelled: the audit sealer, the follower of the
     change feed, the delivery of notifications through `http`, and the indexing."""
+    known, definitions = meaning
     sealer = Sealer(store, known.extract, await signer_of(store), utc_now)
     trail = AuditTrail(ITSELF, utc_now, new_id, known.base_url)
-    parts = FollowerParts(store, known.extract, known.scope, utc_now, trail)
+    rulebook = Rulebook(store, utc_now, policy_of(settings))
+    owners = Owners(store, lambda: known.live.known, rulebook)
+    parts = FollowerParts(store, known.extract, known.scope, utc_now, trail, owners)
     deliverer = Deliverer(parts, http)
     reindexer = Reindexer(store, known.live, definitions)
-    return [sealer.run, Follower(parts, deliverer.wake).run, deliverer.run, reindexer.run]
+    ends = EmergencyEnds(store, utc_now, trail)
+    following = [Follower(parts, deliverer.wake).run, deliverer.run]
+    return [sealer.run, *following, reindexer.run, ends.run]
 
 
 async def _authenticate(

@@ -8,7 +8,7 @@ import typer
 
 from deploy.commands.ending import fail
 from deploy.commands.serve import store_settings
-from fhir_server.app import open_store
+from fhir_server.app import open_store, tenants_of
 from fhir_server.security.authorization.users import (
     PEOPLES_ROLES,
     User,
@@ -16,6 +16,7 @@ from fhir_server.security.authorization.users import (
     register_user,
     sign_in_name,
 )
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.settings import Settings
 
 app = typer.Typer(help="People who may sign in.", no_args_is_help=True)
@@ -29,13 +30,17 @@ def add(
     fhir_user: Annotated[
         str | None, typer.Option(help="The person's resource, as Practitioner/ID.")
     ] = None,
+    tenant: Annotated[str, typer.Option(help="The tenant whose records they see.")] = DEFAULT,
     data: Annotated[Path | None, typer.Option(help="Folder of the embedded store.")] = None,
 ) -> None:
     """Insert or replace a user; the password is asked for twice (or read from a pipe)."""
     password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    user = User(sign_in_name(name), shown, frozenset(role), fhir_user)
+    user = User(sign_in_name(name), shown, frozenset(role), fhir_user, tenant)
+    settings = store_settings(data)
+    if tenant not in tenants_of(settings):
+        fail(f"MEDSAGE_TENANTS names no tenant {tenant!r}")
     try:
-        asyncio.run(_register(store_settings(data), user, password))
+        asyncio.run(_register(settings, user, password))
     except ValueError as problem:
         fail(str(problem))
     typer.echo(f"{user.id} may sign in as {', '.join(sorted(user.roles))}")

@@ -12,6 +12,7 @@ from fhir_server.security.judge import Judge
 from fhir_server.security.labels import bears_restricted
 from fhir_server.security.rule_state import change, note_labelled
 from fhir_server.security.scopes import Action
+from fhir_server.security.subscribers import TYPE, note_owner
 from fhir_server.security.visibility import passes
 from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, Transaction
 
@@ -70,6 +71,8 @@ class GuardedTransaction:
                 self._written.append((stored.key, view, draft.terms))
         self._note_rules(draft)
         await self._inner.put(draft, expected)
+        if stored.key.type == TYPE:
+            await note_owner(self._inner, self._judge.access, stored)
 
     async def keep(self, stored: Stored) -> None:
         """FhirError 403 for what the caller may not write, 404 for what it can't see."""
@@ -82,6 +85,8 @@ class GuardedTransaction:
         if view != EVERYTHING:
             await self._check_old(key, "u", stored.version, view)
         await self._inner.keep(stored)
+        if key.type == TYPE:
+            await note_owner(self._inner, self._judge.access, stored)
 
     async def finish(self) -> None:
         """FhirError 403 unless each new version lies within what the caller may write. What

@@ -58,6 +58,13 @@ def in_tenant(resource: Resource, tenant: str) -> Resource:
     return {**resource, "meta": meta}
 
 
+def tenant_of(resource: Resource) -> str:
+    """Whose the resource is."""
+    labels = resource.get("meta", {}).get("security", ())
+    found = [each.get("code") for each in labels if each.get("system") == TENANTS]
+    return str(found[0]) if found else DEFAULT
+
+
 def tenant_label(tenant: str) -> dict[str, str]:
     """The Coding that says whose a resource is."""
     return {"system": TENANTS, "code": tenant}

@@ -16,6 +16,12 @@ from fhir_server.security.authorization import metadata
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
 from fhir_server.security.authorization.consent import answer_consent, show_consent
+from fhir_server.security.authorization.emergency import answer_emergency, show_emergency
+from fhir_server.security.authorization.emergency_call import (
+    begin_access,
+    end_access,
+    list_access,
+)
 from fhir_server.security.authorization.launch_endpoint import launch
 from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
 from fhir_server.security.authorization.revoke_endpoint import revoke
@@ -105,6 +111,11 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/revoke", bound(revoke), methods=["POST"]),
             Route("/revoke", bound(_preflight), methods=["OPTIONS"]),
             Route("/launch", bound(launch), methods=["POST"]),
+            Route("/emergency", bound(show_emergency), methods=["GET"]),
+            Route("/emergency", bound(answer_emergency), methods=["POST"]),
+            Route("/emergency-access", bound(list_access), methods=["GET"]),
+            Route("/emergency-access", bound(begin_access), methods=["POST"]),
+            Route("/emergency-access/{id}", bound(end_access), methods=["DELETE"]),
             Route("/logout", bound(sign_out), methods=["GET", "POST"]),
             Route("/jwks", bound(_jwks), methods=["GET"]),
             Route("/.well-known/openid-configuration", bound(_openid), methods=["GET"]),

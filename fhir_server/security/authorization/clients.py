@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.storage.port import Record, Transaction
 
 KIND = "client"
@@ -25,7 +26,8 @@ class Client:
     """What was registered. `scopes` is the most that may be granted; `jwks` holds the public keys
     for private_key_jwt, None marks a public client. `frame_origins` are the EHR origins that may
     frame its launch. `is_preapproved` (first party) skips the consent page. `is_ehr` may create
-    launches, which sign its own signed-in user in to the launched app."""
+    launches, which sign its own signed-in user in to the launched app. A client of a `tenant`
+    serves that tenant's users alone, one of the default tenant everybody."""
 
     id: str
     name: str
@@ -38,6 +40,7 @@ class Client:
     jwks: Mapping[str, Any] | None = None
     is_preapproved: bool = False
     is_ehr: bool = False
+    tenant: str = DEFAULT
 
     @property
     def is_public(self) -> bool:

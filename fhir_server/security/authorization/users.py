@@ -9,6 +9,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from fhir_server.security.roles import ROLES
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.storage.port import Record, Transaction
 
 KIND = "user"
@@ -23,12 +24,13 @@ _hasher = PasswordHasher()  # the library's defaults are RFC 9106's low-memory p
 @dataclass(frozen=True)
 class User:
     """`id` is the sign-in name (lower case); `fhir_user` the person as a FHIR resource of this
-    server, such as `Practitioner/dr-amina`."""
+    server, such as `Practitioner/dr-amina`; `tenant` the one whose records they see."""
 
     id: str
     name: str
     roles: frozenset[str]
     fhir_user: str | None = None
+    tenant: str = DEFAULT
 
 
 def hash_password(password: str) -> PasswordHash:
@@ -57,6 +59,7 @@ async def register_user(tx: Transaction, user: User, password: PasswordHash) -> 
         "name": user.name,
         "roles": sorted(user.roles),
         "fhir_user": user.fhir_user,
+        "tenant": user.tenant,
         "password": password,
     }
     await tx.put_record(Record(KIND, user.id, value))
@@ -65,7 +68,8 @@ async def register_user(tx: Transaction, user: User, password: PasswordHash) -> 
 def user_from(record: Record) -> User:
     """The user that a record of this kind holds."""
     value = record.value
-    return User(record.id, value["name"], frozenset(value["roles"]), value["fhir_user"])
+    roles, tenant = frozenset(value["roles"]), value.get("tenant", DEFAULT)
+    return User(record.id, value["name"], roles, value["fhir_user"], tenant)
 
 
 def is_password(record: Record | None, password: str) -> bool:
