@@ -52,8 +52,9 @@ def consent_filter(
         denied += _followed(type, principal, circumstances, registry)
     kept = _not(any_of(denied))
     if policy.consents_by_default:
-        return kept
-    return all_of([kept, any_of([_not(_about_somebody(type)), *permitted])])
+        return _nobodys(type) if kept == NOTHING else kept
+    left = all_of([kept, any_of([_not(_about_somebody(type)), *permitted])])
+    return _nobodys(type) if left == NOTHING else left
 
 
 def of_patients(type: str, patients: Collection[str]) -> Expression:
@@ -111,6 +112,11 @@ def _own(principal: Principal) -> frozenset[str]:
     named = principal.fhir_user or ""
     is_patient = named.startswith(_ALL_PATIENTS)
     return frozenset({named.removeprefix(_ALL_PATIENTS)}) if is_patient else frozenset()
+
+
+def _nobodys(type: str) -> Expression:
+    """No resource at all, said by a test: nothing is there, which is not the same as forbidden."""
+    return HasTerm(terms.key(type, "_id"), "")
 
 
 def _not(expression: Expression) -> Expression:
