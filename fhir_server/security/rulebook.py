@@ -36,10 +36,13 @@ class Rulebook:
         self._clock = clock
         self._policy = policy
         self._last: Rules | None = None
+        self._plain = Circumstances(policy)
 
     async def of(self, principal: Principal) -> Circumstances:
         """What counts for the caller now."""
         rules = await self.rules()
+        if not rules.directives and not rules.emergencies:
+            return self._plain
         now = self._clock()
         places = await self._places(principal) if rules.names_places else frozenset()
         patients = rules.emergencies_of(principal.subject, principal.tenant, now)
@@ -51,6 +54,7 @@ class Rulebook:
         revision = 0 if record is None else record.revision
         if self._last is None or self._last.revision != revision or record is None:
             self._last = await self._read(record)
+            self._plain = Circumstances(self._policy, self._last)
         return self._last
 
     async def _read(self, record: Record | None) -> Rules:
