@@ -20,7 +20,7 @@ from fhir_server.storage.port import ResourceStore
 from fhir_server.storage.sqlite.store import SqliteStore
 
 TRIPLES = 200_000
-ON_MONGODB = 0.2
+ON_MONGODB = 0.1
 """Share of the triples that are asked of MongoDB, where each takes longer."""
 
 

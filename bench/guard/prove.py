@@ -85,11 +85,12 @@ class Proving:
         """As at the start of a server."""
         await prepare(self._full, is_indexed=True)
 
-    async def ward(self, seed: int, requests: int = REQUESTS) -> None:
-        """One ward, its caller and requests, all from the seed."""
+    async def ward(self, seed: int, prefix: str = "w", *, is_first_enough: bool = False) -> None:
+        """One ward, its caller and requests, all from the seed; a ward that is asked again needs
+        another prefix of its ids. `is_first_enough`: it ends with the first difference."""
         began = time.monotonic()
         chance = Random(seed)
-        ward = random_ward(chance, f"w{seed}")
+        ward = random_ward(chance, f"{prefix}{seed}")
         caller = random_caller(chance, ward)
         oracle = Oracle(ward, caller)
         visible = oracle.visible()
@@ -97,10 +98,12 @@ class Proving:
         await _replace(self._lacking, self._known, visible, None)
         server = self._guarded[ward.has_tenants, ward.consents_by_default]
         server.caller = caller.principal
-        for number in range(requests):
+        for number in range(REQUESTS):
             is_write = number < WRITES
             ask = self._write if is_write else self._read
             await ask(chance, (ward, oracle, server), seed)
+            if is_first_enough and self.proof.differences:
+                break
         self.proof.wards += 1
         self.proof.kept += len(visible) < len(ward.resources)
         await _clear(self._full, ward.resources.values(), caller)
