@@ -20,10 +20,11 @@ COMMANDS: Mapping[str, str] = {
     "models": "deploy.commands.models",
     "user": "deploy.commands.user",
     "reindex": "deploy.commands.reindex",
+    "policy": "deploy.commands.policy",
     "dev": "deploy.commands.dev",
 }
 """Name → the module whose `app` it is."""
-GROUPS = frozenset({"models", "user", "dev"})
+GROUPS = frozenset({"models", "user", "policy", "dev"})
 """Those that have commands of their own."""
 
 
