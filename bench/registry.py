@@ -61,6 +61,12 @@ def _proof_fuzz(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
+def _proof_guard(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.proof_guard import run
+
+    return run(options)
+
+
 BENCHES: Mapping[str, Bench] = {
     "synthea": _synthea,
     "diagnose": _diagnose,
@@ -68,6 +74,7 @@ BENCHES: Mapping[str, Bench] = {
     "proof-concurrency": _proof_concurrency,
     "proof-faults": _proof_faults,
     "proof-fuzz": _proof_fuzz,
+    "proof-guard": _proof_guard,
     "proof-kill": _proof_kill,
     "proof-mutants": _proof_mutants,
     "proof-search": _proof_search,

@@ -22,10 +22,11 @@ COMMANDS: Mapping[str, str] = {
     "client": "deploy.commands.client",
     "keys": "deploy.commands.keys",
     "reindex": "deploy.commands.reindex",
+    "policy": "deploy.commands.policy",
     "dev": "deploy.commands.dev",
 }
 """Name → the module whose `app` it is."""
-GROUPS = frozenset({"models", "user", "client", "keys", "dev"})
+GROUPS = frozenset({"models", "user", "client", "keys", "policy", "dev"})
 """Those that have commands of their own."""
 
 

@@ -139,7 +139,9 @@ async def _server_and_worker(process: Process, stack: AsyncExitStack) -> None:
         server = await _server(process, store, (known, definitions), counters)
         process.running.append(Work(server.run_jobs))
     if settings.role != "server":
-        process.running += map(Work, await background(store, known, definitions, process.http))
+        process.running += map(
+            Work, await background(settings, store, (known, definitions), process.http)
+        )
     await analysis.add(process, server)
 
 

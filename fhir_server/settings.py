@@ -60,6 +60,19 @@ class Settings(BaseSettings):
     open_access: bool = Field(False, description="no tokens asked; development only")
     demo: bool = Field(True, description="demo users, clients, ward and EHR; development only")
     update_creates: bool = Field(True, description="PUT to a new id creates the resource")
+    tenants: str = Field(
+        "",
+        description="names of the tenants, comma-separated, that share the store beside the one "
+        "that is called default",
+    )
+    consent_policy: Literal["opt-out", "opt-in"] = Field(
+        "opt-out",
+        description="what a patient without a Consent is taken to have said: with opt-out that "
+        "the record may be used, with opt-in that it may not",
+    )
+    emergency_minutes: int = Field(
+        60, ge=1, le=1440, description="longest emergency access to one patient, once asked for"
+    )
     undo_days: int = Field(
         7, ge=0, description="for so many days a committed transaction can be undone; 0: never"
     )

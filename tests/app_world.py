@@ -38,6 +38,7 @@ from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
+from fhir_server.security.rulebook import Rulebook, prepare
 from fhir_server.storage.sqlite.store import SqliteStore
 from models.analysis import Analysts
 from models.fhir_client import CallerToken, FhirClient
@@ -93,6 +94,7 @@ async def app_world(folder: Path) -> AsyncIterator[AppWorld]:
     store = SqliteStore.open(folder / "store.sqlite", _now)
     key = ECKey.generate_key("P-384", {"kid": "app"}, private=True)
     await _fill(store, key)
+    await prepare(store, is_indexed=True)
     keys = await open_key_ring(store)
     server = authorization_server(
         store,
@@ -158,6 +160,7 @@ def _fhir(store: SqliteStore, authenticate: Any, *, is_open: bool) -> Any:
         FhirApplication(
             FhirParts(
                 store=store,
+                rulebook=Rulebook(store, _now),
                 search=LiveSearch(lambda _: _extract(), registry()),
                 validator=validator(),
                 cursors=CursorSealer(b"k" * 32),

@@ -25,6 +25,12 @@ from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
 from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.consent import answer_consent, show_consent
+from fhir_server.security.authorization.emergency import answer_emergency, show_emergency
+from fhir_server.security.authorization.emergency_call import (
+    begin_access,
+    end_access,
+    list_access,
+)
 from fhir_server.security.authorization.external import finish_external, start_external
 from fhir_server.security.authorization.introspection import introspect
 from fhir_server.security.authorization.key_sets import Fetch, KeySets
@@ -176,6 +182,11 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/register/{client_id}", bound(registration.update), methods=["PUT"]),
             Route("/register/{client_id}", bound(registration.remove), methods=["DELETE"]),
             Route("/launch", bound(launch), methods=["POST"]),
+            Route("/emergency", bound(show_emergency), methods=["GET"]),
+            Route("/emergency", bound(answer_emergency), methods=["POST"]),
+            Route("/emergency-access", bound(list_access), methods=["GET"]),
+            Route("/emergency-access", bound(begin_access), methods=["POST"]),
+            Route("/emergency-access/{id}", bound(end_access), methods=["DELETE"]),
             Route("/logout", bound(sign_out), methods=["GET", "POST"]),
             Route("/jwks", bound(_jwks), methods=["GET"]),
             Route("/.well-known/openid-configuration", bound(_openid), methods=["GET"]),

@@ -142,11 +142,22 @@ def address_of(request: Request) -> str | None:
 
 def client_principal(client: Client) -> Principal:
     """A client acting for itself."""
-    return Principal(client.id, client.id, client.name, frozenset(), None, "", None, None, None)
+    return Principal(
+        client.id, client.id, client.name, frozenset(), None, "", None, None, None, client.tenant
+    )
 
 
 def user_principal(user: User, client_id: str, *, session: str | None) -> Principal:
     """A user acting through a client, or at this server's own pages (client id empty)."""
     return Principal(
-        user.id, client_id, user.name, user.roles, user.fhir_user, "", None, None, session
+        user.id,
+        client_id,
+        user.name,
+        user.roles,
+        user.fhir_user,
+        scopes="",
+        patient=None,
+        encounter=None,
+        session=session,
+        tenant=user.tenant,
     )
