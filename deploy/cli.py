@@ -22,11 +22,12 @@ COMMANDS: Mapping[str, str] = {
     "client": "deploy.commands.client",
     "keys": "deploy.commands.keys",
     "reindex": "deploy.commands.reindex",
+    "encryption": "deploy.commands.encryption",
     "policy": "deploy.commands.policy",
     "dev": "deploy.commands.dev",
 }
 """Name → the module whose `app` it is."""
-GROUPS = frozenset({"models", "user", "client", "keys", "policy", "dev"})
+GROUPS = frozenset({"models", "user", "client", "keys", "encryption", "policy", "dev"})
 """Those that have commands of their own."""
 
 

@@ -43,12 +43,14 @@ from fhir_server.security.circumstances import Policy
 from fhir_server.security.emergency_ends import EmergencyEnds
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
+from fhir_server.security.limits import RateLimits
 from fhir_server.security.principal import Principal
-from fhir_server.security.rate_limit import Counters
 from fhir_server.security.rulebook import Rulebook, prepare
 from fhir_server.security.tenants import DEFAULT
 from fhir_server.settings import Settings
+from fhir_server.storage.master_keys import read_master_keys
 from fhir_server.storage.port import ResourceStore, Terms
+from fhir_server.storage.rotation import SealedStore
 from fhir_server.subscriptions.deliver import Deliverer
 from fhir_server.subscriptions.notify import Follower
 from fhir_server.subscriptions.owners import Owners
@@ -98,20 +100,24 @@ class FhirServer:
     run_jobs: Callable[[], Awaitable[None]]
 
 
-async def open_store(settings: Settings) -> ResourceStore:
-    """MongoDB when its address is set, else the embedded store in the data folder."""
+async def open_store(settings: Settings) -> SealedStore:
+    """MongoDB when its address is set, else the embedded store in the data folder. UnusableKeys
+    when it is not encrypted by the keys of the settings."""
+    key_file = settings.encryption_key_file
+    masters = None if key_file is None else read_master_keys(key_file)
     if settings.mongodb_uri is not None:
+        from fhir_server.storage.mongo.connect import with_authorities
         from fhir_server.storage.mongo.store import MongoStore
 
-        uri = settings.mongodb_uri.get_secret_value()
+        uri = with_authorities(settings.mongodb_uri.get_secret_value(), settings.tls_ca_file)
         return await MongoStore.open(
-            uri, settings.mongodb_database, utc_now, settings.search_seconds
+            uri, settings.mongodb_database, utc_now, settings.search_seconds, masters
         )
     from fhir_server.storage.sqlite.store import SqliteStore
 
     settings.data.mkdir(parents=True, exist_ok=True)
     path = settings.data / "medsage.sqlite"
-    return SqliteStore.open(path, utc_now, settings.search_seconds)
+    return SqliteStore.open(path, utc_now, settings.search_seconds, masters)
 
 
 def knowledge(base_url: str) -> Knowledge:
@@ -137,7 +143,7 @@ async def create_server(
     known: Knowledge,
     definitions: Definitions,
     *,
-    counters: Counters,
+    limits: RateLimits,
     cursor_key: bytes,
     metrics: CollectorRegistry,
 ) -> FhirServer:
@@ -150,7 +156,7 @@ async def create_server(
     smart = authorization_server(
         store,
         await open_key_ring(store, utc_now),
-        counters,
+        limits.counters,
         Charts(known.live, CursorSealer(cursor_key)),
         origin=settings.base_url,
         lifetimes=lifetimes,
@@ -180,6 +186,7 @@ async def create_server(
         job_limits=JobLimits(
             settings.async_jobs, settings.async_hours, settings.async_result_bytes
         ),
+        limits=limits,
     )
     fhir = FhirApplication(parts)
     runner = JobRunner(fhir.jobs, fhir.perform_job)
