@@ -18,6 +18,7 @@ from starlette.routing import Route
 from smart_app.auditing import AppAudit
 from smart_app.headers import STATIC_HEADERS
 from smart_app.issuers import AppConfig
+from smart_app.own_tokens import OwnTokens
 from smart_app.parts import Parts
 from smart_app.problems import Problem
 from smart_app.refusals import refuse
@@ -38,6 +39,7 @@ def create_app(
 ) -> Starlette:
     """The app; sessions lie in memory unless a `store` is given. `clock` gives aware times."""
     memory = MemorySessionStore(lambda: clock().timestamp())
+    tokens = OwnTokens(http, clock)
     parts = Parts(
         config=config,
         http=http,
@@ -46,7 +48,8 @@ def create_app(
         new_id=new_id,
         templates=environment(config.root),
         configurations={},
-        audit=AppAudit(http, clock),
+        audit=AppAudit(http, tokens),
+        tokens=tokens,
     )
     routes = [Route(path, _open_page(parts, page), methods=[m]) for m, path, page in OPEN]
     routes += [

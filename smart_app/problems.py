@@ -79,6 +79,15 @@ CAUSES: Mapping[str, Explanation] = {
         mark("MedSAGE was opened without a patient."),
         mark("Open a patient's chart first, then open MedSAGE from there."),
     ),
+    "no-chart": Explanation(
+        502,
+        mark("The chart could not be taken over"),
+        mark("The record system gave no patient record that MedSAGE can read, so no chart was "
+          "opened."),
+        mark("Tell your IT support what is named below. Until then, sign in at MedSAGE's Home "
+          "page and enter the patient there."),
+        True,
+    ),
     "missing-scopes": Explanation(
         403,
         mark("Some permissions are missing"),

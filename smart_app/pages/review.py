@@ -119,7 +119,7 @@ def _signed(
     chosen = final_finding(report, who.reference, fields, who.when)
     final = final_report(with_reading, who, chosen, conclusion=fields["conclusion"], url=url)
     issuer = visit.parts.config.issuer(visit.session.fhir_base)
-    if issuer is None:
+    if issuer is None or issuer.private_jwk is None:
         raise Problem("unknown-issuer")
     jws = signature_over(final, issuer.private_jwk, signer=who.reference, when=who.when)
     evidence = (
