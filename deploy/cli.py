@@ -19,11 +19,12 @@ COMMANDS: Mapping[str, str] = {
     "bench": "deploy.commands.bench",
     "models": "deploy.commands.models",
     "user": "deploy.commands.user",
+    "issuer": "deploy.commands.issuer",
     "reindex": "deploy.commands.reindex",
     "dev": "deploy.commands.dev",
 }
 """Name → the module whose `app` it is."""
-GROUPS = frozenset({"models", "user", "dev"})
+GROUPS = frozenset({"models", "user", "issuer", "dev"})
 """Those that have commands of their own."""
 
 

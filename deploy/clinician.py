@@ -9,11 +9,13 @@ from deploy.process import Process
 from fhir_server.system import new_id, utc_now
 from smart_app.app import create_app
 from smart_app.issuers import AppConfig, Issuer
+from smart_app.registered import RegisteredIssuers
 from smart_app.sessions import RedisSessionStore, SessionStore
 
 
 async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
-    """The app for launches from our own server; `stack` closes what it opens."""
+    """The app for launches from our own server and the registered ones; `stack` closes what it
+    opens. BadRegistration when their file can't be used."""
     settings = process.settings
     issuer = Issuer(
         name="MedSAGE",
@@ -25,6 +27,7 @@ async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
     config = AppConfig(
         base_url=settings.base_url,
         issuers=(issuer,),
+        foreign=RegisteredIssuers(settings.issuers_file, process.keys.app, issuer.fhir_base),
         secret=process.keys.secret,
         session_seconds=settings.session_seconds,
         max_upload_bytes=settings.max_upload_bytes,

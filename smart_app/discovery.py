@@ -47,6 +47,7 @@ class SmartConfiguration:
     methods: tuple[str, ...] = ()
     names_itself: bool = False
     has_document: bool = True
+    has_pkce: bool = False
 
     @property
     def authorize_origin(self) -> str:
@@ -125,6 +126,7 @@ def _configuration(found: Mapping[str, Any], has_document: bool) -> SmartConfigu
         methods=tuple(sorted(_words(found, "token_endpoint_auth_methods_supported"))),
         names_itself=found.get("authorization_response_iss_parameter_supported") is True,
         has_document=has_document,
+        has_pkce="S256" in _words(found, "code_challenge_methods_supported"),
     )
 
 

@@ -9,6 +9,7 @@ from smart_app.pages import (
     chart,
     images,
     intake,
+    keys,
     patients,
     prescription,
     printing,
@@ -28,6 +29,7 @@ OPEN: tuple[tuple[str, str, OpenPage], ...] = (
     ("POST", "/sign-in", start.sign_in),
     ("GET", "/launch", start.launch),
     ("GET", "/callback", start.callback),
+    ("GET", "/jwks.json", keys.jwks),
 )
 
 # Pages of a session, under /s/{sid}.
