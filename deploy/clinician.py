@@ -5,9 +5,11 @@ from contextlib import AsyncExitStack
 from starlette.types import ASGIApp
 
 from deploy import registrations
+from deploy.background import Work
 from deploy.process import Process
 from fhir_server.system import new_id, utc_now
 from smart_app.app import create_app
+from smart_app.ehr.resending import send_forever
 from smart_app.issuers import AppConfig, Issuer
 from smart_app.registered import RegisteredIssuers
 from smart_app.sessions import RedisSessionStore, SessionStore
@@ -33,7 +35,9 @@ async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
         max_upload_bytes=settings.max_upload_bytes,
     )
     store = await _sessions(process, stack)
-    return create_app(config, process.http, store=store, clock=utc_now, new_id=new_id)
+    app = create_app(config, process.http, store=store, clock=utc_now, new_id=new_id)
+    process.running.append(Work(lambda: send_forever(app.state.parts)))
+    return app
 
 
 async def _sessions(process: Process, stack: AsyncExitStack) -> SessionStore | None:

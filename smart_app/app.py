@@ -37,7 +37,8 @@ def create_app(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
 ) -> Starlette:
-    """The app; sessions lie in memory unless a `store` is given. `clock` gives aware times."""
+    """The app; sessions lie in memory unless a `store` is given. `clock` gives aware times. Its
+    `state.parts` are for what goes on behind the requests (`smart_app.ehr.resending`)."""
     memory = MemorySessionStore(lambda: clock().timestamp())
     tokens = OwnTokens(http, clock)
     parts = Parts(
@@ -58,7 +59,9 @@ def create_app(
     ]
     routes.append(Route("/static/{path:path}", _static))
     routes.append(Route("/{path:path}", _open_page(parts, _unknown)))
-    return Starlette(routes=routes)
+    app = Starlette(routes=routes)
+    app.state.parts = parts
+    return app
 
 
 async def _unknown(parts: Parts, request: Request) -> Response:

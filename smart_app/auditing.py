@@ -33,6 +33,8 @@ OBSERVER = {"display": "MedSAGE app"}
 ACTIONS: Mapping[str, tuple[str, str]] = {
     "signature": ("attest", "U"),
     "print": ("report", "R"),
+    "download": ("transmit", "R"),
+    "report-sent": ("transmit", "R"),
 }
 
 

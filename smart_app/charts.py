@@ -49,6 +49,7 @@ class LoadedReport:
     resource: Resource
     view: ReportView
     missing: int
+    results: tuple[Resource, ...]
 
 
 async def load_report(visit: Visit, report_id: str) -> LoadedReport:
@@ -60,7 +61,8 @@ async def load_report(visit: Visit, report_id: str) -> LoadedReport:
     observations = [r for r in found[: len(results)] if r is not None]
     images = [r for r in found[len(results) :] if r is not None]
     missing = sum(r is None for r in found)
-    return LoadedReport(report, report_view(report, observations, images), missing)
+    view = report_view(report, observations, images)
+    return LoadedReport(report, view, missing, tuple(observations))
 
 
 async def _try_read(visit: Visit, reference: str) -> Resource | None:

@@ -8,10 +8,12 @@ from urllib.parse import urlsplit
 import httpx
 from jinja2 import Environment
 
+from fhir_server.fhir.assessment import FROM_EHR
 from smart_app.auditing import AppAudit
 from smart_app.discovery import IssuerUnreachable, SmartConfiguration, discover
 from smart_app.fhir_client import FhirClient, FhirFailure
 from smart_app.issuers import AppConfig, Issuer
+from smart_app.launch.own_scopes import chart_access, chart_tag
 from smart_app.own_tokens import OwnTokens, or_failure
 from smart_app.sessions import Sessions
 
@@ -72,3 +74,7 @@ class Parts:
             return await or_failure(self.tokens, issuer, configuration, scope)
 
         return FhirClient(self.http, issuer.fhir_base, token, tags)
+
+    def in_chart(self, patient: str) -> FhirClient:
+        """The app itself on our copy of one chart (the Patient's id here), and on nothing else."""
+        return self.in_own_name(chart_access(patient), tags=(FROM_EHR, chart_tag(patient)))

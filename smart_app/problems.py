@@ -88,6 +88,18 @@ CAUSES: Mapping[str, Explanation] = {
           "page and enter the patient there."),
         True,
     ),
+    "no-glyph": Explanation(
+        422,
+        mark("The PDF can't be made"),
+        mark("The report has characters that the PDF could not show rightly, so none was made."),
+        mark("Print the report, or download it as FHIR."),
+    ),
+    "incomplete": Explanation(
+        502,
+        mark("The report can't be loaded whole"),
+        mark("Some of its results could not be loaded, so no file was made of it."),
+        AGAIN,
+    ),
     "missing-scopes": Explanation(
         403,
         mark("Some permissions are missing"),

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from smart_app.pages import (
     chart,
+    downloads,
     images,
     intake,
     keys,
@@ -15,6 +16,7 @@ from smart_app.pages import (
     printing,
     progress,
     review,
+    sending,
     start,
 )
 from smart_app.parts import Parts
@@ -61,6 +63,8 @@ WITHIN: tuple[tuple[str, str, SessionPage], ...] = (
     ("POST", "/reports/{report}/sign", review.sign),
     ("GET", "/reports/{report}/prescription", prescription.show),
     ("POST", "/reports/{report}/prescription", prescription.prescribe),
+    ("POST", "/reports/{report}/send", sending.send_again),
+    ("POST", "/reports/{report}/download", downloads.download),
     ("POST", "/reports/{report}/print", printing.log_print),
     ("GET", "/reports/{report}/print/{what}", printing.show),
 )

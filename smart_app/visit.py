@@ -11,7 +11,6 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from fhir_server.fhir.assessment import FROM_EHR
 from smart_app.cookies import is_bound
 from smart_app.discovery import IssuerUnreachable
 from smart_app.drafts import Drafts
@@ -19,7 +18,6 @@ from smart_app.fhir_client import FhirClient, FhirFailure, Resource
 from smart_app.forgery import comes_from_us, form_token, token_matches
 from smart_app.headers import page_headers
 from smart_app.launch.exchange import TokenEndpoint, TokenRefused
-from smart_app.launch.own_scopes import chart_access, chart_tag
 from smart_app.launch.scopes import allows
 from smart_app.parts import Parts
 from smart_app.problems import Problem
@@ -132,8 +130,7 @@ def _own_chart(parts: Parts, session: Session) -> FhirClient:
     if parts.config.issuer(session.issuer) is None:
         # It was registered when the session began, and is not any more.
         raise Problem("unknown-issuer")
-    patient = session.patient or ""
-    return parts.in_own_name(chart_access(patient), tags=(FROM_EHR, chart_tag(patient)))
+    return parts.in_chart(session.patient or "")
 
 
 async def token_of(parts: Parts, grant_id: str) -> str:

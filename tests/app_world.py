@@ -32,7 +32,12 @@ from fhir_server.security.authorization.app import (
 )
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.clients import Client, register_client
-from fhir_server.security.authorization.users import User, hash_password, register_user
+from fhir_server.security.authorization.users import (
+    PasswordHash,
+    User,
+    hash_password,
+    register_user,
+)
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
 from fhir_server.security.principal import Principal
@@ -80,6 +85,7 @@ class AppWorld:
     store: SqliteStore
     key: ECKey
     as_worker: FhirClient
+    app: Starlette
 
     def worker(self, smear: Any) -> Worker:
         """A worker that reads images with `smear`."""
@@ -109,7 +115,12 @@ async def app_world(
     keys = await open_key_ring(store)
     base = f"{origin}/fhir"
     server = authorization_server(
-        store, keys, MemoryCounters(_now), origin=origin, lifetimes=Lifetimes(), clock=_now
+        store,
+        keys,
+        MemoryCounters(around.clock),
+        origin=origin,
+        lifetimes=Lifetimes(),
+        clock=around.clock,
     )
 
     async def authenticate(headers: Mapping[str, str]) -> Principal | None:
@@ -136,7 +147,8 @@ async def app_world(
 
     mounts = {at: httpx.ASGITransport(other) for at, other in around.others.items()}
     mounts[origin] = httpx.ASGITransport(server_side)
-    http = httpx.AsyncClient(base_url=origin, mounts=mounts)
+    own_side = httpx.ASGITransport(server_side)
+    http = httpx.AsyncClient(transport=own_side, base_url=origin, mounts=mounts)
     issuer = Issuer("Demo", base, "medsage-app", key.as_dict(private=True), (EHR_ORIGIN,))
     config = AppConfig(origin, (issuer,), b"s" * 32, foreign=around.foreign)
     app = create_app(config, http, clock=around.clock)
@@ -144,16 +156,17 @@ async def app_world(
     bare = httpx.ASGITransport(unguarded, root_path="/fhir")
     async with http, httpx.AsyncClient(transport=bare, base_url=base) as worker_http:
         client = FhirClient(worker_http, base, CallerToken(None))
-        for patient in PATIENTS:
-            path = f"{base}/{patient['resourceType']}/{patient['id']}"
-            answer = await worker_http.put(
-                path,
-                content=orjson.dumps(patient),
-                headers={"content-type": "application/fhir+json"},
-            )
-            assert answer.status_code == 201, answer.text
-        yield AppWorld(application, store, key, client)
+        await _put_patients(worker_http, base)
+        yield AppWorld(application, store, key, client, app)
     await store.close()
+
+
+async def _put_patients(http: httpx.AsyncClient, base: str) -> None:
+    for patient in PATIENTS:
+        path = f"{base}/{patient['resourceType']}/{patient['id']}"
+        headers = {"content-type": "application/fhir+json"}
+        answer = await http.put(path, content=orjson.dumps(patient), headers=headers)
+        assert answer.status_code == 201, answer.text
 
 
 @cache
@@ -190,6 +203,11 @@ def _new_id() -> str:
     return str(uuid.uuid4())
 
 
+@cache
+def _hashed() -> PasswordHash:
+    return hash_password(PASSWORD)
+
+
 async def _fill(store: SqliteStore, key: ECKey) -> None:
     clients = (
         Client(
@@ -218,6 +236,6 @@ async def _fill(store: SqliteStore, key: ECKey) -> None:
     async def unit(tx: Any) -> None:
         for client in clients:
             await register_client(tx, client)
-        await register_user(tx, user, hash_password(PASSWORD))
+        await register_user(tx, user, _hashed())
 
     await store.transaction(unit)

@@ -12,7 +12,9 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhir_server.fhir.assessment import LOINC
+from smart_app.app import create_app
 from smart_app.issuers import Issuer
+from smart_app.parts import Parts
 from tests.app_browser import Browser, Clock, hidden_fields
 from tests.app_records import png
 from tests.app_server import RecordSystem
@@ -77,6 +79,18 @@ class EhrWorld:
     issuers: list[Issuer]
     clock: Clock
     asked: list[str]
+
+    @property
+    def parts(self) -> Parts:
+        """What the app works with."""
+        parts: Parts = self.home.app.state.parts
+        return parts
+
+    @asynccontextmanager
+    async def restarted(self) -> AsyncIterator[Parts]:
+        """The app begun anew, without what lay in memory."""
+        old = self.parts
+        yield create_app(old.config, old.http, clock=self.clock).state.parts
 
     def browser(self) -> Browser:
         """A new browser."""

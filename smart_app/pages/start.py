@@ -18,6 +18,7 @@ from smart_app.launch.attempt import authorize_url, new_attempt
 from smart_app.launch.exchange import TokenEndpoint, TokenRefused, grant_from
 from smart_app.launch.keys import BadIdentity, ClockSkew
 from smart_app.launch.scopes import missing
+from smart_app.pages.sending import send_waiting
 from smart_app.parts import Parts
 from smart_app.problems import Problem
 from smart_app.sessions import Attempt, Session
@@ -106,7 +107,9 @@ async def callback(parts: Parts, request: Request) -> Response:
     await parts.sessions.open(session)
     page = "" if session.patient else "patients"
     url = f"{parts.root}/s/{session.sid}/{page}"
-    return RedirectResponse(url, 303, headers={"cache-control": "no-store"})
+    waiting = await send_waiting(parts, session)
+    headers = {"cache-control": "no-store"}
+    return RedirectResponse(url, 303, headers=headers, background=waiting)
 
 
 async def _exchange(parts: Parts, attempt: Attempt, issuer: Issuer, query: Any) -> Session:
