@@ -30,6 +30,10 @@ class IssuerUnreachable(Exception):
     """The issuer did not answer, or not with a usable SMART configuration."""
 
 
+class NotSmart(IssuerUnreachable):
+    """The issuer answered, but its configuration lacks what a launch needs; the text says what."""
+
+
 @dataclass(frozen=True)
 class SmartConfiguration:
     """The endpoints that the app uses, and how this server wants to be spoken to. `issuer` and
@@ -73,18 +77,20 @@ async def discover(http: httpx.AsyncClient, fhir_base: str) -> SmartConfiguratio
     except IssuerUnreachable as missing:
         try:
             found = await _from_capabilities(http, root)
+        except NotSmart:
+            raise
         except IssuerUnreachable:
             raise missing from None
         has_document = False
     lacking = {"authorization_endpoint", "token_endpoint"} - found.keys()
     if lacking:
-        raise IssuerUnreachable(f"its SMART configuration has no {', '.join(sorted(lacking))}")
+        raise NotSmart(f"its SMART configuration has no {', '.join(sorted(lacking))}")
     if "S256" not in found.get("code_challenge_methods_supported", ["S256"]):
-        raise IssuerUnreachable("its SMART configuration does not offer PKCE with S256")
+        raise NotSmart("its SMART configuration does not offer PKCE with S256")
     found = {**await _openid(http, root, found), **found}
     for name in _ENDPOINTS:
         if found.get(name) is not None and not is_safe(found[name], root):
-            raise IssuerUnreachable(f"its {name} is not a safe address")
+            raise NotSmart(f"its {name} is not a safe address")
     return _configuration(found, has_document)
 
 
@@ -149,7 +155,7 @@ async def _from_capabilities(http: httpx.AsyncClient, root: str) -> dict[str, An
         if part.get("url") in _NAMES and "valueUri" in part:
             found[_NAMES[part["url"]]] = part["valueUri"]
     if not found:
-        raise IssuerUnreachable("its CapabilityStatement names no OAuth endpoints")
+        raise NotSmart("its CapabilityStatement names no OAuth endpoints")
     return found
 
 

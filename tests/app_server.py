@@ -28,11 +28,13 @@ Resource = dict[str, Any]
 
 class RecordSystem:
     """`token_extra` is merged into token responses, `claims_extra` into id_tokens; `forbidden`
-    types answer 403; `refuse_token` is an OAuth error code to answer with."""
+    types answer 403, those in `instead` as it says; `refuse_token` is an OAuth error code to answer
+    with; `documents` replaces what it says about itself (empty: HTML)."""
 
     def __init__(self, client_key: ECKey, origin: str = ORIGIN) -> None:
         self.fhir, self.auth = f"{origin}/fhir", f"{origin}/auth"
         self.key = ECKey.generate_key("P-256", {"kid": "issuer", "use": "sig"})
+        self.published = self.key
         self.client_key = client_key
         self.resources: dict[tuple[str, str], Resource] = {}
         self.history: list[Resource] = []
@@ -44,10 +46,14 @@ class RecordSystem:
         self.scope: str | None = None
         self.grants: list[str] = []
         self.ignores_conditions = False
+        self.instead: dict[str, Callable[[], Awaitable[Response]]] = {}
+        self.documents: dict[str, Resource] = {}
         self._answers = self.search_or_create
         self.app = Starlette(
             routes=[
                 Route("/fhir/.well-known/smart-configuration", self.configuration),
+                Route("/fhir/metadata", self.metadata),
+                Route("/auth/.well-known/openid-configuration", self.openid),
                 Route("/auth/authorize", self.authorize),
                 Route("/auth/token", self.token, methods=["POST"]),
                 Route("/auth/jwks", self.jwks),
@@ -74,7 +80,14 @@ class RecordSystem:
         """Every current resource of a type, oldest first."""
         return [r for (kind, _id), r in self.resources.items() if kind == type_]
 
+    async def metadata(self, request: Request) -> Response:
+        found = self.documents.get("metadata")
+        return JSONResponse(found) if found is not None else Response(status_code=404)
+
     async def configuration(self, request: Request) -> Response:
+        if "configuration" in self.documents:
+            found = self.documents["configuration"]
+            return JSONResponse(found) if found else Response("<html>", media_type="text/html")
         return JSONResponse(
             {
                 "issuer": self.auth,
@@ -85,8 +98,12 @@ class RecordSystem:
             }
         )
 
+    async def openid(self, request: Request) -> Response:
+        found = self.documents.get("openid")
+        return JSONResponse(found) if found is not None else Response(status_code=404)
+
     async def jwks(self, request: Request) -> Response:
-        return JSONResponse({"keys": [self.key.as_dict(private=False)]})
+        return JSONResponse({"keys": [self.published.as_dict(private=False)]})
 
     async def authorize(self, request: Request) -> Response:
         code = str(uuid.uuid4())
@@ -125,7 +142,8 @@ class RecordSystem:
         header = {"alg": "ES256", "kid": "issuer"}
         id_token = jwt.encode(header, claims, self.key, algorithms=["ES256"])
         extra = self.token_extra if "launch" in asked else {}
-        return JSONResponse({**self._tokens(asked["scope"]), "id_token": id_token, **extra})
+        answer = {**self._tokens(asked["scope"]), "id_token": id_token, **extra}
+        return JSONResponse({name: value for name, value in answer.items() if value is not None})
 
     def _tokens(self, scope: str) -> Resource:
         return {
@@ -140,6 +158,8 @@ class RecordSystem:
         type_, id_ = request.path_params["type"], request.path_params["id"]
         if type_ in self.forbidden:
             return _outcome(403, "not in your scopes")
+        if type_ in self.instead:
+            return await self.instead[type_]()
         resource = self.resources.get((type_, id_))
         return _fhir(resource) if resource else _outcome(404, "not known here")
 
@@ -154,6 +174,8 @@ class RecordSystem:
         type_ = request.path_params["type"]
         if type_ in self.forbidden:
             return _outcome(403, "not in your scopes")
+        if type_ in self.instead:
+            return await self.instead[type_]()
         if request.method == "POST":
             condition = request.headers.get("if-none-exist")
             if (

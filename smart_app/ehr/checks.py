@@ -80,7 +80,8 @@ def _authentication(issuer: Issuer, found: SmartConfiguration) -> Check:
 def _people(found: SmartConfiguration) -> Iterator[Check]:
     if found.issuer is None or found.jwks is None:
         yield Check(
-            "unclear", "announces no OpenID Connect keys: users can read, but not sign reports"
+            "unclear",
+            "announces no OpenID Connect keys: users sign if their id_token leads to some",
         )
     else:
         yield Check("works", f"says who signs in, as {found.issuer}")

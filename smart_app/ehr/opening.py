@@ -16,7 +16,7 @@ from smart_app.fhir_client import FhirClient, FhirFailure
 from smart_app.issuers import Issuer
 from smart_app.launch.attempt import asked_scope
 from smart_app.launch.exchange import TokenEndpoint, grant_from
-from smart_app.launch.keys import BadIdentity
+from smart_app.launch.keys import BadIdentity, Unprovable
 from smart_app.launch.scopes import CHART, allows
 from smart_app.parts import Parts
 from smart_app.problems import Problem
@@ -70,13 +70,14 @@ async def open_chart(parts: Parts, launched: Launched) -> Session:
 async def _identity(launched: Launched) -> Mapping[str, Any] | None:
     """The verified claims; None when the server gave no id_token or announces no keys for it. One
     that can be judged and is wrong ends the launch (BadIdentity)."""
-    configuration = launched.endpoint.configuration
-    is_provable = configuration.issuer is not None and configuration.jwks is not None
-    if "id_token" not in launched.answer or not is_provable:
+    if "id_token" not in launched.answer:
         return None
-    claims: Mapping[str, Any] = await launched.endpoint.identity(
-        dict(launched.answer), launched.attempt, launched.now
-    )
+    try:
+        claims: Mapping[str, Any] = await launched.endpoint.identity(
+            dict(launched.answer), launched.attempt, launched.now
+        )
+    except Unprovable:
+        return None
     if not claims.get("sub"):
         raise BadIdentity("it names nobody")
     return claims

@@ -14,9 +14,16 @@ from smart_app.discovery import (
     IssuerUnreachable,
     SmartConfiguration,
     fetch_json,
+    is_safe,
 )
 from smart_app.issuers import Issuer
-from smart_app.launch.keys import BadIdentity, client_assertion, verified_identity
+from smart_app.launch.keys import (
+    BadIdentity,
+    Unprovable,
+    claimed_issuer,
+    client_assertion,
+    verified_identity,
+)
 from smart_app.sessions import Attempt, Grant
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -130,9 +137,7 @@ class TokenEndpoint:
         """The verified claims of the id_token in a token response."""
         if "id_token" not in answer:
             raise BadIdentity("it is not there")
-        issuer, jwks = self.configuration.issuer, self.configuration.jwks
-        if issuer is None or jwks is None:
-            raise BadIdentity("its server announces no keys")
+        issuer, jwks = await self._keys(answer["id_token"])
         return verified_identity(
             answer["id_token"],
             await fetch_json(self.http, jwks),
@@ -143,6 +148,27 @@ class TokenEndpoint:
             },
             now=now,
         )
+
+    async def _keys(self, id_token: object) -> tuple[str, str]:
+        """The issuer to expect, and where its keys are. A server that announces neither says in
+        the id_token who it is (SMART App Launch, "Scopes for requesting identity information"):
+        the token came from its own token endpoint, so it is the one to say."""
+        found = self.configuration
+        if found.issuer is not None and found.jwks is not None:
+            return found.issuer, found.jwks
+        claimed = claimed_issuer(id_token)
+        if found.issuer not in {None, claimed} or not is_safe(claimed, self.issuer.fhir_base):
+            raise Unprovable("its server announces no keys")
+        url = f"{claimed.rstrip('/')}/.well-known/openid-configuration"
+        try:
+            announced = await fetch_json(self.http, url)
+        except IssuerUnreachable as error:
+            raise Unprovable("its issuer announces no keys") from error
+        jwks = announced.get("jwks_uri")
+        is_same = announced.get("issuer") == claimed
+        if not is_same or not isinstance(jwks, str) or not is_safe(jwks, self.issuer.fhir_base):
+            raise Unprovable("its issuer announces no keys")
+        return claimed, jwks
 
 
 def life_seconds(answer: dict[str, Any]) -> float:

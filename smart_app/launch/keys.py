@@ -23,6 +23,10 @@ class BadIdentity(Exception):
     """An id_token that must not be believed; the text says which check failed."""
 
 
+class Unprovable(BadIdentity):
+    """An id_token that nobody's keys can be found for."""
+
+
 class ClockSkew(BadIdentity):
     """An id_token whose times don't agree with our clock."""
 
@@ -59,6 +63,15 @@ def public_part(private_jwk: Mapping[str, Any]) -> dict[str, Any]:
     except (JoseError, ValueError, TypeError, KeyError) as error:
         raise ValueError("is no JWK") from error
     raise ValueError("must be a private EC P-384 or RSA (2048 bits) key")
+
+
+def claimed_issuer(id_token: object) -> str:
+    """The `iss` of an id_token, nothing verified yet; "" when it has none."""
+    try:
+        claims = json.loads(jws.extract_compact(str(id_token).encode()).payload)
+        return str(claims.get("iss", ""))
+    except (JoseError, ValueError, AttributeError):
+        return ""
 
 
 def verified_identity(

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from smart_app.cookies import binding_of, hash_binding, is_bound, set_binding
-from smart_app.discovery import IssuerUnreachable, SmartConfiguration
+from smart_app.discovery import IssuerUnreachable, NotSmart, SmartConfiguration
 from smart_app.ehr.opening import Launched, open_chart
 from smart_app.forgery import comes_from_us
 from smart_app.headers import page_headers
@@ -67,7 +67,7 @@ async def _begin(parts: Parts, request: Request, issuer: Issuer, *, launch: str 
     try:
         configuration = await parts.configuration(issuer)
     except IssuerUnreachable as error:
-        raise Problem("ehr-unreachable") from error
+        raise _unusable(error) from error
     fresh = secrets.token_urlsafe(32)
     # A second launch in the same browser keeps the cookie, or it would end the first one.
     binding = binding_of(request, standalone)
@@ -96,7 +96,7 @@ async def callback(parts: Parts, request: Request) -> Response:
     try:
         session = await _exchange(parts, attempt, issuer, query)
     except IssuerUnreachable as error:
-        raise Problem("ehr-unreachable") from error
+        raise _unusable(error) from error
     except TokenRefused as error:
         cause = "expired-launch" if error.error == "invalid_grant" else "refused"
         raise Problem(cause, (error.error,)) from error
@@ -110,6 +110,14 @@ async def callback(parts: Parts, request: Request) -> Response:
     waiting = await send_waiting(parts, session)
     headers = {"cache-control": "no-store"}
     return RedirectResponse(url, 303, headers=headers, background=waiting)
+
+
+def _unusable(error: IssuerUnreachable) -> Problem:
+    return (
+        Problem("not-smart", (str(error),))
+        if isinstance(error, NotSmart)
+        else Problem("ehr-unreachable")
+    )
 
 
 async def _exchange(parts: Parts, attempt: Attempt, issuer: Issuer, query: Any) -> Session:
