@@ -59,7 +59,8 @@ class Registration(BaseModel):
         is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK
         if not parts.hostname or not (parts.scheme == "https" or is_local):
             raise ValueError("must be https (http on this machine alone)")
-        if parts.query or parts.fragment or parts.username or any(c.isspace() for c in value):
+        is_plain = value.isascii() and not any(c.isspace() or c in "|,$&\\" for c in value)
+        if parts.query or parts.fragment or parts.username or not is_plain:
             raise ValueError("must be an address without user, query or fragment")
         return value.rstrip("/")
 

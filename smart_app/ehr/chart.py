@@ -141,7 +141,7 @@ def _sound(found: Sequence[Resource], type_: str) -> tuple[Resource, ...]:
         each
         for each in found
         if each.get("resourceType") == type_
-        and isinstance(each.get("id"), str)
+        and id_in(each.get("id"), type_) == each["id"]
         and not is_withdrawn(each)
     )
 

@@ -97,7 +97,12 @@ def _copy(issuer: str, resource: Resource) -> Resource | None:
     type_ = resource["resourceType"]
     found = {name: _plain(resource[name]) for name in KEPT[type_] if name in resource}
     mine = business_identifier(issuer, str(resource["id"]))
-    others = [i for i in found.get("identifier", ()) if i.get("system") != issuer]
+    # Their numbers are for reading. With its system kept, one could claim to be another issuer's
+    # business identifier, and so two patients to be one.
+    others = [
+        {name: part for name, part in each.items() if name != "system"}
+        for each in found.get("identifier", ())
+    ]
     labels = resource.get("meta", {}).get("security", [])
     meta = {"source": f"{issuer.rstrip('/')}/{type_}/{resource['id']}"}
     return {

@@ -1,5 +1,6 @@
 """Who launched the app from another record system: `fhirUser`, or the name in the id_token."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -75,8 +76,8 @@ def _by_name(issuer: str, claims: Mapping[str, Any], name: str) -> Clinician:
     subject = claims.get("sub")
     if not name or not isinstance(subject, str) or not subject:
         return Clinician(name)
-    # FHIR ids have no colon, so this never is somebody's id.
-    key = f"sub:{subject}"
+    # FHIR ids have no colon, so this never is somebody's id; a subject may have any character.
+    key = f"sub:{hashlib.sha256(subject.encode()).hexdigest()}"
     return Clinician(name, None, key, _named(issuer, key, name))
 
 

@@ -1,6 +1,7 @@
 """One create at a record system, told apart: stored, refused for good, or to be tried later."""
 
 import re
+from urllib.parse import quote
 
 import httpx
 
@@ -28,7 +29,9 @@ async def post_once(ehr: FhirClient, resource: Resource, patient: str, *, again:
     type_ = resource["resourceType"]
     if again and (known := await _find(ehr, type_, term, patient)):
         return known
-    headers = {"if-none-exist": f"identifier={term}", "prefer": "return=representation"}
+    # The header holds what would follow the "?" of a URL.
+    condition = f"identifier={quote(term, safe='')}"
+    headers = {"if-none-exist": condition, "prefer": "return=representation"}
     try:
         answer = await send(ehr, resource, headers)
     except FhirFailure as failure:

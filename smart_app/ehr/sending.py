@@ -70,6 +70,7 @@ async def _tried(parts: Parts, own: FhirClient, task: Resource) -> Resource:
     try:
         ehr, types = await _connection(parts, task)
         loaded = await _load(own, task)
+        _check_patient(loaded.patient, outbox.job_of(task))
         await _send_all(progress, ehr, loaded, types)
         await own.create(_event(task, _now(parts)))
         return outbox.completed(progress.task, _now(parts))
@@ -133,6 +134,13 @@ async def _load(own: FhirClient, task: Resource) -> Loaded:
     report = await own.read_reference(task["focus"]["reference"])
     results = await asyncio.gather(*(own.read_reference(r) for r in results_of(report)))
     return Loaded(report, results, await own.read_reference(task["for"]["reference"]))
+
+
+def _check_patient(patient: Resource, job: outbox.Job) -> None:
+    """A Task may be written by others than the app: it must not lead to another chart."""
+    known = {(i.get("system"), i.get("value")) for i in patient.get("identifier", ())}
+    if (job.issuer, job.patient) not in known:
+        raise RefusedThere("The patient of the report is not that of the record system's chart")
 
 
 async def _send_all(

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import ECKey
 
+from fhir_server.fhir.assessment import FROM_EHR
 from models.malaria.reading import SmearAnswer
+from smart_app.fhir_client import FhirFailure
+from smart_app.launch.own_scopes import copy_access
 from tests.app_browser import query_of
 from tests.app_world import FHIR
 from tests.ehr_world import EHR_FHIR, EhrWorld, ehr_world, record_system, signed_report
@@ -101,6 +104,54 @@ async def test_the_same_id_at_two_issuers_is_two_patients(tmp_path: Path) -> Non
             for patient in await world.stored("Patient", identifier=f"{base}|p1")
         ]
         assert len({patient["id"] for patient in found}) == 2
+
+
+async def test_an_issuer_cant_claim_another_issuers_patient(tmp_path: Path) -> None:
+    other = record_system(ECKey.generate_key("P-384"), "https://clinic.example")
+    claimed = {"system": EHR_FHIR, "value": "p1"}
+    forged = {**other.resources["Patient", "p1"], "identifier": [claimed]}
+    other.put({**forged, "name": [{"family": "Forged"}]})
+    async with ehr_world(tmp_path, other) as world:
+        browser = world.browser()
+        there, here = await world.launch(browser, other), await world.launch(browser)
+        assert "FORGED" in (await browser.get(there)).text
+        assert "ADEYEMI" in (await browser.get(here)).text
+        (patient,) = await world.stored("Patient", identifier=f"{EHR_FHIR}|p1")
+        assert patient["name"][0]["family"] == "Adeyemi"
+
+
+async def test_our_server_confines_the_app_whatever_the_app_asks_for(tmp_path: Path) -> None:
+    other = record_system(ECKey.generate_key("P-384"), "https://clinic.example")
+    async with ehr_world(tmp_path, other) as world:
+        browser = world.browser()
+        await world.launch(browser)
+        await world.launch(browser, other)
+        (ours,) = await world.stored("Patient", identifier=f"{EHR_FHIR}|p1")
+        (theirs,) = await world.stored("Patient", identifier=f"{other.fhir}|p1")
+        (weight,) = await world.stored("Observation", patient=theirs["id"])
+        # The widest token that the app can get reaches copies, and no patient of our own.
+        widest = world.parts.in_own_name("system/Patient.rs system/Observation.rs")
+        assert {p["id"] for p in await widest.search("Patient", {})} == {ours["id"], theirs["id"]}
+        in_chart = world.parts.in_chart(ours["id"])
+        of_issuer = world.parts.in_own_name(copy_access(EHR_FHIR), tags=(FROM_EHR,))
+        for client in (widest, in_chart, of_issuer):
+            with pytest.raises(FhirFailure) as refused:
+                await client.read("Patient", "p1")
+            assert refused.value.status == 404
+        for client in (in_chart, of_issuer):
+            with pytest.raises(FhirFailure) as refused:
+                await client.read("Observation", weight["id"])
+            assert refused.value.status == 404
+            with pytest.raises(FhirFailure) as refused:
+                await client.update({**theirs, "active": False})
+                # As if it did not exist.
+                assert refused.value.status in {403, 404, 412}
+            assert await client.search("Observation", {"patient": theirs["id"]}) == []
+        # A resource about another patient can't be put into this chart.
+        stray = {**weight, "subject": {"reference": f"Patient/{theirs['id']}"}}
+        with pytest.raises(FhirFailure) as refused:
+            await in_chart.create({k: v for k, v in stray.items() if k != "id"})
+        assert refused.value.status == 403
 
 
 async def test_a_session_reaches_no_chart_but_its_own(tmp_path: Path) -> None:
