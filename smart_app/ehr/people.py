@@ -12,7 +12,7 @@ from smart_app.launch.scopes import allows
 from smart_app.presenters.elements import show_name
 
 _PERSON = re.compile(
-    r"(Practitioner|PractitionerRole|Patient|RelatedPerson|Person)/([\w.-]{1,128})"
+    r"(Practitioner|PractitionerRole|Patient|RelatedPerson|Person)/([A-Za-z0-9_.-]{1,128})"
 )
 _CLINICIANS = frozenset({"Practitioner", "PractitionerRole"})
 

@@ -220,6 +220,22 @@ async def test_a_name_that_the_pdf_cant_show_is_refused_not_garbled(world: EhrWo
     assert "No PDF can be made" in (await browser.get(page)).text
 
 
+async def test_a_task_that_somebody_wrote_leads_to_no_other_chart(world: EhrWorld) -> None:
+    fail_with(world, 503)
+    await signed(world)
+    (task,) = await world.stored("Task", code="report-to-ehr")
+    for entry in task["input"]:
+        if entry["type"]["coding"][0]["code"] == "patient":
+            entry["valueString"] = "p2"
+    await world.home.as_worker.update(task, task["meta"]["versionId"])
+    world.ehr.replace_endpoint(world.ehr.search_or_create)
+    world.clock.ahead += timedelta(minutes=5)
+    assert await send_due(world.parts) == 1
+    assert world.ehr.all("DiagnosticReport") == []
+    (task,) = await world.stored("Task", code="report-to-ehr")
+    assert "not that of the record system" in task["statusReason"]["text"]
+
+
 async def test_another_issuers_tokens_never_send_it(world: EhrWorld) -> None:
     fail_with(world, 503)
     await signed(world)
