@@ -53,6 +53,11 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(
         None, description="32 bytes or more; seals cursors and cookies; made and kept in dev"
     )
+    issuers: Path | None = Field(
+        None,
+        description="file of the other record systems that may launch the app (`medsage issuer`); "
+        "issuers.json in the data folder when not set",
+    )
     app_key: SecretStr | None = Field(
         None, description="private JWK (P-384) of the app's client; made and kept in dev"
     )
@@ -186,3 +191,8 @@ class Settings(BaseSettings):
     def _are_rules(cls, text: str) -> str:
         read_rules(text)
         return text
+
+    @property
+    def issuers_file(self) -> Path:
+        """Where the registered record systems are kept."""
+        return self.issuers or self.data / "issuers.json"

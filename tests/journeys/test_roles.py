@@ -238,6 +238,7 @@ def test_the_trail_does_not_believe_a_callers_own_forwarded_address(
             events = browser.get(url, params={"entity:identifier": request}, headers=headers)
             if events.json().get("entry"):
                 break
+            time.sleep(0.2)  # sealing waits for the requests of others
         event = events.json()["entry"][0]["resource"]
     addresses = {agent["network"]["address"] for agent in event["agent"] if "network" in agent}
     assert addresses & {"127.0.0.1", "::1"}
