@@ -128,7 +128,7 @@ def test_good_secrets_are_refused_nothing(tmp_path: Path) -> None:
         ("not a key", "is not base64"),
         ("c2hvcnQ=", "has 5 bytes and not 32"),
         (base64.b64encode(b"k" * 32).decode(), "is not random"),
-        (new_master_key(), "wrapped by master key"),
+        pytest.param(new_master_key(), "wrapped by master key", id="another key"),
     ],
 )
 def test_a_key_file_that_does_not_open_the_store_stops_the_start(
