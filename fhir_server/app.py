@@ -31,6 +31,7 @@ from fhir_server.security.authorization.app import (
     create_discovery,
 )
 from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.server import AuthorizationServer, is_registered_origin
 from fhir_server.security.checked_fetch import CheckedFetch, Reach, networks_from
 from fhir_server.security.guard_terms import with_guard_terms
@@ -138,6 +139,7 @@ async def create_server(
         store,
         await open_key_ring(store, utc_now),
         counters,
+        Charts(known.live, CursorSealer(cursor_key)),
         origin=settings.base_url,
         lifetimes=lifetimes,
         clock=utc_now,

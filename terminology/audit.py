@@ -26,6 +26,11 @@ AUDIT_SUBTYPE = System(
         Concept("launch", "Launch", "An EHR handed over its context for a SMART launch."),
         Concept("authorize", "Authorize", "A client asked for authorization."),
         Concept(
+            "choose-context",
+            "Choose context",
+            "A user chose the patient or the encounter that an app is to work with.",
+        ),
+        Concept(
             "client-registration",
             "Client registration",
             "A client was registered, changed, approved, refused or removed.",

@@ -22,21 +22,27 @@ from joserfc.jwk import ECKey, RSAKey
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+from fhir_server.search.extract import Extractor
+from fhir_server.search.live import LiveSearch
+from fhir_server.search.page import CursorSealer
 from fhir_server.security.authorization.app import (
     authorization_server,
     create_authorization,
     create_discovery,
 )
 from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.server import AuthorizationServer
 from fhir_server.security.authorization.users import PasswordHash, User, register_user
 from fhir_server.security.checked_fetch import Fetched, Unreachable
+from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import CURRENT, KIND, open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
 from fhir_server.storage.port import Draft, Key, Record, ResourceStore, Stored, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
+from tests.fhir_world import registry
 
 ORIGIN = "https://medsage.test"
 FHIR = f"{ORIGIN}/fhir"
@@ -77,8 +83,8 @@ def rsa_key(name: str) -> RSAKey:
 
 
 @cache
-def _password_hash() -> PasswordHash:
-    """Cheap to check, so that a suite of hundreds of sign-ins stays quick."""
+def password_hash() -> PasswordHash:
+    """Of PASSWORD; cheap to check, so that a suite of hundreds of sign-ins stays quick."""
     return PasswordHash(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD))
 
 
@@ -148,16 +154,32 @@ async def _fill(tx: Transaction) -> None:
         await register_client(tx, client)
     for name in ("amina", "kofi"):
         user = User(f"dr.{name}", f"Dr {name}", frozenset({"doctor"}), f"Practitioner/dr-{name}")
-        await register_user(tx, user, _password_hash())
+        await register_user(tx, user, password_hash())
     resources = (
         {"resourceType": "Patient", "id": "p1"},
         {"resourceType": "Patient", "id": "p2"},
         {"resourceType": "Encounter", "id": "e1", "subject": {"reference": "Patient/p1"}},
     )
     for resource in resources:
-        key = Key(resource["resourceType"], resource["id"])  # type: ignore[arg-type]
-        updated = datetime(2026, 3, 1, tzinfo=UTC)
-        await tx.put(Draft(Stored(key, 1, updated, orjson.dumps(resource))), expected=0)
+        await put(tx, resource)
+
+
+async def put(tx: Transaction, resource: dict[str, Any]) -> None:
+    """Write a resource as its first version, with all that it can be found by."""
+    key = Key(resource["resourceType"], resource["id"])
+    stored = Stored(key, 1, datetime(2026, 3, 1, tzinfo=UTC), orjson.dumps(resource))
+    await tx.put(Draft(stored, extract()(resource)), expected=0)
+
+
+@cache
+def extract() -> Any:
+    """The extractor of this FHIR base."""
+    return with_guard_terms(Extractor(registry(), FHIR), FHIR)
+
+
+def charts() -> Charts:
+    """How charts are looked for here."""
+    return Charts(LiveSearch(lambda _: extract(), registry()), CursorSealer(b"k" * 32))
 
 
 @dataclass
@@ -370,6 +392,7 @@ async def smart_world_over(
         store,
         keys,
         MemoryCounters(clock),
+        charts(),
         origin=ORIGIN,
         lifetimes=Lifetimes(),
         clock=clock,

@@ -114,6 +114,7 @@ KINDS: Mapping[str, Kind] = {
     "logout": _sign_in(Coding(DICOM, "110123", "Logout")),
     "launch": _sign_in(Coding(OWN_SUBTYPES, "launch")),
     "authorize": _sign_in(Coding(OWN_SUBTYPES, "authorize")),
+    "choose-context": _sign_in(Coding(OWN_SUBTYPES, "choose-context")),
     "token": _sign_in(Coding(IHE_EVENTS, "ITI-71", "Get Access Token")),
     "client-registration": _sign_in(Coding(OWN_SUBTYPES, "client-registration")),
     "signing-keys": _sign_in(Coding(OWN_SUBTYPES, "signing-keys")),

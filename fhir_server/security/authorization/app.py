@@ -15,11 +15,14 @@ from starlette.types import ASGIApp
 from fhir_server.security.authorization import metadata, registration
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.consent import answer_consent, show_consent
 from fhir_server.security.authorization.introspection import introspect
 from fhir_server.security.authorization.key_sets import Fetch, KeySets
 from fhir_server.security.authorization.launch_endpoint import launch
 from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
+from fhir_server.security.authorization.picker.encounters import choose_encounter, show_encounters
+from fhir_server.security.authorization.picker.patients import choose_patient, show_patients
 from fhir_server.security.authorization.revoke_endpoint import revoke
 from fhir_server.security.authorization.server import (
     AuthorizationServer,
@@ -28,6 +31,7 @@ from fhir_server.security.authorization.server import (
 )
 from fhir_server.security.authorization.sign_in import show_login, sign_in
 from fhir_server.security.authorization.sign_out import sign_out
+from fhir_server.security.authorization.style import STYLE_PATH, style
 from fhir_server.security.authorization.token_endpoint import token
 from fhir_server.security.authorization.userinfo import userinfo
 from fhir_server.security.checked_fetch import CheckedFetch, Reach
@@ -58,6 +62,7 @@ def authorization_server(
     store: ResourceStore,
     keys: KeyRing,
     counters: Counters,
+    charts: Charts,
     *,
     origin: str,
     lifetimes: Lifetimes,
@@ -75,6 +80,7 @@ def authorization_server(
         keys=keys,
         verifier=verifier,
         counters=counters,
+        charts=charts,
         issuer=issuer,
         fhir_base=fhir_base,
         lifetimes=lifetimes,
@@ -110,6 +116,10 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/login", bound(sign_in), methods=["POST"]),
             Route("/consent", bound(show_consent), methods=["GET"]),
             Route("/consent", bound(answer_consent), methods=["POST"]),
+            Route("/patient", bound(show_patients), methods=["GET"]),
+            Route("/patient", bound(choose_patient), methods=["POST"]),
+            Route("/encounter", bound(show_encounters), methods=["GET"]),
+            Route("/encounter", bound(choose_encounter), methods=["POST"]),
             Route("/token", bound(token), methods=["POST"]),
             Route("/token", bound(_preflight), methods=["OPTIONS"]),
             Route("/revoke", bound(revoke), methods=["POST"]),
@@ -126,6 +136,7 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/jwks", bound(_jwks), methods=["GET"]),
             Route("/.well-known/openid-configuration", bound(_openid), methods=["GET"]),
             Route("/pages.css", stylesheet, methods=["GET"]),
+            Route(STYLE_PATH, style, methods=["GET"]),
         ],
         exception_handlers={404: not_found, VersionConflict: busy},
     )

@@ -28,24 +28,29 @@ class Session:
 @dataclass(frozen=True)
 class Launch:
     """An EHR launch: the app that it is for, the EHR that made it, the user and the session
-    signed in there, and the chart that is open."""
+    signed in there, the chart that is open (if one is), and what else the EHR tells the app."""
 
     KIND: ClassVar[str] = "launch"
     client_id: str
     ehr: str
     user: str
     session: str
-    patient: str
+    patient: str | None = None
     encounter: str | None = None
     need_patient_banner: bool = True
+    fhir_context: tuple[Mapping[str, Any], ...] = ()
+    intent: str | None = None
+    smart_style_url: str | None = None
+    tenant: str | None = None
     is_used: bool = False
 
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """A request that passed every check and waits for sign-in or consent. `launch` is the launch
-    record's id; `session` is set when the launch signs its user in; `binding` keys the consent
-    form's CSRF token then."""
+    """A request that passed every check and waits for sign-in, a choice or consent. `launch` is
+    the launch record's id; `session` is set when the launch signs its user in; `binding` keys the
+    forms' CSRF tokens then; `hinted_user` is who the `id_token_hint` is about; `choice` is what
+    was chosen for it (context.py)."""
 
     KIND: ClassVar[str] = "authorization-request"
     client_id: str
@@ -57,14 +62,19 @@ class AuthorizationRequest:
     binding: str
     nonce: str | None = None
     prompt: str | None = None
+    max_age: int | None = None
+    login_hint: str | None = None
+    hinted_user: str | None = None
     launch: str | None = None
     session: str | None = None
+    choice: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Grant:
     """What a user allowed a client. While its record exists the tokens made from it are good;
-    `session` is None when it outlives the session (offline_access)."""
+    `session` is None when it outlives the session (offline_access); `ehr` is the EHR whose launch
+    it came from. The rest is the launch context."""
 
     KIND: ClassVar[str] = GRANT_KIND
     client_id: str
@@ -75,6 +85,11 @@ class Grant:
     patient: str | None = None
     encounter: str | None = None
     need_patient_banner: bool = True
+    fhir_context: tuple[Mapping[str, Any], ...] = ()
+    intent: str | None = None
+    smart_style_url: str | None = None
+    tenant: str | None = None
+    ehr: str | None = None
     nonce: str | None = None
 
 
@@ -112,6 +127,8 @@ class Assertion:
 
 
 Value = Session | Launch | AuthorizationRequest | Grant | Code | RefreshToken | Assertion
+_TUPLES = frozenset({"grants", "fhir_context"})
+"""Fields that JSON keeps as lists."""
 V = TypeVar("V", Session, Launch, AuthorizationRequest, Grant, Code, RefreshToken, Assertion)
 
 
@@ -152,10 +169,11 @@ def delete(kind: str, id: str) -> Effects:
 
 
 def value_of(kind: type[V], record: Record) -> V:
-    """The value that a record of the kind holds."""
-    value = {field.name: record.value[field.name] for field in fields(kind)}
-    if "grants" in value:
-        value["grants"] = tuple(value["grants"])
+    """The value that a record of the kind holds; what an older record lacks is its default."""
+    known = {field.name for field in fields(kind)} & record.value.keys()
+    value = {name: record.value[name] for name in known}
+    for name in _TUPLES & known:
+        value[name] = tuple(value[name])
     return kind(**value)
 
 

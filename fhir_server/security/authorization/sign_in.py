@@ -14,7 +14,6 @@ from starlette.responses import RedirectResponse, Response
 from fhir_server.security.authorization.authorize_endpoint import (
     form_targets,
     load_request,
-    must_sign_in_again,
     proceed,
     refuse_by_redirect,
 )
@@ -27,6 +26,7 @@ from fhir_server.security.authorization.browser import (
     keep_session,
     session_secret,
 )
+from fhir_server.security.authorization.openid_parameters import must_sign_in_again
 from fhir_server.security.authorization.pages import (
     FORM_EXPIRED,
     REQUEST_EXPIRED,
@@ -200,7 +200,7 @@ async def _form(
         form_targets=form_targets(asked),
         client_name=client.name if client else None,
         message=refusal.message if refusal else None,
-        username=refusal.username if refusal else "",
+        username=refusal.username if refusal else (asked and asked.login_hint) or "",
         csrf=form_token(secret, _PURPOSE),
         request_handle=handle,
     )
