@@ -189,10 +189,11 @@ def test_unsound_metadata_is_refused_by_name(
 async def test_the_refusals_have_the_codes_of_rfc_7591_and_are_audited(world: SmartWorld) -> None:
     for changes, error in (
         ({"redirect_uris": ["http://growth.test/"]}, "invalid_redirect_uri"),
-        ({"scope": "everything"}, "invalid_client_metadata"),
+        ({"scope": "éverything"}, "invalid_client_metadata"),
     ):
         answer = await _register(world, APP, **changes)
         assert (answer.status_code, answer.json()["error"]) == (400, error)
+        assert answer.text.isascii()
     bodies = ("", "[]", "{", "null", "[" * 5000)
     for body in bodies:
         headers = {"Content-Type": "application/json"}

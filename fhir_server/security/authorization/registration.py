@@ -158,7 +158,8 @@ async def _answered(
         status=refused.status,
         detail=f"{refused.error}: {refused.text}"[:300],
     )
-    answered = _json(refused.status, {"error": refused.error, "error_description": refused.text})
+    text = refused.text.encode("ascii", "replace").decode()  # as RFC 7591 section 3.2.2 has it
+    answered = _json(refused.status, {"error": refused.error, "error_description": text})
     if refused.status == 401:
         answered.headers["WWW-Authenticate"] = 'Bearer realm="registration", error="invalid_token"'
     if refused.status == 429:
