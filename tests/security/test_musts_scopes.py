@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from joserfc import jwt
 
+from tests.availability import ROOT
 from tests.launch_world import LAB, VITAL, Caller, caller, granted, launch_world, observation
 from tests.smart_world import SmartWorld, answer_of, put
 
@@ -154,7 +155,7 @@ async def _linked_patients_are_not_one(world: SmartWorld) -> None:
     assert await who.found("Patient") == {"linked"}
     assert await who.found("Observation?code=8867-4") == set()
     assert await who.status("GET", "Patient/ama") == UNKNOWN
-    assert "`Patient.link`" in Path("docs/security.md").read_text(encoding="utf-8")
+    assert "`Patient.link`" in (ROOT / "docs/security.md").read_text(encoding="utf-8")
 
 
 async def _user_scopes_end_at_the_user(world: SmartWorld) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from fhir_server.security.authorization.style import STYLE
+from tests.availability import ROOT
 from tests.launch_world import launch_world
 from tests.smart_world import ISSUER, SmartWorld, answer_of
 
 SCOPE = "openid launch online_access patient/Observation.rs"
-PAGES_CSS = "fhir_server/security/authorization/templates/pages.css"
+PAGES_CSS = ROOT / "fhir_server/security/authorization/templates/pages.css"
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ async def test_an_app_launched_by_an_ehr_without_a_style_is_told_ours(world: Sma
 
 
 def test_the_style_is_that_of_our_pages() -> None:
-    css = Path(PAGES_CSS).read_text(encoding="utf-8")
+    css = PAGES_CSS.read_text(encoding="utf-8")
     light = dict(re.findall(r"--([\w-]+): light-dark\((#\w+), #\w+\);", css))
     of_pages = {"text": "ink", "background": "paper", "highlight": "accent", "error": "alarm"}
     for name, token in of_pages.items():
