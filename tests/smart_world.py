@@ -39,7 +39,7 @@ from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import CURRENT, KIND, open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
-from fhir_server.storage.port import Draft, Key, Record, Stored, Transaction
+from fhir_server.storage.port import Draft, Key, Record, ResourceStore, Stored, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.fhir_world import registry
 
@@ -189,7 +189,7 @@ class SmartWorld:
     """The server, its store and clock, and one browser."""
 
     server: AuthorizationServer
-    store: SqliteStore
+    store: ResourceStore
     clock: Clock
     application: Starlette
     browser: httpx.AsyncClient
@@ -344,10 +344,12 @@ def answer_of(answer: httpx.Response) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def smart_world(folder: Path) -> AsyncIterator[SmartWorld]:
-    """Open a world in the folder."""
+async def smart_world(
+    folder: Path, store: ResourceStore | None = None
+) -> AsyncIterator[SmartWorld]:
+    """Open a world in the folder, or on an empty store."""
     clock = Clock()
-    store = SqliteStore.open(folder / "store.sqlite", clock)
+    store = store or SqliteStore.open(folder / "store.sqlite", clock)
     if _KEYS:
         await store.transaction(lambda tx: tx.put_record(Record(KIND, CURRENT, _KEYS)))
     keys = await open_key_ring(store)
