@@ -19,11 +19,13 @@ COMMANDS: Mapping[str, str] = {
     "bench": "deploy.commands.bench",
     "models": "deploy.commands.models",
     "user": "deploy.commands.user",
+    "client": "deploy.commands.client",
+    "keys": "deploy.commands.keys",
     "reindex": "deploy.commands.reindex",
     "dev": "deploy.commands.dev",
 }
 """Name → the module whose `app` it is."""
-GROUPS = frozenset({"models", "user", "dev"})
+GROUPS = frozenset({"models", "user", "client", "keys", "dev"})
 """Those that have commands of their own."""
 
 

@@ -15,6 +15,7 @@ from fhir_server.audit.journal import AuditTrail
 from fhir_server.audit.sealer import Sealer, signer_of
 from fhir_server.indexing.definitions import Definitions
 from fhir_server.indexing.reindex import Reindexer
+from fhir_server.load_settings import UnusableSettings
 from fhir_server.rest.capability import ServerFacts
 from fhir_server.rest.dispatch import FhirApplication, FhirParts
 from fhir_server.rest.job_runner import JobRunner
@@ -32,7 +33,12 @@ from fhir_server.security.authorization.app import (
 )
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.charts import Charts
+from fhir_server.security.authorization.passwords import BrokenPasswords, PasswordRules
+from fhir_server.security.authorization.providers import read_providers
+from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.server import AuthorizationServer, is_registered_origin
+from fhir_server.security.authorization.users import SHORTEST_PASSWORD
+from fhir_server.security.checked_fetch import CheckedFetch, Reach, networks_from
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
 from fhir_server.security.principal import Principal
@@ -136,12 +142,15 @@ async def create_server(
     )
     smart = authorization_server(
         store,
-        await open_key_ring(store),
+        await open_key_ring(store, utc_now),
         counters,
         Charts(known.live, CursorSealer(cursor_key)),
         origin=settings.base_url,
         lifetimes=lifetimes,
         clock=utc_now,
+        rules=sign_in_rules(settings),
+        fetch=CheckedFetch(reach_of(settings)),
+        takes_registrations=settings.client_registration,
     )
     parts = FhirParts(
         store=store,
@@ -166,6 +175,29 @@ async def create_server(
     fhir = FhirApplication(parts)
     runner = JobRunner(fhir.jobs, fhir.perform_job)
     return FhirServer(fhir, create_discovery(smart), create_authorization(smart), smart, runner.run)
+
+
+def sign_in_rules(settings: Settings) -> SignInRules:
+    """What the settings ask of people who sign in; UnusableSettings when they can't be met."""
+    listed, providers = settings.broken_passwords, settings.openid_providers
+    roles = settings.second_factor_roles.replace(",", " ").split()
+    named = "MEDSAGE_BROKEN_PASSWORDS"
+    try:
+        broken = None if listed is None else BrokenPasswords(listed)
+        named = "MEDSAGE_OPENID_PROVIDERS"
+        read = () if providers is None else read_providers(providers.get_secret_value())
+        named = "MEDSAGE_SECOND_FACTOR_ROLES"
+        shortest = SHORTEST_PASSWORD if settings.demo else settings.password_length
+        return SignInRules(PasswordRules(shortest, broken), frozenset(roles), read)
+    except ValueError as problem:
+        raise UnusableSettings(f"{named}: {problem}") from problem
+
+
+def reach_of(settings: Settings) -> Reach:
+    """Where clients may publish their keys: in development on this machine too, and by http."""
+    is_dev = settings.profile == "dev"
+    loopback = "127.0.0.0/8,::1" if is_dev else ""
+    return Reach(networks_from(f"{settings.jwks_networks},{loopback}"), allows_http=is_dev)
 
 
 async def background(
@@ -193,7 +225,10 @@ async def _authenticate(
 
 def _facts(settings: Settings) -> ServerFacts:
     issuer = f"{settings.base_url}/auth"
-    oauth = {name: f"{issuer}/{name}" for name in ("authorize", "token", "revoke")}
+    names = ["authorize", "token", "revoke", "introspect"]
+    if settings.client_registration:
+        names.append("register")
+    oauth = {name: f"{issuer}/{name}" for name in names}
     return ServerFacts(
         base_url=f"{settings.base_url}/fhir",
         version=version("medsage"),

@@ -1,10 +1,11 @@
 """Every setting of MedSAGE, read once at start (`MEDSAGE_…` variables, `.env`, or files in
 `MEDSAGE_SECRETS_DIR`). Misspelt names stop the start; `.env.example` documents each one."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -93,6 +94,32 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
     session_seconds: int = Field(7200, description="life of a sign-in session")
     access_token_seconds: int = Field(3600, description="life of an access token")
+    password_length: int = Field(
+        12,
+        ge=12,
+        le=64,
+        description="least length of new passwords; 8 in the demonstration, whatever is set",
+    )
+    broken_passwords: Path | None = Field(
+        None,
+        description="file of SHA-1 hashes of passwords known from breaches, sorted, as "
+        "haveibeenpwned.com gives it; new passwords are looked up in it",
+    )
+    second_factor_roles: str = Field(
+        "", description="roles, comma-separated, whose people need a second factor to sign in"
+    )
+    openid_providers: SecretStr | None = Field(
+        None,
+        description="other OpenID providers that people may sign in at, as a JSON list of objects",
+    )
+    client_registration: bool = Field(
+        True, description="apps may register themselves; nothing works before it is approved"
+    )
+    jwks_networks: str = Field(
+        "",
+        description="networks, comma-separated, besides the public internet, where clients may "
+        "publish their key sets (jwks_uri); in dev loopback too, and by http",
+    )
     gemini_api_key: SecretStr | None = Field(
         None, description="Google Gen AI key; the rule engine is used when not set"
     )
@@ -106,3 +133,11 @@ class Settings(BaseSettings):
         60, description="after this a claimed Task may be repeated by another worker"
     )
     health_seconds: int = Field(30, description="interval of the store's own health check")
+
+    @field_validator("jwks_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        """ValueError, which stops the start, names what is no network."""
+        for word in filter(None, (each.strip() for each in text.split(","))):
+            ip_network(word)
+        return text

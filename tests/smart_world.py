@@ -7,9 +7,10 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -35,6 +36,7 @@ from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.server import AuthorizationServer
 from fhir_server.security.authorization.users import PasswordHash, User, register_user
+from fhir_server.security.checked_fetch import Fetched, Unreachable
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import CURRENT, KIND, open_key_ring
 from fhir_server.security.principal import Principal
@@ -181,6 +183,26 @@ def charts() -> Charts:
     return Charts(LiveSearch(lambda _: extract(), registry()), CursorSealer(b"k" * 32))
 
 
+@dataclass
+class Web:
+    """What lies at the addresses where clients publish their keys; the fetches are counted."""
+
+    pages: dict[str, Fetched | Unreachable] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def __call__(self, url: str) -> Fetched:
+        self.asked.append(url)
+        page = self.pages.get(url, Unreachable("answered with status 404"))
+        if isinstance(page, Unreachable):
+            raise page
+        return page
+
+    def publish(self, url: str, *keys: ECKey | RSAKey, **headers: str) -> None:
+        """Put the public keys at the address; `cache_control="…"` and the like are headers."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.pages[url] = Fetched(orjson.dumps(_public(*keys)), named)
+
+
 _KEYS: dict[str, Any] = {}
 
 
@@ -193,6 +215,7 @@ class SmartWorld:
     clock: Clock
     application: Starlette
     browser: httpx.AsyncClient
+    web: Web
 
     def new_browser(self, **headers: str) -> httpx.AsyncClient:
         """Another browser, with its own cookies."""
@@ -332,9 +355,11 @@ class SmartWorld:
 
 
 def hidden_fields(answer: httpx.Response) -> dict[str, str]:
-    """The hidden fields of the form on a page."""
+    """The hidden fields of the form on a page, and its boxes that are ticked."""
     assert answer.status_code < 500, answer.text
-    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text))
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text)
+    ticked = re.findall(r'type="checkbox"[^>]* name="([^"]+)" value="([^"]*)" checked', answer.text)
+    return {name: unescape(value) for name, value in [*hidden, *ticked]}
 
 
 def answer_of(answer: httpx.Response) -> dict[str, str]:
@@ -345,16 +370,17 @@ def answer_of(answer: httpx.Response) -> dict[str, str]:
 
 @asynccontextmanager
 async def smart_world(
-    folder: Path, store: ResourceStore | None = None
+    folder: Path, store: ResourceStore | None = None, *, takes_registrations: bool = True
 ) -> AsyncIterator[SmartWorld]:
     """Open a world in the folder, or on an empty store."""
     clock = Clock()
     store = store or SqliteStore.open(folder / "store.sqlite", clock)
     if _KEYS:
         await store.transaction(lambda tx: tx.put_record(Record(KIND, CURRENT, _KEYS)))
-    keys = await open_key_ring(store)
+    keys = await open_key_ring(store, clock)
     _KEYS.update((await store.record(KIND, CURRENT)).value)  # type: ignore[union-attr]
     await store.transaction(_fill)
+    web = Web()
     server = authorization_server(
         store,
         keys,
@@ -363,6 +389,8 @@ async def smart_world(
         origin=ORIGIN,
         lifetimes=Lifetimes(),
         clock=clock,
+        fetch=web,
+        takes_registrations=takes_registrations,
     )
     application = Starlette(
         routes=[
@@ -372,5 +400,5 @@ async def smart_world(
     )
     transport = httpx.ASGITransport(application, client=("10.0.0.1", 1234))
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as browser:
-        yield SmartWorld(server, store, clock, application, browser)
+        yield SmartWorld(server, store, clock, application, browser, web)
     await store.close()

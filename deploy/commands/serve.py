@@ -59,7 +59,7 @@ def serve(
         typer.echo("medsage: OPEN ACCESS: no tokens are asked for. Development only.", err=True)
     try:
         uvloop.run(_serve(settings, host, port))
-    except (RefusedStart, MissingSecret) as refusal:
+    except (RefusedStart, MissingSecret, UnusableSettings) as refusal:
         fail(str(refusal), UNUSABLE)
     except (CantListen, StoreNotOpened, OSError) as problem:
         fail(str(problem))

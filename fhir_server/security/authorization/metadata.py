@@ -15,6 +15,7 @@ CAPABILITIES = (
     "launch-standalone",
     "authorize-post",
     "client-public",
+    "client-confidential-symmetric",
     "client-confidential-asymmetric",
     "sso-openid-connect",
     "context-banner",
@@ -50,13 +51,15 @@ def openid_configuration(issuer: str) -> dict[str, Any]:
         "issuer": issuer,
         "jwks_uri": f"{issuer}/jwks",
         **_endpoints(issuer),
+        "userinfo_endpoint": f"{issuer}/userinfo",
         "end_session_endpoint": f"{issuer}/logout",
         **_token_endpoint(),
         "response_modes_supported": ["query"],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [IDENTITY_ALGORITHM],
         "claims_supported": [
-            "iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "name", "fhirUser",
+            "iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "at_hash", "name",
+            "fhirUser",
         ],
         "prompt_values_supported": list(PROMPTS),
         "claims_parameter_supported": False,
@@ -71,18 +74,27 @@ def _endpoints(issuer: str) -> dict[str, Any]:
         "authorization_endpoint": f"{issuer}/authorize",
         "token_endpoint": f"{issuer}/token",
         "revocation_endpoint": f"{issuer}/revoke",
+        "introspection_endpoint": f"{issuer}/introspect",
+        "registration_endpoint": f"{issuer}/register",
     }
 
 
 def _token_endpoint() -> dict[str, Any]:
-    methods, algorithms = ["private_key_jwt", "none"], list(ASSERTION_ALGORITHMS)
+    confidential = ["private_key_jwt", "client_secret_basic"]
+    methods = {
+        "token": [*confidential, "none"],
+        "revocation": [*confidential, "none"],
+        "introspection": confidential,
+    }
+    proofs: dict[str, Any] = {}
+    for endpoint, named in methods.items():
+        proofs[f"{endpoint}_endpoint_auth_methods_supported"] = named
+        algorithms = list(ASSERTION_ALGORITHMS)
+        proofs[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = algorithms
     return {
         "response_types_supported": ["code"],
         "grant_types_supported": sorted(GRANT_TYPES),
         "scopes_supported": list(_SCOPES),
         "code_challenge_methods_supported": ["S256"],
-        "token_endpoint_auth_methods_supported": methods,
-        "token_endpoint_auth_signing_alg_values_supported": algorithms,
-        "revocation_endpoint_auth_methods_supported": methods,
-        "revocation_endpoint_auth_signing_alg_values_supported": algorithms,
+        **proofs,
     }
