@@ -13,7 +13,7 @@ from authlib.oauth2.rfc6749.errors import (
 from fhir_server.security.authorization.clients import Client
 from fhir_server.security.authorization.context import context_of
 from fhir_server.security.authorization.launch import use_launch
-from fhir_server.security.authorization.negotiate import negotiate_user_scopes
+from fhir_server.security.authorization.negotiate import in_words_of, negotiate_user_scopes
 from fhir_server.security.authorization.openid_parameters import read_demands
 from fhir_server.security.authorization.parameters import Parameters
 from fhir_server.security.authorization.records import (
@@ -94,6 +94,7 @@ def read_request(
         challenge=parameters["code_challenge"],
         received=now,
         binding=binding,
+        words=parameters["scope"],
         **demands,
     )
     return asked, handle
@@ -122,7 +123,8 @@ def granted_scope(
         "fhirUser": user is None or user.fhir_user is not None,
     }
     absent = frozenset(name for name, is_there in found.items() if not is_there)
-    return negotiate_user_scopes(asked.scope, client.scopes, absent=absent)
+    granted = negotiate_user_scopes(asked.scope, client.scopes, absent=absent)
+    return in_words_of(asked.words, granted)
 
 
 def check_scope(asked: AuthorizationRequest, client: Client) -> None:

@@ -105,7 +105,7 @@ async def _answer(
             now=server.now(),
             binding=server.new_secret(),
         )
-        user = hinted_user(parameters, server.keys, server.issuer)
+        user = await hinted_user(parameters, server.keys, server.issuer)
         asked = replace(asked, hinted_user=user)
         session = await browser_session(server, request)
         if handle is not None:
@@ -161,9 +161,10 @@ async def proceed(
             raise InteractionRequiredError(f"the user has to choose the {step}")
         handle = handle or await _keep(server, asked)
         return _redirect(request, f"{step}?request={handle}")
-    if not client.is_preapproved or prompts_for(asked, "consent"):
-        allowed = await _allowed_before(server, asked, client, session)
-        if allowed and not prompts_for(asked, "consent"):
+    must_ask = prompts_for(asked, "consent")
+    if must_ask or not client.is_preapproved:
+        allowed = None if must_ask else await _allowed_before(server, asked, client, session)
+        if allowed:
             asked = replace(asked, scope=allowed)
             return await give_code(server, request, asked, session.id, handle)
         if asked.prompt == "none":
