@@ -30,14 +30,6 @@ AUDIT_SUBTYPE = System(
     (
         Concept("launch", "Launch", "An EHR handed over its context for a SMART launch."),
         Concept("authorize", "Authorize", "A client asked for authorization."),
-<<<<<<< HEAD
-=======
-        Concept(
-            "choose-context",
-            "Choose context",
-            "A user chose the patient or the encounter that an app is to work with.",
-        ),
->>>>>>> launch/main
         Concept("user-create", "User created", "A person was given a way to sign in."),
         Concept("session-end", "Session ended", "A sign-in was ended by its owner or an admin."),
         Concept("consent", "Consent to an app", "A user allowed an app, or took that back."),

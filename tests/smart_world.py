@@ -374,8 +374,7 @@ async def smart_world(
 ) -> AsyncIterator[SmartWorld]:
     """Open a world in the folder, or on an empty store."""
     clock = Clock()
-<<<<<<< HEAD
-    store = SqliteStore.open(folder / "store.sqlite", clock)
+    store = store or SqliteStore.open(folder / "store.sqlite", clock)
     async with smart_world_over(store, clock, takes_registrations=takes_registrations) as world:
         yield world
     await store.close()
@@ -386,9 +385,6 @@ async def smart_world_over(
     store: ResourceStore, clock: Clock, *, takes_registrations: bool = True
 ) -> AsyncIterator[SmartWorld]:
     """A world over an empty store that goes by the clock."""
-=======
-    store = store or SqliteStore.open(folder / "store.sqlite", clock)
->>>>>>> launch/main
     if _KEYS:
         await store.transaction(lambda tx: tx.put_record(Record(KIND, CURRENT, _KEYS)))
     keys = await open_key_ring(store, clock)

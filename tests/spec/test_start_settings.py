@@ -153,6 +153,25 @@ def test_an_encrypted_store_without_a_key_file_stops_the_start(tmp_path: Path) -
     assert "the store is encrypted, and no key file is set" in said
 
 
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"MEDSAGE_SECOND_FACTOR_ROLES": "admin,root"}, "unknown roles: root"),
+        ({"MEDSAGE_BROKEN_PASSWORDS": "nowhere.txt"}, "nowhere.txt can't be read"),
+        ({"MEDSAGE_OPENID_PROVIDERS": "{secret"}, "must be a JSON list"),
+        ({"MEDSAGE_PASSWORD_LENGTH": "6"}, "greater than or equal to 12"),
+    ],
+)
+def test_rules_for_people_that_can_not_be_met_stop_the_start(
+    tmp_path: Path, settings: dict[str, str], says: str
+) -> None:
+    code, said = refused(["--data", str(tmp_path)], settings)
+    assert code == 2
+    assert f"{next(iter(settings))}: " in said
+    assert says in said
+    assert "secret" not in said
+
+
 def test_a_busy_port_is_named() -> None:
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
