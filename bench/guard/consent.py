@@ -128,7 +128,7 @@ def _by_date(rule: Resource, resource: Resource, caller: Facts) -> int:
     return YES if rule["dataPeriod"]["start"] <= month <= rule["dataPeriod"]["end"] else NO
 
 
-def _by_data(rule: Resource, resource: Resource, caller: Facts) -> int:
+def _by_instance(rule: Resource, resource: Resource, caller: Facts) -> int:
     if "data" not in rule:
         return YES
     own = f"{resource['resourceType']}/{resource['id']}"
@@ -137,5 +137,5 @@ def _by_data(rule: Resource, resource: Resource, caller: Facts) -> int:
 
 TESTS = (
     *(_in_time, _by_actor, _by_purpose, _by_class),
-    *(_by_code, _by_label, _by_date, _by_data),
+    *(_by_code, _by_label, _by_date, _by_instance),
 )

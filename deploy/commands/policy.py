@@ -152,7 +152,7 @@ async def _about(known: _Known, case: Case, stored: Stored | None) -> list[str]:
     for scope, hops in case.scopes():
         lines.append(f"  {scope}")
         lines += [await _line(known, "    ", hop, terms) for hop in hops]
-    lines += [await _line(known, "  ", hop, terms) for hop in case.common()]
+    lines += [await _line(known, "  ", hop, terms) for hop in case.shared_hops()]
     view = case.access.filter(case.type, case.action)
     return [*lines, f"  => {await _verdict(known, view, stored, terms)}"]
 

@@ -102,7 +102,7 @@ def read_consent(resource: Resource) -> Directive:
     exceptions = tuple(_provision(each, place, problems) for each in rules)
     if "modifierExtension" in {*resource, *root}:
         problems.append(("modifierExtension", "is not understood here"))
-    base = _base(resource)
+    base = _policy_rule(resource)
     if base is None and not exceptions:
         problems.append(("policyRule", "neither OPTIN nor OPTOUT, and there is no provision"))
     if problems or patient is None:
@@ -115,7 +115,7 @@ def _issue(place: str, what: str) -> Issue:
     return Issue("error", "business-rule", text, (f"Consent.{place}",))
 
 
-def _base(resource: Resource) -> bool | None:
+def _policy_rule(resource: Resource) -> bool | None:
     found = {
         BASES[code]
         for code, system in _codes(resource.get("policyRule"))

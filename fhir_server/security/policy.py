@@ -51,7 +51,7 @@ class Case:
         granted = parse_scopes(self.principal.scopes).resources
         return [(scope, list(self._scope_hops(scope))) for scope in granted]
 
-    def common(self) -> list[Hop]:
+    def shared_hops(self) -> list[Hop]:
         """The hops that hold whatever the scope."""
         who, policy = self.principal, self.circumstances.policy
         tenant: Expression = EVERYTHING
