@@ -94,7 +94,7 @@ async def composed(
         async with background.running():
             if settings.demo and settings.role in ("all", "server"):
                 await load_ward(process.http, settings.base_url)
-            yield RequestIds(front, new_id)
+            yield RequestIds(front, new_id, tls.headers(settings))
 
 
 async def _process(
@@ -121,7 +121,14 @@ async def _process(
         front=front,
         http=http,
         metrics=CollectorRegistry(),
-        others=FastAPI(title="MedSAGE", version=version("medsage")),
+        # Its pages of documentation would run scripts of other servers here.
+        others=FastAPI(
+            title="MedSAGE",
+            version=version("medsage"),
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+        ),
         parts={},
         checks={},
         running=[],

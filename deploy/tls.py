@@ -6,6 +6,7 @@ from pathlib import Path
 
 import uvicorn
 
+from fhir_server.rest.middleware import STRICT_TRANSPORT, Headers
 from fhir_server.settings import Settings
 
 MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -29,6 +30,11 @@ def called(config: uvicorn.Config, settings: Settings) -> None:
     if config.ssl is None:
         raise ValueError("uvicorn made no TLS context of a certificate")
     config.ssl.minimum_version = MINIMUM[settings.tls_minimum]
+
+
+def headers(settings: Settings) -> Headers:
+    """What answers say besides, where this process ends TLS."""
+    return () if settings.tls_certificate_file is None else STRICT_TRANSPORT
 
 
 def problems(settings: Settings) -> Iterator[str]:

@@ -21,6 +21,7 @@ from tests.smart_world import (
     answer_of,
     clients,
     ec_key,
+    hidden_fields,
     rsa_key,
     smart_world,
 )

@@ -195,7 +195,7 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
         ],
         exception_handlers={404: not_found, VersionConflict: busy},
     )
-    # A request with a secret in it is not sent on to an address made of its Host header.
+    # A redirect to the path without its slash would lead to whatever host the request names.
     application.router.redirect_slashes = False
     return application
 
