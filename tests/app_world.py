@@ -25,6 +25,7 @@ from fhir_server.rest.middleware import RequestIds
 from fhir_server.search.extract import Extractor
 from fhir_server.search.live import LiveSearch
 from fhir_server.search.page import CursorSealer
+from fhir_server.search.registry import Registry
 from fhir_server.security.authorization.app import (
     authorization_server,
     create_authorization,
@@ -178,12 +179,19 @@ def _extract(base: str) -> Any:
     return with_guard_terms(Extractor(registry(), base), base)
 
 
+class _Undescribed(FhirApplication):
+    """Without its CapabilityStatement, which is most of the time that a world takes to open."""
+
+    def _capabilities_of(self, registry: Registry) -> bytes:
+        return b"{}"
+
+
 def _fhir(store: SqliteStore, authenticate: Any, base: str, *, is_open: bool) -> Any:
     async def no_origin(origin: str) -> bool:
         return False
 
     return RequestIds(
-        FhirApplication(
+        _Undescribed(
             FhirParts(
                 store=store,
                 rulebook=Rulebook(store, _now),
