@@ -67,6 +67,12 @@ def _proof_fuzz(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
+def _proof_guard(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.proof_guard import run
+
+    return run(options)
+
+
 BENCHES: Mapping[str, Bench] = {
     "synthea": _synthea,
     "diagnose": _diagnose,
@@ -75,6 +81,7 @@ BENCHES: Mapping[str, Bench] = {
     "proof-concurrency": _proof_concurrency,
     "proof-faults": _proof_faults,
     "proof-fuzz": _proof_fuzz,
+    "proof-guard": _proof_guard,
     "proof-kill": _proof_kill,
     "proof-mutants": _proof_mutants,
     "proof-search": _proof_search,

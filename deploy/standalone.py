@@ -37,6 +37,7 @@ from fhir_server.app import (
     defined,
     knowledge,
     open_store,
+    sign_in_rules,
 )
 from fhir_server.indexing.definitions import Definitions
 from fhir_server.operations.definitions import definitions as own_definitions
@@ -78,6 +79,8 @@ async def composed(
     """The running application of a process. `origins` are the addresses that browsers open it
     at, the base URL's among them; the EHR may frame the app from any of them."""
     check_profile(settings)
+    if settings.role in ("all", "server"):
+        sign_in_rules(settings)  # what can't be met stops the start before anything is opened
     front = Front()
     async with AsyncExitStack() as stack:
         process = await _process(settings, front, origins or [settings.base_url], stack)
@@ -147,7 +150,9 @@ async def _server_and_worker(process: Process, stack: AsyncExitStack) -> None:
         server = await _server(process, store, (known, definitions))
         process.running.append(Work(server.run_jobs))
     if settings.role != "server":
-        process.running += map(Work, await background(store, known, definitions, process.http))
+        process.running += map(
+            Work, await background(settings, store, (known, definitions), process.http)
+        )
     await analysis.add(process, server)
 
 

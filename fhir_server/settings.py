@@ -1,6 +1,7 @@
 """Every setting of MedSAGE, read once at start (`MEDSAGE_…` variables, `.env`, or files in
 `MEDSAGE_SECRETS_DIR`). Misspelt names stop the start; `.env.example` documents each one."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +53,11 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(
         None, description="32 bytes or more; seals cursors and cookies; made and kept in dev"
     )
+    issuers: Path | None = Field(
+        None,
+        description="file of the other record systems that may launch the app (`medsage issuer`); "
+        "issuers.json in the data folder when not set",
+    )
     app_key: SecretStr | None = Field(
         None, description="private JWK (P-384) of the app's client; made and kept in dev"
     )
@@ -80,6 +86,19 @@ class Settings(BaseSettings):
     open_access: bool = Field(False, description="no tokens asked; development only")
     demo: bool = Field(True, description="demo users, clients, ward and EHR; development only")
     update_creates: bool = Field(True, description="PUT to a new id creates the resource")
+    tenants: str = Field(
+        "",
+        description="names of the tenants, comma-separated, that share the store beside the one "
+        "that is called default",
+    )
+    consent_policy: Literal["opt-out", "opt-in"] = Field(
+        "opt-out",
+        description="what a patient without a Consent is taken to have said: with opt-out that "
+        "the record may be used, with opt-in that it may not",
+    )
+    emergency_minutes: int = Field(
+        60, ge=1, le=1440, description="longest emergency access to one patient, once asked for"
+    )
     undo_days: int = Field(
         7, ge=0, description="for so many days a committed transaction can be undone; 0: never"
     )
@@ -119,6 +138,32 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
     session_seconds: int = Field(7200, description="life of a sign-in session")
     access_token_seconds: int = Field(3600, description="life of an access token")
+    password_length: int = Field(
+        12,
+        ge=12,
+        le=64,
+        description="least length of new passwords; 8 in the demonstration, whatever is set",
+    )
+    broken_passwords: Path | None = Field(
+        None,
+        description="file of SHA-1 hashes of passwords known from breaches, sorted, as "
+        "haveibeenpwned.com gives it; new passwords are looked up in it",
+    )
+    second_factor_roles: str = Field(
+        "", description="roles, comma-separated, whose people need a second factor to sign in"
+    )
+    openid_providers: SecretStr | None = Field(
+        None,
+        description="other OpenID providers that people may sign in at, as a JSON list of objects",
+    )
+    client_registration: bool = Field(
+        True, description="apps may register themselves; nothing works before it is approved"
+    )
+    jwks_networks: str = Field(
+        "",
+        description="networks, comma-separated, besides the public internet, where clients may "
+        "publish their key sets (jwks_uri); in dev loopback too, and by http",
+    )
     gemini_api_key: SecretStr | None = Field(
         None, description="Google Gen AI key; the rule engine is used when not set"
     )
@@ -133,8 +178,21 @@ class Settings(BaseSettings):
     )
     health_seconds: int = Field(30, description="interval of the store's own health check")
 
+    @field_validator("jwks_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        """ValueError, which stops the start, names what is no network."""
+        for word in filter(None, (each.strip() for each in text.split(","))):
+            ip_network(word)
+        return text
+
     @field_validator("rate_limits")
     @classmethod
     def _are_rules(cls, text: str) -> str:
         read_rules(text)
         return text
+
+    @property
+    def issuers_file(self) -> Path:
+        """Where the registered record systems are kept."""
+        return self.issuers or self.data / "issuers.json"

@@ -21,6 +21,7 @@ from deploy.logs import configure
 from deploy.standalone import RefusedStart, StoreNotOpened, composed
 from fhir_server.load_settings import UnusableSettings, load
 from fhir_server.settings import Settings
+from smart_app.registered import BadRegistration
 
 app = typer.Typer(add_completion=False)
 EXAMPLE = "Example: medsage serve --port 5000 --data data"
@@ -61,7 +62,7 @@ def serve(
         typer.echo("medsage: OPEN ACCESS: no tokens are asked for. Development only.", err=True)
     try:
         uvloop.run(_serve(settings, host, port))
-    except (RefusedStart, MissingSecret) as refusal:
+    except (RefusedStart, MissingSecret, UnusableSettings, BadRegistration) as refusal:
         fail(str(refusal), UNUSABLE)
     except (CantListen, StoreNotOpened, OSError) as problem:
         fail(str(problem))

@@ -46,9 +46,11 @@ from fhir_server.search.live import Known, LiveSearch
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
 from fhir_server.security.access import OPEN_ACCESS, Access, access_for
+from fhir_server.security.circumstances import PLAIN, Circumstances
 from fhir_server.security.guarded_store import GuardedStore
 from fhir_server.security.limits import NO_LIMITS, RateLimits, Repeated
 from fhir_server.security.principal import Principal
+from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import ResourceStore
 from fhir_server.validation.validate import Validator
 
@@ -69,7 +71,8 @@ _UNLOCATED = {
 @dataclass(frozen=True)
 class FhirParts:
     """All that the FHIR base is made of. `authenticate` is given the headers by lower-case name
-    and raises FhirError 401; it may answer None, for nobody, only where `is_open`.
+    and raises FhirError 401; it may answer None, for nobody, only where `is_open`. `rulebook`
+    knows what else decides a caller's rights.
     `allows_origin` says whether a web page of that origin may call (CORS). Without `definitions`
     the search parameters stay as they are."""
 
@@ -78,6 +81,7 @@ class FhirParts:
     validator: Validator
     cursors: CursorSealer
     authenticate: Authenticate
+    rulebook: Rulebook
     allows_origin: AllowsOrigin
     metrics: FhirMetrics
     clock: Callable[[], datetime]
@@ -115,6 +119,7 @@ class FhirApplication:
         self._capabilities = (first, self._capabilities_of(first))
         self._locate = partial(locate_entry, self._base_url)
         self.jobs = Jobs(parts.store, parts.clock, parts.job_limits)
+        self.jobs.extent_of = self._extent_of
         self._own: Mapping[str, Interaction] = {
             "capabilities": self._capability,
             "async-status": self.jobs.status,
@@ -158,7 +163,7 @@ class FhirApplication:
                 principal = await self._principal(call)
                 if principal is not None:
                     await self._parts.limits.of_caller(principal)
-            context = self._context(principal, self._trail(call, principal))
+            context = await self._context(principal, self._trail(call, principal))
             if isinstance(located, FhirError):
                 # A mistake in the head is told only to a caller who may ask at all.
                 raise located
@@ -184,7 +189,7 @@ class FhirApplication:
         trail = AuditTrail(
             job.principal, parts.clock, parts.new_id, self._base_url, job.address, job.request_id
         )
-        return await self._submit(self._context(job.principal, trail), job.request)
+        return await self._submit(await self._context(job.principal, trail), job.request)
 
     async def _answer(
         self, call: _Call, context: Context, request: FhirRequest, principal: Principal | None
@@ -285,20 +290,37 @@ class FhirApplication:
             principal, parts.clock, parts.new_id, self._base_url, call.address, call.request_id
         )
 
-    def _rights_of(self, principal: Principal | None, known: Known) -> tuple[Access, ResourceStore]:
+    async def _circumstances(self, principal: Principal | None) -> Circumstances:
+        return PLAIN if principal is None else await self._parts.rulebook.of(principal)
+
+    async def _extent_of(self, principal: Principal | None) -> str:
+        """What the caller may see now, as `Access.extent` tells it."""
+        circumstances = await self._circumstances(principal)
+        access, _ = self._rights(principal, self._parts.search.known, circumstances)
+        return access.extent
+
+    def _rights_of(
+        self, principal: Principal | None, known: Known, circumstances: Circumstances
+    ) -> tuple[Access, ResourceStore]:
         """What the caller may do, and the store as the caller may see it: the same for each of
-        the caller's requests, as long as search parameters stay what they are."""
+        the caller's requests, as long as search parameters and circumstances stay what they
+        are."""
         parts = self._parts
-        access = OPEN_ACCESS if principal is None else access_for(principal, known.registry)
+        access = OPEN_ACCESS
+        if principal is not None:
+            access = access_for(principal, known.registry, circumstances)
         store: ResourceStore = parts.store
         if parts.definitions is not None:
             store = WatchedStore(store, parts.search, known, parts.definitions)
         return access, GuardedStore(store, access, known.extract)
 
-    def _context(self, principal: Principal | None, trail: AuditTrail) -> Context:
+    async def _context(self, principal: Principal | None, trail: AuditTrail) -> Context:
         parts = self._parts
+        circumstances = await self._circumstances(principal)
         known = parts.search.known
-        access, store = self._rights(principal, known)
+        access, store = self._rights(principal, known, circumstances)
+        if circumstances.emergencies:
+            trail = replace(trail, emergencies=circumstances.emergencies)
         return Context(
             store=store,
             access=access,

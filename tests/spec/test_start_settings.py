@@ -128,7 +128,7 @@ def test_good_secrets_are_refused_nothing(tmp_path: Path) -> None:
         ("not a key", "is not base64"),
         ("c2hvcnQ=", "has 5 bytes and not 32"),
         (base64.b64encode(b"k" * 32).decode(), "is not random"),
-        (new_master_key(), "wrapped by master key"),
+        pytest.param(new_master_key(), "wrapped by master key", id="another key"),
     ],
 )
 def test_a_key_file_that_does_not_open_the_store_stops_the_start(
@@ -151,6 +151,25 @@ def test_an_encrypted_store_without_a_key_file_stops_the_start(tmp_path: Path) -
     code, said = refused([], {})
     assert code == 2
     assert "the store is encrypted, and no key file is set" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"MEDSAGE_SECOND_FACTOR_ROLES": "admin,root"}, "unknown roles: root"),
+        ({"MEDSAGE_BROKEN_PASSWORDS": "nowhere.txt"}, "nowhere.txt can't be read"),
+        ({"MEDSAGE_OPENID_PROVIDERS": "{secret"}, "must be a JSON list"),
+        ({"MEDSAGE_PASSWORD_LENGTH": "6"}, "greater than or equal to 12"),
+    ],
+)
+def test_rules_for_people_that_can_not_be_met_stop_the_start(
+    tmp_path: Path, settings: dict[str, str], says: str
+) -> None:
+    code, said = refused(["--data", str(tmp_path)], settings)
+    assert code == 2
+    assert f"{next(iter(settings))}: " in said
+    assert says in said
+    assert "secret" not in said
 
 
 def test_a_busy_port_is_named() -> None:
