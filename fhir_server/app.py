@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 import httpx
+import httpx2
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
@@ -56,6 +57,7 @@ from fhir_server.subscriptions.notify import Follower
 from fhir_server.subscriptions.owners import Owners
 from fhir_server.subscriptions.state import FollowerParts
 from fhir_server.system import new_id, utc_now
+from fhir_server.tls import trusting
 from fhir_server.validation.validate import Validator
 
 ITSELF = Principal(
@@ -153,6 +155,7 @@ async def create_server(
         access_token=settings.access_token_seconds,
         emergency=settings.emergency_minutes * 60,
     )
+    trusted = trusting(settings.tls_ca_file, settings.tls_minimum)
     smart = authorization_server(
         store,
         await open_key_ring(store, utc_now),
@@ -162,7 +165,8 @@ async def create_server(
         lifetimes=lifetimes,
         clock=utc_now,
         rules=sign_in_rules(settings),
-        fetch=CheckedFetch(reach_of(settings)),
+        transport=httpx2.AsyncHTTPTransport(verify=trusted),
+        fetch=CheckedFetch(reach_of(settings), trusted=lambda: trusted),
         takes_registrations=settings.client_registration,
     )
     await prepare(store, is_indexed=(await definitions.status()).is_whole)
