@@ -133,5 +133,5 @@ class _Ids:
 
 
 def _megabytes(folder: Path) -> float:
-    """Of the embedded store's file; of another store, nothing."""
-    return round(sum(each.stat().st_size for each in folder.glob("*.sqlite")) / 2**20, 1)
+    """Of the embedded store, with its log; of another store, nothing."""
+    return round(sum(each.stat().st_size for each in folder.glob("*.sqlite*")) / 2**20, 1)
