@@ -14,7 +14,7 @@ from deploy.front import Front
 from fhir_server.rest.routes import ROUTES
 from tests.header_checks import FOREIGN, HOSTILE, Seen
 
-METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE")
+METHODS = ("GET", "HEAD", "POST", "DELETE", "OPTIONS", "TRACE")
 _FIELD = re.compile(r"\{(\w+)(?::path)?\}")
 _PLAIN = {"type": "Patient", "focus": "Patient", "operation": "validate", "version": "1"}
 _SENT = {"Origin": FOREIGN, "User-Agent": HOSTILE, "Referer": f"{FOREIGN}/{HOSTILE}"}

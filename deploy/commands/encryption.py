@@ -18,7 +18,7 @@ from fhir_server.app import open_store
 from fhir_server.settings import Settings
 from fhir_server.storage import rotation
 from fhir_server.storage.master_keys import UnusableKeys, master_keys, new_master_key
-from fhir_server.storage.port import VersionConflict
+from fhir_server.storage.port import StoreUnavailable, VersionConflict
 from fhir_server.storage.ring import Ring
 from fhir_server.storage.rotation import Rotation, SealedStore
 from fhir_server.storage.vault import PLAIN, REFRESH_SECONDS
@@ -151,6 +151,8 @@ def _run(data: Path | None, work: Callable[[SealedStore], Awaitable[None]]) -> N
         asyncio.run(run())
     except UnusableKeys as problem:
         fail(f"MEDSAGE_ENCRYPTION_KEY_FILE: {problem}", UNUSABLE)
+    except StoreUnavailable as problem:
+        fail(f"{problem}; run the same command again")
     except LookupError:
         fail("the store is not encrypted: set MEDSAGE_ENCRYPTION_KEY_FILE", UNUSABLE)
 

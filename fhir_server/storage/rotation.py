@@ -40,7 +40,8 @@ class Sealing(Protocol):
         """How much content lies under each data key; PLAIN for what is not sealed."""
 
     async def sweep(self) -> None:
-        """Let nothing be left of what was replaced, as far as the engine can do that."""
+        """Let nothing be left of what was replaced, as far as the engine can do that;
+        StoreUnavailable when others keep it from that now."""
 
 
 class SealedStore(ResourceStore, Protocol):
@@ -144,8 +145,9 @@ async def finish(store: SealedStore) -> Rotation | None:
         return again
     if not census.get(PLAIN):
         await change_ring(store, lambda ring: replace(ring, takes_plain=False))
-    await store.transaction(lambda transaction: transaction.delete_record(KIND, _ROTATION))
+    # Before it ends: who is kept from it asks again.
     await store.sealing.sweep()
+    await store.transaction(lambda transaction: transaction.delete_record(KIND, _ROTATION))
     return None
 
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
+from fhir_server.storage.port import StoreUnavailable
 from fhir_server.storage.ring import KIND
 from fhir_server.storage.rotation import BYTES_AT_ONCE, Resealed
 from fhir_server.storage.sqlite.connect import Connection, connect
@@ -48,8 +50,11 @@ class SqliteSealing:
 
     def _vacuum(self) -> None:
         with closing(connect(self._path, self.vault, is_writer=True)) as connection:
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            try:
+                connection.execute("VACUUM")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            except sqlite3.OperationalError as problem:  # locked, or no room for a second file
+                raise StoreUnavailable(f"the file can't be written anew: {problem}") from problem
 
 
 def _census(connection: Connection) -> dict[int, int]:
