@@ -29,7 +29,9 @@ _SEED = 4
 _SAMPLES = 300
 _ROUNDS = 8
 _CLIENTS = 4
-_TURNS = 6
+_MOST_TURNS = 6
+_TICK = 0.01
+"""What the system counts processor time in; less than one of them is one."""
 
 _Work = tuple[Running, dict[str, list[bytes]]]
 """A server, and what to ask it by kind."""
@@ -59,7 +61,7 @@ async def _compared(kind: str, given: Sequence[Bundle], seconds: float) -> dict[
             server = stack.enter_context(medsage(folder / name, place))
             measured[name], work[name] = await _imported(server, given)
             measured[name]["file_mb"] = _megabytes(folder / name)
-        await _asked(work, measured, seconds / _TURNS)
+        await _asked(work, measured, seconds)
         return {
             "bench": "encryption",
             "store": kind,
@@ -84,7 +86,7 @@ async def _imported(server: Running, given: Sequence[Bundle]) -> tuple[dict[str,
     total = sum(each.types.total() for each in given)
     found = {
         "import": {
-            "cpu_ms": round((server.cpu_seconds() - used) * 1000 / total, 4),
+            "cpu_ms": round(max(server.cpu_seconds() - used, _TICK) * 1000 / total, 4),
             "per_second": round(total / load.seconds, 1),
         }
     }
@@ -100,12 +102,13 @@ async def _imported(server: Running, given: Sequence[Bundle]) -> tuple[dict[str,
 
 
 async def _asked(work: Mapping[str, _Work], measured: dict[str, Any], seconds: float) -> None:
-    """Both servers in turns, so that what else the machine does meets both; the turn that took
-    least counts."""
-    for _ in range(_TURNS):
+    """Both servers in turns of a second or more, so that what else the machine does meets both;
+    the turn that took least counts."""
+    turns = max(1, min(_MOST_TURNS, int(seconds)))
+    for _ in range(turns):
         for name, (server, requests) in work.items():
             for kind, each in requests.items():
-                found = await _rate(server, each, seconds)
+                found = await _rate(server, each, seconds / turns)
                 best = measured[name].get(kind, found)
                 measured[name][kind] = min(best, found, key=lambda one: one["cpu_ms"])
 
@@ -113,7 +116,7 @@ async def _asked(work: Mapping[str, _Work], measured: dict[str, Any], seconds: f
 async def _rate(server: Running, requests: Sequence[bytes], seconds: float) -> dict[str, float]:
     used = server.cpu_seconds()
     rate = await figures(server.port, requests, clients=_CLIENTS, seconds=seconds)
-    cpu = (server.cpu_seconds() - used) * 1000 / rate["requests"]
+    cpu = max(server.cpu_seconds() - used, _TICK) * 1000 / rate["requests"]
     return {"cpu_ms": round(cpu, 4), "per_second": rate["per_second"], "p50_ms": rate["p50_ms"]}
 
 
