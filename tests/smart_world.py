@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -354,9 +355,11 @@ class SmartWorld:
 
 
 def hidden_fields(answer: httpx.Response) -> dict[str, str]:
-    """The hidden fields of the form on a page."""
+    """The hidden fields of the form on a page, and its boxes that are ticked."""
     assert answer.status_code < 500, answer.text
-    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text))
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text)
+    ticked = re.findall(r'type="checkbox"[^>]* name="([^"]+)" value="([^"]*)" checked', answer.text)
+    return {name: unescape(value) for name, value in [*hidden, *ticked]}
 
 
 def answer_of(answer: httpx.Response) -> dict[str, str]:
@@ -367,11 +370,11 @@ def answer_of(answer: httpx.Response) -> dict[str, str]:
 
 @asynccontextmanager
 async def smart_world(
-    folder: Path, *, takes_registrations: bool = True
+    folder: Path, store: ResourceStore | None = None, *, takes_registrations: bool = True
 ) -> AsyncIterator[SmartWorld]:
-    """Open a world in the folder."""
+    """Open a world in the folder, or on an empty store."""
     clock = Clock()
-    store = SqliteStore.open(folder / "store.sqlite", clock)
+    store = store or SqliteStore.open(folder / "store.sqlite", clock)
     async with smart_world_over(store, clock, takes_registrations=takes_registrations) as world:
         yield world
     await store.close()

@@ -34,6 +34,7 @@ from fhir_server.security.authorization.authorize import (
 )
 from fhir_server.security.authorization.browser import browser_session
 from fhir_server.security.authorization.clients import Client
+from fhir_server.security.authorization.consents import consent_to, is_remembered
 from fhir_server.security.authorization.context import context_of, next_step
 from fhir_server.security.authorization.launch import judge_launch
 from fhir_server.security.authorization.openid_parameters import (
@@ -72,7 +73,7 @@ from fhir_server.security.authorization.server import (
     user_principal,
 )
 from fhir_server.security.authorization.users import KIND as USER
-from fhir_server.security.authorization.users import user_from
+from fhir_server.security.authorization.users import active_user, user_from
 from fhir_server.storage.port import Record, Transaction
 
 
@@ -104,7 +105,7 @@ async def _answer(
             now=server.now(),
             binding=server.new_secret(),
         )
-        user = hinted_user(parameters, server.keys, server.issuer)
+        user = await hinted_user(parameters, server.keys, server.issuer)
         asked = replace(asked, hinted_user=user)
         session = await browser_session(server, request)
         if handle is not None:
@@ -160,12 +161,28 @@ async def proceed(
             raise InteractionRequiredError(f"the user has to choose the {step}")
         handle = handle or await _keep(server, asked)
         return _redirect(request, f"{step}?request={handle}")
-    if not client.is_preapproved or prompts_for(asked, "consent"):
+    must_ask = prompts_for(asked, "consent")
+    if must_ask or not client.is_preapproved:
+        allowed = None if must_ask else await _allowed_before(server, asked, client, session)
+        if allowed:
+            asked = replace(asked, scope=allowed)
+            return await give_code(server, request, asked, session.id, handle)
         if asked.prompt == "none":
             raise ConsentRequiredError("the user has to be asked")
         handle = handle or await _keep(server, asked)
         return _redirect(request, f"consent?request={handle}")
     return await give_code(server, request, asked, session.id, handle)
+
+
+async def _allowed_before(
+    server: AuthorizationServer, asked: AuthorizationRequest, client: Client, session: Record
+) -> str | None:
+    """What a remembered consent gives the request, if it answers it."""
+    consent = await consent_to(server.store, session.value["user"], client.id)
+    if consent is None or not is_remembered(client, asked.redirect_uri):
+        return None
+    launch = await load_launch(server, asked)
+    return consent.answers(granted_scope(asked, client, launch[1] if launch else None))
 
 
 async def load_launch(
@@ -227,7 +244,7 @@ async def _load(
     tx: Transaction, asked: AuthorizationRequest, client: Client, session_id: str
 ) -> Authorization:
     session = await tx.record(Session.KIND, session_id)
-    user = None if session is None else await tx.record(USER, session.value["user"])
+    user = None if session is None else await active_user(tx, session.value["user"])
     if session is None or user is None:
         raise AccessDeniedError("the session has ended")
     record = launch = None

@@ -17,12 +17,18 @@ from fhir_server.storage.port import Record, Transaction
 
 @dataclass(frozen=True)
 class Session:
-    """A sign-in. `grants` are the grants that end with it."""
+    """A sign-in. `grants` are the grants that end with it; `address` and `browser` say where it
+    began, for its owner to recognise; `provider` who vouched for the person when it was not this
+    server, `provider_token` the id_token to sign out there with."""
 
     KIND: ClassVar[str] = "session"
     user: str
     started: float
     grants: tuple[str, ...] = ()
+    address: str | None = None
+    browser: str | None = None
+    provider: str | None = None
+    provider_token: str | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class AuthorizationRequest:
     """A request that passed every check and waits for sign-in, a choice or consent. `launch` is
     the launch record's id; `session` is set when the launch signs its user in; `binding` keys the
     forms' CSRF tokens then; `hinted_user` is who the `id_token_hint` is about; `choice` is what
-    was chosen for it (context.py)."""
+    was chosen for it (context.py). `words` is the scope parameter as it came."""
 
     KIND: ClassVar[str] = "authorization-request"
     client_id: str
@@ -68,6 +74,7 @@ class AuthorizationRequest:
     launch: str | None = None
     session: str | None = None
     choice: Mapping[str, Any] | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,18 +133,55 @@ class Assertion:
     client_id: str
 
 
-Value = Session | Launch | AuthorizationRequest | Grant | Code | RefreshToken | Assertion
+@dataclass(frozen=True)
+class PendingSignIn:
+    """Somebody who has proved the first factor and has a step to go, in the browser whose form
+    cookie has the digest `browser`; `has_proved` the second factor. `provider` and its token as in
+    a session."""
+
+    KIND: ClassVar[str] = "pending-sign-in"
+    user: str
+    browser: str
+    has_proved: bool = False
+    provider: str | None = None
+    provider_token: str | None = None
+
+
+@dataclass(frozen=True)
+class ExternalSignIn:
+    """Somebody who was sent to another provider; the record's id is the digest of the state."""
+
+    KIND: ClassVar[str] = "external-sign-in"
+    provider: str
+    nonce: str
+    verifier: str
+    browser: str
+    request: str | None = None
+    page: str = ""
+
+
+Value = (
+    Session | Launch | AuthorizationRequest | Grant | Code | RefreshToken | Assertion
+    | PendingSignIn | ExternalSignIn
+)  # fmt: skip
 _TUPLES = frozenset({"grants", "fhir_context"})
 """Fields that JSON keeps as lists."""
-V = TypeVar("V", Session, Launch, AuthorizationRequest, Grant, Code, RefreshToken, Assertion)
+OF_USER = {Session.KIND: "session-of-user", Grant.KIND: "grant-of-user"}
+"""Kind of record → the kind of the entries that find a user's own."""
+_TUPLES = frozenset({"grants", "fhir_context"})
+"""Fields that JSON keeps as lists."""
+V = TypeVar(
+    "V", Session, Launch, AuthorizationRequest, Grant, Code, RefreshToken, Assertion,
+    PendingSignIn, ExternalSignIn,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Effects:
     """What a decision changes: records to write, each with the revision that it replaces (0: a
-    new one), and records to delete."""
+    new one, None: whatever there is), and records to delete."""
 
-    puts: tuple[tuple[Record, int], ...] = ()
+    puts: tuple[tuple[Record, int | None], ...] = ()
     deletes: tuple[tuple[str, str], ...] = ()
 
     def __add__(self, other: "Effects") -> "Effects":
@@ -153,8 +197,18 @@ async def apply(tx: Transaction, effects: Effects) -> None:
 
 
 def insert(value: Value, id: str, expires: float) -> Effects:
-    """Write a record that must not exist yet."""
-    return Effects(puts=((Record(value.KIND, id, asdict(value), expires=_time(expires)), 0),))
+    """Write a record that must not exist yet; what belongs to a user can then be found by them."""
+    ends = _time(expires)
+    records = [Record(value.KIND, id, asdict(value), expires=ends)]
+    if isinstance(value, Session | Grant):
+        records.append(Record(OF_USER[value.KIND], of_user(value.user, id), {}, expires=ends))
+    return Effects(tuple((record, 0) for record in records))
+
+
+def of_user(user: str, id: str = "") -> str:
+    """The id of the entry that finds a user's session or grant; without `id`, what the entries
+    of all of them start with."""
+    return f"{user}\x1f{id}"
 
 
 def replace_value(record: Record, value: Value) -> Effects:

@@ -51,7 +51,7 @@ from fhir_server.security.authorization.server import (
     trail,
     user_principal,
 )
-from fhir_server.security.authorization.users import KIND as USER
+from fhir_server.security.authorization.users import active_user
 from fhir_server.storage.port import Record, Transaction
 
 
@@ -118,7 +118,7 @@ async def _by_code(
     loaded = Loaded(
         code,
         session=await tx.record(Session.KIND, code.value["session"]),
-        user=await tx.record(USER, code.value["grant"]["user"]),
+        user=await active_user(tx, code.value["grant"]["user"]),
     )
     return redeem_code(parameters, client, loaded, moment=moment)
 
@@ -128,7 +128,7 @@ async def _by_refresh_token(
 ) -> Decision:
     presented = await tx.record(RefreshToken.KIND, digest(parameters["refresh_token"]))
     grant = await _grant_of(tx, presented)
-    user = None if grant is None else await tx.record(USER, grant.value["user"])
+    user = None if grant is None else await active_user(tx, grant.value["user"])
     return refresh(parameters, client, Loaded(presented, grant, user=user), moment=moment)
 
 
