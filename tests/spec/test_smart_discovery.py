@@ -54,7 +54,6 @@ async def test_the_smart_document_has_what_smart_demands(world: SmartWorld) -> N
     assert "private_key_jwt" in document["token_endpoint_auth_methods_supported"]
     algorithms = document["token_endpoint_auth_signing_alg_values_supported"]
     assert set(algorithms) == {"RS384", "ES384"}
-    assert "management_endpoint" not in document  # not built, so not listed
 
 
 async def _by_ehr_launch(world: SmartWorld) -> None:
