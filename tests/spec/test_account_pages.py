@@ -81,6 +81,16 @@ async def test_sessions_are_shown_with_browser_address_apps_and_times_and_ended(
     assert (entry["subject"], entry["about"]) == ("dr.amina", "dr.amina")
 
 
+async def test_an_app_that_refreshes_its_tokens_uses_the_session(world: SmartWorld) -> None:
+    tokens = await world.tokens()
+    world.clock.forward(1800)
+    await world.refresh(tokens["refresh_token"])
+    async with world.new_browser() as other:
+        await world.sign_in(browser=other)
+        seen = (await other.get("/auth/account")).text
+    assert "Signed in 01 Mar 2026, 09:00 UTC, last used 01 Mar 2026, 09:30 UTC" in seen
+
+
 async def test_nobody_ends_or_sees_the_session_of_another(world: SmartWorld) -> None:
     async with world.new_browser() as kofi:
         await world.sign_in("dr.kofi", kofi)
