@@ -32,6 +32,7 @@ from fhir_server.security.authorization.app import (
     create_discovery,
 )
 from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.passwords import BrokenPasswords, PasswordRules
 from fhir_server.security.authorization.providers import read_providers
 from fhir_server.security.authorization.rules import SignInRules
@@ -143,6 +144,7 @@ async def create_server(
         store,
         await open_key_ring(store, utc_now),
         counters,
+        Charts(known.live, CursorSealer(cursor_key)),
         origin=settings.base_url,
         lifetimes=lifetimes,
         clock=utc_now,

@@ -29,6 +29,11 @@ AUDIT_SUBTYPE = System(
         Concept("session-end", "Session ended", "A sign-in was ended by its owner or an admin."),
         Concept("consent", "Consent to an app", "A user allowed an app, or took that back."),
         Concept(
+            "choose-context",
+            "Choose context",
+            "A user chose the patient or the encounter that an app is to work with.",
+        ),
+        Concept(
             "client-registration",
             "Client registration",
             "A client was registered, changed, approved, refused or removed.",

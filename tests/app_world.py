@@ -31,6 +31,7 @@ from fhir_server.security.authorization.app import (
     create_discovery,
 )
 from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.users import User, hash_password, register_user
 from fhir_server.security.guard_terms import with_guard_terms
@@ -94,7 +95,13 @@ async def app_world(folder: Path) -> AsyncIterator[AppWorld]:
     await _fill(store, key)
     keys = await open_key_ring(store)
     server = authorization_server(
-        store, keys, MemoryCounters(_now), origin=ORIGIN, lifetimes=Lifetimes(), clock=_now
+        store,
+        keys,
+        MemoryCounters(_now),
+        Charts(LiveSearch(lambda _: _extract(), registry()), CursorSealer(b"k" * 32)),
+        origin=ORIGIN,
+        lifetimes=Lifetimes(),
+        clock=_now,
     )
 
     async def authenticate(headers: Mapping[str, str]) -> Principal | None:

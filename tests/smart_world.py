@@ -23,21 +23,27 @@ from joserfc.jwk import ECKey, RSAKey
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+from fhir_server.search.extract import Extractor
+from fhir_server.search.live import LiveSearch
+from fhir_server.search.page import CursorSealer
 from fhir_server.security.authorization.app import (
     authorization_server,
     create_authorization,
     create_discovery,
 )
 from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.server import AuthorizationServer
 from fhir_server.security.authorization.users import PasswordHash, User, register_user
 from fhir_server.security.checked_fetch import Fetched, Unreachable
+from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import CURRENT, KIND, open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
-from fhir_server.storage.port import Draft, Key, Record, Stored, Transaction
+from fhir_server.storage.port import Draft, Key, Record, ResourceStore, Stored, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
+from tests.fhir_world import registry
 
 ORIGIN = "https://medsage.test"
 FHIR = f"{ORIGIN}/fhir"
@@ -78,8 +84,8 @@ def rsa_key(name: str) -> RSAKey:
 
 
 @cache
-def _password_hash() -> PasswordHash:
-    """Cheap to check, so that a suite of hundreds of sign-ins stays quick."""
+def password_hash() -> PasswordHash:
+    """Of PASSWORD; cheap to check, so that a suite of hundreds of sign-ins stays quick."""
     return PasswordHash(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD))
 
 
@@ -149,16 +155,32 @@ async def _fill(tx: Transaction) -> None:
         await register_client(tx, client)
     for name in ("amina", "kofi"):
         user = User(f"dr.{name}", f"Dr {name}", frozenset({"doctor"}), f"Practitioner/dr-{name}")
-        await register_user(tx, user, _password_hash())
+        await register_user(tx, user, password_hash())
     resources = (
         {"resourceType": "Patient", "id": "p1"},
         {"resourceType": "Patient", "id": "p2"},
         {"resourceType": "Encounter", "id": "e1", "subject": {"reference": "Patient/p1"}},
     )
     for resource in resources:
-        key = Key(resource["resourceType"], resource["id"])  # type: ignore[arg-type]
-        updated = datetime(2026, 3, 1, tzinfo=UTC)
-        await tx.put(Draft(Stored(key, 1, updated, orjson.dumps(resource))), expected=0)
+        await put(tx, resource)
+
+
+async def put(tx: Transaction, resource: dict[str, Any]) -> None:
+    """Write a resource as its first version, with all that it can be found by."""
+    key = Key(resource["resourceType"], resource["id"])
+    stored = Stored(key, 1, datetime(2026, 3, 1, tzinfo=UTC), orjson.dumps(resource))
+    await tx.put(Draft(stored, extract()(resource)), expected=0)
+
+
+@cache
+def extract() -> Any:
+    """The extractor of this FHIR base."""
+    return with_guard_terms(Extractor(registry(), FHIR), FHIR)
+
+
+def charts() -> Charts:
+    """How charts are looked for here."""
+    return Charts(LiveSearch(lambda _: extract(), registry()), CursorSealer(b"k" * 32))
 
 
 @dataclass
@@ -189,7 +211,7 @@ class SmartWorld:
     """The server, its store and clock, and one browser."""
 
     server: AuthorizationServer
-    store: SqliteStore
+    store: ResourceStore
     clock: Clock
     application: Starlette
     browser: httpx.AsyncClient
@@ -353,6 +375,16 @@ async def smart_world(
     """Open a world in the folder."""
     clock = Clock()
     store = SqliteStore.open(folder / "store.sqlite", clock)
+    async with smart_world_over(store, clock, takes_registrations=takes_registrations) as world:
+        yield world
+    await store.close()
+
+
+@asynccontextmanager
+async def smart_world_over(
+    store: ResourceStore, clock: Clock, *, takes_registrations: bool = True
+) -> AsyncIterator[SmartWorld]:
+    """A world over an empty store that goes by the clock."""
     if _KEYS:
         await store.transaction(lambda tx: tx.put_record(Record(KIND, CURRENT, _KEYS)))
     keys = await open_key_ring(store, clock)
@@ -363,6 +395,7 @@ async def smart_world(
         store,
         keys,
         MemoryCounters(clock),
+        charts(),
         origin=ORIGIN,
         lifetimes=Lifetimes(),
         clock=clock,
@@ -378,4 +411,3 @@ async def smart_world(
     transport = httpx.ASGITransport(application, client=("10.0.0.1", 1234))
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as browser:
         yield SmartWorld(server, store, clock, application, browser, web)
-    await store.close()

@@ -119,6 +119,7 @@ KINDS: Mapping[str, Kind] = {
     "logout": _sign_in(Coding(DICOM, "110123", "Logout")),
     "launch": _sign_in(Coding(OWN_SUBTYPES, "launch")),
     "authorize": _sign_in(Coding(OWN_SUBTYPES, "authorize")),
+    "choose-context": _sign_in(Coding(OWN_SUBTYPES, "choose-context")),
     "token": _sign_in(Coding(IHE_EVENTS, "ITI-71", "Get Access Token")),
     "user-create": replace(_people(Coding(OWN_SUBTYPES, "user-create")), action="C"),
     "user-roles": _people(Coding(DICOM, "110136", "Security Roles Changed")),

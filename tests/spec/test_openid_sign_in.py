@@ -92,6 +92,7 @@ async def second_server(world: SmartWorld, folder: Path) -> AsyncIterator[Starle
         store,
         await open_key_ring(store),
         MemoryCounters(world.clock),
+        world.server.charts,
         origin=ID_ORIGIN,
         lifetimes=Lifetimes(),
         clock=world.clock,

@@ -11,6 +11,7 @@ import pytest
 
 from fhir_server.security.authorization.client_secret import with_secret
 from fhir_server.security.authorization.clients import register_client
+from tests.launch_world import Picker
 from tests.smart_world import (
     FHIR,
     ISSUER,
@@ -115,6 +116,21 @@ async def _by_context(world: SmartWorld) -> None:
     assert tokens["need_patient_banner"] is False
 
 
+async def _by_style(world: SmartWorld) -> None:
+    tokens = (await world.redeem(await world.launched_code())).json()
+    style = await world.browser.get(tokens["smart_style_url"])
+    assert style.json()["color_background"].startswith("#")
+
+
+async def _by_choice(world: SmartWorld) -> None:
+    picker = Picker(world)
+    page = await picker.open(scope="openid launch/patient launch/encounter")
+    visits = await picker.follow(await picker.choose(page, "p1"))
+    code = answer_of(await picker.visit(visits, "e1"))["code"]
+    tokens = (await world.redeem(code)).json()
+    assert (tokens["patient"], tokens["encounter"]) == ("p1", "e1")
+
+
 async def _by_offline_access(world: SmartWorld) -> None:
     tokens = await world.tokens(scope="openid offline_access")
     world.clock.forward(7300)
@@ -138,7 +154,7 @@ async def _by_user_scope(world: SmartWorld) -> None:
 
 
 async def _by_v1_scope(world: SmartWorld) -> None:
-    assert (await world.tokens(scope="user/Patient.read"))["scope"] == "user/Patient.rs"
+    assert (await world.tokens(scope="user/Patient.read"))["scope"] == "user/Patient.read"
 
 
 PROOFS = {
@@ -150,8 +166,11 @@ PROOFS = {
     "client-confidential-asymmetric": _by_asymmetric_client,
     "sso-openid-connect": _by_openid,
     "context-banner": _by_context,
+    "context-style": _by_style,
     "context-ehr-patient": _by_context,
     "context-ehr-encounter": _by_context,
+    "context-standalone-patient": _by_choice,
+    "context-standalone-encounter": _by_choice,
     "permission-offline": _by_offline_access,
     "permission-online": _by_online_access,
     "permission-patient": _by_patient_scope,
@@ -200,6 +219,17 @@ async def test_every_listed_scope_can_be_granted(world: SmartWorld) -> None:
     tokens = (await world.redeem(code)).json()
     granted = tokens["scope"].split()
     assert set(granted) == {*asked} - {"user/*.cruds"} | {"user/*.rs"}
+
+
+async def test_every_listed_prompt_is_understood_and_no_other(world: SmartWorld) -> None:
+    document = (await world.browser.get("/auth/.well-known/openid-configuration")).json()
+    await world.sign_in()
+    world.clock.forward(5)
+    for prompt in document["prompt_values_supported"]:
+        answer = await world.authorize(prompt=prompt)
+        assert "error" not in answer.headers["location"], prompt
+    sent = answer_of(await world.authorize(prompt="create"))
+    assert sent["error"] == "invalid_request"
 
 
 async def test_the_openid_document_describes_what_is_done(world: SmartWorld) -> None:

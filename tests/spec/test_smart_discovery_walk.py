@@ -218,15 +218,17 @@ async def _id_algorithms(world: SmartWorld, algorithms: list[str]) -> None:
 
 
 async def _prompts(world: SmartWorld, values: list[str]) -> None:
-    assert set(values) >= {"none", "login"}
     assert answer_of(await world.authorize(prompt="none"))["error"] == "login_required"
     await world.sign_in()
+    pages = {"login": "login", "select_account": "login", "consent": "consent"}
+    assert set(values) == {"none", *pages}
     assert "code" in answer_of(await world.authorize(prompt="none"))
     world.clock.forward(1)
-    answer = await world.authorize(prompt="login")
-    page = await world.browser.get("/auth/" + answer.headers["location"])
-    assert "csrf" in hidden_fields(page)
-    assert "error" in answer_of(await world.authorize(prompt="select_account"))
+    for value, page in pages.items():
+        location = (await world.authorize(prompt=value)).headers["location"]
+        assert location.startswith(page), value
+        assert "csrf" in hidden_fields(await world.browser.get("/auth/" + location))
+    assert answer_of(await world.authorize(prompt="create"))["error"] == "invalid_request"
 
 
 async def _subjects(world: SmartWorld, types: list[str]) -> None:
@@ -244,7 +246,8 @@ def _not_supported(parameter: str) -> Prove:
         assert claimed is False
         await world.sign_in()
         sent = answer_of(await world.authorize(**{parameter: "x.y.z"}))
-        assert parameter == "claims" or sent["error"] == "invalid_request"
+        assert "code" not in sent
+        assert sent["error"] in ("invalid_request", f"{parameter}_not_supported")
 
     return prove
 

@@ -23,6 +23,7 @@ from fhir_server.security.authorization import (
 )
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.consent import answer_consent, show_consent
 from fhir_server.security.authorization.external import finish_external, start_external
 from fhir_server.security.authorization.introspection import introspect
@@ -30,6 +31,8 @@ from fhir_server.security.authorization.key_sets import Fetch, KeySets
 from fhir_server.security.authorization.launch_endpoint import launch
 from fhir_server.security.authorization.openid_client import OpenIdClient
 from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
+from fhir_server.security.authorization.picker.encounters import choose_encounter, show_encounters
+from fhir_server.security.authorization.picker.patients import choose_patient, show_patients
 from fhir_server.security.authorization.revoke_endpoint import revoke
 from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.server import (
@@ -40,6 +43,7 @@ from fhir_server.security.authorization.server import (
 from fhir_server.security.authorization.sign_in import show_login, sign_in
 from fhir_server.security.authorization.sign_in_steps import STEPS, show_step
 from fhir_server.security.authorization.sign_out import sign_out
+from fhir_server.security.authorization.style import STYLE_PATH, style
 from fhir_server.security.authorization.token_endpoint import token
 from fhir_server.security.authorization.userinfo import userinfo
 from fhir_server.security.checked_fetch import CheckedFetch, Reach
@@ -85,6 +89,7 @@ def authorization_server(
     store: ResourceStore,
     keys: KeyRing,
     counters: Counters,
+    charts: Charts,
     *,
     origin: str,
     lifetimes: Lifetimes,
@@ -106,6 +111,7 @@ def authorization_server(
         keys=keys,
         verifier=verifier,
         counters=counters,
+        charts=charts,
         issuer=issuer,
         fhir_base=fhir_base,
         lifetimes=lifetimes,
@@ -141,7 +147,7 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
         headers = {"Retry-After": "1", "Cache-Control": "no-store"}
         return Response(orjson.dumps(body), 503, headers, media_type="application/json")
 
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/authorize", bound(authorize), methods=["GET", "POST"]),
             Route("/login", bound(show_login), methods=["GET"]),
@@ -154,6 +160,10 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/consent", bound(answer_consent), methods=["POST"]),
             *(Route(path, bound(show), methods=["GET"]) for path, show, _ in _PEOPLES_PAGES),
             *(Route(path, bound(act), methods=["POST"]) for path, _, act in _PEOPLES_PAGES if act),
+            Route("/patient", bound(show_patients), methods=["GET"]),
+            Route("/patient", bound(choose_patient), methods=["POST"]),
+            Route("/encounter", bound(show_encounters), methods=["GET"]),
+            Route("/encounter", bound(choose_encounter), methods=["POST"]),
             Route("/token", bound(token), methods=["POST"]),
             Route("/token", bound(_preflight), methods=["OPTIONS"]),
             Route("/revoke", bound(revoke), methods=["POST"]),
@@ -170,9 +180,13 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/jwks", bound(_jwks), methods=["GET"]),
             Route("/.well-known/openid-configuration", bound(_openid), methods=["GET"]),
             Route("/pages.css", stylesheet, methods=["GET"]),
+            Route(STYLE_PATH, style, methods=["GET"]),
         ],
         exception_handlers={404: not_found, VersionConflict: busy},
     )
+    # A request with a secret in it is not sent on to an address made of its Host header.
+    application.router.redirect_slashes = False
+    return application
 
 
 def create_discovery(server: AuthorizationServer) -> ASGIApp:

@@ -13,7 +13,8 @@ from fhir_server.storage.port import Record, ResourceStore, Transaction
 KIND = "client"
 GRANT_TYPES = frozenset({"authorization_code", "refresh_token", "client_credentials"})
 ASSERTION_ALGORITHMS = ("RS384", "ES384")
-SHORTEST_RSA = 2048
+RSA_BITS = range(2048, 8193)
+"""Shorter keys are weak; longer ones only make this server work."""
 MOST_SECRETS = 2
 """So many secrets of one client are good at once: the new one, and the one before it."""
 Status = Literal["pending", "active", "rejected"]
@@ -200,7 +201,9 @@ def check_keys(jwks: Mapping[str, Any]) -> None:
         if key.is_private:
             raise BadRegistration("jwks: has a private key; send the public part only")
         if not is_usable(key):
-            raise BadRegistration("jwks: keys are EC P-384 (ES384) or RSA of 2048 bits (RS384)")
+            raise BadRegistration(
+                "jwks: keys are EC P-384 (ES384) or RSA of 2048 to 8192 bits (RS384)"
+            )
 
 
 def is_usable(key: object) -> bool:
@@ -208,5 +211,5 @@ def is_usable(key: object) -> bool:
     if isinstance(key, ECKey):
         return key.curve_name == "P-384" and not key.is_private
     if isinstance(key, RSAKey):
-        return key.public_key.key_size >= SHORTEST_RSA and not key.is_private
+        return key.public_key.key_size in RSA_BITS and not key.is_private
     return False

@@ -23,7 +23,8 @@ from fhir_server.security.authorization.client_call import (
     spend,
 )
 from fhir_server.security.authorization.clients import Client
-from fhir_server.security.authorization.issue import launch_context, person_claims
+from fhir_server.security.authorization.context import context_parameters
+from fhir_server.security.authorization.issue import person_claims
 from fhir_server.security.authorization.parameters import Parameters, read_form
 from fhir_server.security.authorization.records import Grant, value_of
 from fhir_server.security.authorization.server import AuthorizationServer, commit, find_client
@@ -97,7 +98,7 @@ async def _of_grant(server: AuthorizationServer, grant_id: str, scope: str) -> d
     grant = value_of(Grant, record)
     user = await server.store.record(USER, grant.user)
     contexts = parse_scopes(scope).contexts
-    told = launch_context(grant)
+    told = context_parameters(grant, server.issuer)
     if user is not None and "openid" in contexts:
         told |= person_claims(user_from(user), contexts, server.fhir_base)
     return told

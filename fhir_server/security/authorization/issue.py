@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Collection
 from typing import Any
 
+from fhir_server.security.authorization.context import context_parameters
 from fhir_server.security.authorization.grants import Tokens
-from fhir_server.security.authorization.records import Grant
 from fhir_server.security.authorization.users import User
 from fhir_server.security.keys import KeyRing
 from fhir_server.security.scopes import parse_scopes
@@ -28,23 +28,12 @@ def token_response(
     if tokens.refresh_token is not None:
         response["refresh_token"] = tokens.refresh_token
     if tokens.grant is not None:
-        response |= launch_context(tokens.grant)
+        response |= context_parameters(tokens.grant, issuer)
     if tokens.is_first and "openid" in parse_scopes(tokens.scope).contexts:
         claims = _identity_claims(tokens, issuer=issuer, audience=audience, now=now)
         claims["at_hash"] = access_token_hash(response["access_token"])
         response["id_token"] = keys.sign_id_token(claims)
     return response
-
-
-def launch_context(grant: Grant) -> dict[str, Any]:
-    """The launch context that comes beside a token of the grant; introspection repeats it."""
-    context: dict[str, Any] = {}
-    if grant.patient is not None:
-        context["patient"] = grant.patient
-        context["need_patient_banner"] = grant.need_patient_banner
-    if grant.encounter is not None:
-        context["encounter"] = grant.encounter
-    return context
 
 
 def access_token_hash(access_token: str) -> str:

@@ -6,6 +6,7 @@ They list what works, and a test calls everything that they list.
 from typing import Any
 
 from fhir_server.security.authorization.clients import ASSERTION_ALGORITHMS, GRANT_TYPES
+from fhir_server.security.authorization.openid_parameters import PROMPTS
 from fhir_server.security.keys import IDENTITY_ALGORITHM
 from fhir_server.security.scopes import CONTEXTS
 
@@ -18,8 +19,11 @@ CAPABILITIES = (
     "client-confidential-asymmetric",
     "sso-openid-connect",
     "context-banner",
+    "context-style",
     "context-ehr-patient",
     "context-ehr-encounter",
+    "context-standalone-patient",
+    "context-standalone-encounter",
     "permission-offline",
     "permission-online",
     "permission-patient",
@@ -57,7 +61,7 @@ def openid_configuration(issuer: str) -> dict[str, Any]:
             "iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "sid", "at_hash", "name",
             "fhirUser",
         ],
-        "prompt_values_supported": ["none", "login"],
+        "prompt_values_supported": list(PROMPTS),
         "claims_parameter_supported": False,
         "request_parameter_supported": False,
         "request_uri_parameter_supported": False,

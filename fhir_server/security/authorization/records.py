@@ -34,24 +34,29 @@ class Session:
 @dataclass(frozen=True)
 class Launch:
     """An EHR launch: the app that it is for, the EHR that made it, the user and the session
-    signed in there, and the chart that is open."""
+    signed in there, the chart that is open (if one is), and what else the EHR tells the app."""
 
     KIND: ClassVar[str] = "launch"
     client_id: str
     ehr: str
     user: str
     session: str
-    patient: str
+    patient: str | None = None
     encounter: str | None = None
     need_patient_banner: bool = True
+    fhir_context: tuple[Mapping[str, Any], ...] = ()
+    intent: str | None = None
+    smart_style_url: str | None = None
+    tenant: str | None = None
     is_used: bool = False
 
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """A request that passed every check and waits for sign-in or consent. `launch` is the launch
-    record's id; `session` is set when the launch signs its user in; `binding` keys the consent
-    form's CSRF token then."""
+    """A request that passed every check and waits for sign-in, a choice or consent. `launch` is
+    the launch record's id; `session` is set when the launch signs its user in; `binding` keys the
+    forms' CSRF tokens then; `hinted_user` is who the `id_token_hint` is about; `choice` is what
+    was chosen for it (context.py)."""
 
     KIND: ClassVar[str] = "authorization-request"
     client_id: str
@@ -63,14 +68,19 @@ class AuthorizationRequest:
     binding: str
     nonce: str | None = None
     prompt: str | None = None
+    max_age: int | None = None
+    login_hint: str | None = None
+    hinted_user: str | None = None
     launch: str | None = None
     session: str | None = None
+    choice: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Grant:
     """What a user allowed a client. While its record exists the tokens made from it are good;
-    `session` is None when it outlives the session (offline_access)."""
+    `session` is None when it outlives the session (offline_access); `ehr` is the EHR whose launch
+    it came from. The rest is the launch context."""
 
     KIND: ClassVar[str] = GRANT_KIND
     client_id: str
@@ -81,6 +91,11 @@ class Grant:
     patient: str | None = None
     encounter: str | None = None
     need_patient_banner: bool = True
+    fhir_context: tuple[Mapping[str, Any], ...] = ()
+    intent: str | None = None
+    smart_style_url: str | None = None
+    tenant: str | None = None
+    ehr: str | None = None
     nonce: str | None = None
 
 
@@ -154,6 +169,8 @@ V = TypeVar(
     "V", Session, Launch, AuthorizationRequest, Grant, Code, RefreshToken, Assertion,
     PendingSignIn, ExternalSignIn,
 )  # fmt: skip
+_TUPLES = frozenset({"grants", "fhir_context"})
+"""Fields that JSON keeps as lists."""
 
 
 @dataclass(frozen=True)
@@ -203,10 +220,11 @@ def delete(kind: str, id: str) -> Effects:
 
 
 def value_of(kind: type[V], record: Record) -> V:
-    """The value that a record of the kind holds."""
-    value = {f.name: record.value[f.name] for f in fields(kind) if f.name in record.value}
-    if "grants" in value:
-        value["grants"] = tuple(value["grants"])
+    """The value that a record of the kind holds; what an older record lacks is its default."""
+    known = {field.name for field in fields(kind)} & record.value.keys()
+    value = {name: record.value[name] for name in known}
+    for name in _TUPLES & known:
+        value[name] = tuple(value[name])
     return kind(**value)
 
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.clients import KIND as CLIENT
 from fhir_server.security.authorization.clients import Client, client_from, every_client
 from fhir_server.security.authorization.key_sets import KeySets
@@ -31,13 +32,15 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 class AuthorizationServer:
     """One issuer and the FHIR base that it protects. `new_id` makes ids, `new_secret` random
     secrets of 256 bits; `verifier` reads this server's own access tokens; `rules` is what is asked
-    of people who sign in; `openid` the clients of its other providers, by id; `key_sets` are those
-    that clients publish at an address; with `takes_registrations` clients register themselves."""
+    of people who sign in, `openid` the clients of its other providers, by id; `charts` is how
+    patients are found for who has to choose one; `key_sets` are those that clients publish at an
+    address; with `takes_registrations` clients register themselves."""
 
     store: ResourceStore
     keys: KeyRing
     verifier: TokenVerifier
     counters: Counters
+    charts: Charts
     issuer: str
     fhir_base: str
     lifetimes: Lifetimes

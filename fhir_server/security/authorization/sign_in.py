@@ -11,7 +11,7 @@ from authlib.oauth2.rfc6749.errors import OAuth2Error
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fhir_server.security.authorization.authorize_endpoint import form_targets, must_sign_in_again
+from fhir_server.security.authorization.authorize_endpoint import form_targets
 from fhir_server.security.authorization.browser import (
     browser_session,
     form_secret,
@@ -22,6 +22,7 @@ from fhir_server.security.authorization.browser import (
     source_of,
 )
 from fhir_server.security.authorization.lockout import count_attempt
+from fhir_server.security.authorization.openid_parameters import must_sign_in_again
 from fhir_server.security.authorization.pages import (
     FORM_EXPIRED,
     REQUEST_EXPIRED,
@@ -138,7 +139,7 @@ async def _form(
         form_targets=form_targets(errand.asked),
         client_name=client.name if client else None,
         message=refusal.message if refusal else None,
-        username=refusal.username if refusal else "",
+        username=refusal.username if refusal else (errand.asked and errand.asked.login_hint) or "",
         csrf=form_token(secret, _PURPOSE),
         errand=errand.fields,
         providers=server.rules.providers,

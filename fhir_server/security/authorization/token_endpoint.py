@@ -44,6 +44,7 @@ from fhir_server.security.authorization.records import (
     apply,
     digest,
 )
+from fhir_server.security.authorization.refreshing_client import naming_client
 from fhir_server.security.authorization.server import (
     AuthorizationServer,
     client_principal,
@@ -59,7 +60,7 @@ async def token(server: AuthorizationServer, request: Request) -> Response:
     """POST: tokens for a code, a refresh token or a backend service's own assertion."""
     client = None
     try:
-        parameters = await read_form(request)
+        parameters = await naming_client(server, request, await read_form(request))
         client = await named_client(server, request, parameters)
         proof = await prove(server, request, parameters, client)
         if "grant_type" not in parameters:
