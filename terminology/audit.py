@@ -11,6 +11,11 @@ AUDIT_EVENT = System(
         Concept(
             "print", "Print", "A report, or the prescription after it, was opened for printing."
         ),
+        Concept(
+            "ehr-launch", "Launch from an EHR", "A chart was opened from another record system."
+        ),
+        Concept("download", "Download", "A signed report was downloaded as PDF or JSON."),
+        Concept("report-sent", "Report sent", "A signed report was sent to its record system."),
         Concept("app-refusal", "Request refused by the app", "The app refused a request."),
         Concept("ai-result", "AI result", "An analysis was written as a preliminary report."),
         Concept("ai-refusal", "AI gave no result", "An analysis ended without a finding."),

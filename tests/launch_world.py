@@ -22,6 +22,7 @@ from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.server import is_registered_origin
 from fhir_server.security.authorization.users import User, register_user
 from fhir_server.security.principal import Principal
+from fhir_server.storage.port import ResourceStore
 from tests.fhir_world import validator
 from tests.smart_world import (
     FHIR,
@@ -127,9 +128,12 @@ def ward() -> list[dict[str, Any]]:
 
 
 @asynccontextmanager
-async def launch_world(folder: Path) -> AsyncIterator[SmartWorld]:
-    """Open a world in the folder; besides the doctors there are an administrator and a nurse."""
-    async with smart_world(folder) as world:
+async def launch_world(
+    folder: Path, store: ResourceStore | None = None
+) -> AsyncIterator[SmartWorld]:
+    """Open a world in the folder, or on an empty store; besides the doctors there are an
+    administrator and a nurse."""
+    async with smart_world(folder, store) as world:
 
         async def fill(tx: Any) -> None:
             for resource in ward():

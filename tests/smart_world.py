@@ -370,11 +370,11 @@ def answer_of(answer: httpx.Response) -> dict[str, str]:
 
 @asynccontextmanager
 async def smart_world(
-    folder: Path, *, takes_registrations: bool = True
+    folder: Path, store: ResourceStore | None = None, *, takes_registrations: bool = True
 ) -> AsyncIterator[SmartWorld]:
-    """Open a world in the folder."""
+    """Open a world in the folder, or on an empty store."""
     clock = Clock()
-    store = SqliteStore.open(folder / "store.sqlite", clock)
+    store = store or SqliteStore.open(folder / "store.sqlite", clock)
     async with smart_world_over(store, clock, takes_registrations=takes_registrations) as world:
         yield world
     await store.close()

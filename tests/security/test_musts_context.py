@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from joserfc import jwt
 
+from fhir_server.security.authorization.users import User, register_user
 from tests.launch_world import Caller, Picker, granted, launch_world
-from tests.smart_world import FHIR, SmartWorld, answer_of
+from tests.smart_world import FHIR, SmartWorld, answer_of, password_hash
 
 Break = Callable[[SmartWorld], Awaitable[None]]
 REPORT = {"reference": "DiagnosticReport/report-1"}
@@ -251,3 +252,12 @@ ONCE = list({test: must for must, test in BREAKS.items()}.values())
 @pytest.mark.parametrize("must", ONCE, ids="SMART-{}".format)
 async def test_what_breaks_a_must_is_refused(world: SmartWorld, must: int) -> None:
     await BREAKS[must](world)
+
+
+@pytest.mark.parametrize("reference", ["Group/1", "Device/1", "Organization/1", "dr-amina"])
+async def test_who_signs_in_is_one_of_five_kinds_of_person(
+    world: SmartWorld, reference: str
+) -> None:
+    user = User("odd", "Odd", frozenset({"doctor"}), reference)
+    with pytest.raises(ValueError, match="person's resource"):
+        await world.store.transaction(lambda tx: register_user(tx, user, password_hash()))

@@ -3,12 +3,14 @@ EHR, has the user choose one, and a visit if it asks for that."""
 
 import re
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from tests.launch_world import Picker, launch_world, listed
 from tests.smart_world import SmartWorld, answer_of
+from tests.stores import MONGODB, place_of
 
 PATIENT = "openid launch/patient patient/Observation.rs online_access"
 VISIT = PATIENT + " launch/encounter"
@@ -230,3 +232,24 @@ async def test_the_pages_have_labels_headings_and_no_script(picker: Picker) -> N
         assert "form-action 'self' https://app.test;" in policy
         assert "frame-ancestors 'none'" in policy
         assert shown.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.mongodb
+async def test_on_mongodb_patients_are_found_paged_and_chosen_alike(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    async with place_of(request, MONGODB, tmp_path) as place:
+        place.clock.now = datetime(2026, 3, 1, 9, 0, tzinfo=UTC)  # expiries are judged by it
+        async with launch_world(tmp_path, await place.store()) as world:
+            picker = Picker(world)
+            first = await picker.search(await picker.open(scope=VISIT), name="ward")
+            second = await picker.send(first, "more")
+            assert listed(first) + listed(second) == [f"many-{number:02}" for number in range(25)]
+            found = await picker.search(second, name="ser ose", birthdate="1990")
+            visits = await picker.follow(await picker.choose(found, "ama"))
+            assert listed(visits) == ["visit-2", "visit-1", "none"]
+            sent = answer_of(await picker.visit(visits, "visit-2"))
+            tokens = (await world.redeem(sent["code"])).json()
+            assert (tokens["patient"], tokens["encounter"]) == ("ama", "visit-2")
+            again = (await world.refresh(tokens["refresh_token"])).json()
+            assert again["encounter"] == "visit-2"

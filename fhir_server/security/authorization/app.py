@@ -25,6 +25,12 @@ from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
 from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.consent import answer_consent, show_consent
+from fhir_server.security.authorization.emergency import answer_emergency, show_emergency
+from fhir_server.security.authorization.emergency_call import (
+    begin_access,
+    end_access,
+    list_access,
+)
 from fhir_server.security.authorization.external import finish_external, start_external
 from fhir_server.security.authorization.introspection import introspect
 from fhir_server.security.authorization.key_sets import Fetch, KeySets
@@ -158,12 +164,12 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/external-callback", bound(finish_external), methods=["GET"]),
             Route("/consent", bound(show_consent), methods=["GET"]),
             Route("/consent", bound(answer_consent), methods=["POST"]),
-            *(Route(path, bound(show), methods=["GET"]) for path, show, _ in _PEOPLES_PAGES),
-            *(Route(path, bound(act), methods=["POST"]) for path, _, act in _PEOPLES_PAGES if act),
             Route("/patient", bound(show_patients), methods=["GET"]),
             Route("/patient", bound(choose_patient), methods=["POST"]),
             Route("/encounter", bound(show_encounters), methods=["GET"]),
             Route("/encounter", bound(choose_encounter), methods=["POST"]),
+            *(Route(path, bound(show), methods=["GET"]) for path, show, _ in _PEOPLES_PAGES),
+            *(Route(path, bound(act), methods=["POST"]) for path, _, act in _PEOPLES_PAGES if act),
             Route("/token", bound(token), methods=["POST"]),
             Route("/token", bound(_preflight), methods=["OPTIONS"]),
             Route("/revoke", bound(revoke), methods=["POST"]),
@@ -176,6 +182,11 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/register/{client_id}", bound(registration.update), methods=["PUT"]),
             Route("/register/{client_id}", bound(registration.remove), methods=["DELETE"]),
             Route("/launch", bound(launch), methods=["POST"]),
+            Route("/emergency", bound(show_emergency), methods=["GET"]),
+            Route("/emergency", bound(answer_emergency), methods=["POST"]),
+            Route("/emergency-access", bound(list_access), methods=["GET"]),
+            Route("/emergency-access", bound(begin_access), methods=["POST"]),
+            Route("/emergency-access/{id}", bound(end_access), methods=["DELETE"]),
             Route("/logout", bound(sign_out), methods=["GET", "POST"]),
             Route("/jwks", bound(_jwks), methods=["GET"]),
             Route("/.well-known/openid-configuration", bound(_openid), methods=["GET"]),
@@ -184,7 +195,7 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
         ],
         exception_handlers={404: not_found, VersionConflict: busy},
     )
-    # A request with a secret in it is not sent on to an address made of its Host header.
+    # A redirect to the path without its slash would lead to whatever host the request names.
     application.router.redirect_slashes = False
     return application
 

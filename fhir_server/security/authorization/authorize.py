@@ -13,7 +13,7 @@ from authlib.oauth2.rfc6749.errors import (
 from fhir_server.security.authorization.clients import Client
 from fhir_server.security.authorization.context import context_of
 from fhir_server.security.authorization.launch import use_launch
-from fhir_server.security.authorization.negotiate import negotiate_user_scopes
+from fhir_server.security.authorization.negotiate import in_words_of, negotiate_user_scopes
 from fhir_server.security.authorization.openid_parameters import read_demands
 from fhir_server.security.authorization.parameters import Parameters
 from fhir_server.security.authorization.records import (
@@ -36,7 +36,8 @@ _LONGEST = 4096
 @dataclass(frozen=True)
 class Lifetimes:
     """How long things live, in seconds. `offline` is the life of a grant that outlives its
-    session, `request` that of a request that waits for sign-in or consent."""
+    session, `request` that of a request that waits for sign-in or consent, `emergency` the
+    longest emergency access."""
 
     session: int = 7200
     access_token: int = 3600
@@ -45,6 +46,7 @@ class Lifetimes:
     launch: int = 60
     request: int = 600
     offline: int = 30 * 24 * 3600
+    emergency: int = 3600
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def read_request(
         challenge=parameters["code_challenge"],
         received=now,
         binding=binding,
+        words=parameters["scope"],
         **demands,
     )
     return asked, handle
@@ -120,7 +123,8 @@ def granted_scope(
         "fhirUser": user is None or user.fhir_user is not None,
     }
     absent = frozenset(name for name, is_there in found.items() if not is_there)
-    return negotiate_user_scopes(asked.scope, client.scopes, absent=absent)
+    granted = negotiate_user_scopes(asked.scope, client.scopes, absent=absent)
+    return in_words_of(asked.words, granted)
 
 
 def check_scope(asked: AuthorizationRequest, client: Client) -> None:

@@ -105,7 +105,7 @@ async def _answer(
             now=server.now(),
             binding=server.new_secret(),
         )
-        user = hinted_user(parameters, server.keys, server.issuer)
+        user = await hinted_user(parameters, server.keys, server.issuer)
         asked = replace(asked, hinted_user=user)
         session = await browser_session(server, request)
         if handle is not None:
@@ -161,13 +161,12 @@ async def proceed(
             raise InteractionRequiredError(f"the user has to choose the {step}")
         handle = handle or await _keep(server, asked)
         return _redirect(request, f"{step}?request={handle}")
-    is_asked_for = prompts_for(asked, "consent")
-    if not client.is_preapproved and not is_asked_for:
-        allowed = await _allowed_before(server, asked, client, session)
+    must_ask = prompts_for(asked, "consent")
+    if must_ask or not client.is_preapproved:
+        allowed = None if must_ask else await _allowed_before(server, asked, client, session)
         if allowed:
             asked = replace(asked, scope=allowed)
             return await give_code(server, request, asked, session.id, handle)
-    if not client.is_preapproved or is_asked_for:
         if asked.prompt == "none":
             raise ConsentRequiredError("the user has to be asked")
         handle = handle or await _keep(server, asked)

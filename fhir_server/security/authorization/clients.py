@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.storage.port import Record, ResourceStore, Transaction
 
 KIND = "client"
@@ -42,7 +43,8 @@ class Client:
     its assertions, None for any that this server takes. `frame_origins` are the EHR origins
     that may frame its launch. `is_preapproved` (first party) skips the consent page. `is_ehr` may
     create launches, which sign its own signed-in user in to the launched app. `is_resource_server`
-    may ask about the tokens of every client (introspection).
+    may ask about the tokens of every client (introspection). A client of a `tenant` serves that
+    tenant's users alone, one of the default tenant everybody.
 
     Only an `active` one may do anything; those that registered themselves are `pending` until an
     administrator approves them, and have a `registration`: the digest of the token with which
@@ -68,6 +70,7 @@ class Client:
     registered: float | None = None
     contacts: tuple[str, ...] = ()
     client_uri: str | None = None
+    tenant: str = DEFAULT
 
     @property
     def method(self) -> Method:

@@ -10,8 +10,6 @@ from authlib.oauth2.rfc6749.errors import InvalidScopeError
 
 from fhir_server.security.scopes import (
     V1_ENDINGS,
-    RefusedScope,
-    ResourceScope,
     Scopes,
     parse_scope,
     parse_scopes,
@@ -33,7 +31,7 @@ def negotiate_user_scopes(requested: str, registered: str, *, absent: frozenset[
     granted = replace(met, resources=resources, contexts=met.contexts - absent)
     if not granted.resources and not granted.contexts & {"openid", "fhirUser", "profile"}:
         raise InvalidScopeError("this client is not registered for any of the scopes")
-    return _as_asked(granted, requested)
+    return str(granted)
 
 
 def requested_of_registered(requested: str, registered: str) -> Scopes:
@@ -53,7 +51,7 @@ def negotiate_system_scopes(requested: str, registered: str) -> str:
     met = parse_scopes(registered).meet(asked)
     if not met.resources:
         raise InvalidScopeError("this client is not registered for any of the scopes")
-    return _as_asked(met, requested)
+    return in_words_of(requested, str(met))
 
 
 def narrow_scopes(requested: str | None, granted: str) -> str:
@@ -66,15 +64,15 @@ def narrow_scopes(requested: str | None, granted: str) -> str:
         raise InvalidScopeError("a refresh can't ask for more than was granted")
     if not asked.resources and not asked.contexts:
         raise InvalidScopeError("no scope is left")
-    return _as_asked(asked, requested)
+    return in_words_of(requested, str(asked))
 
 
-def _as_asked(scopes: Scopes, requested: str) -> str:
-    """The scopes as text; one that was asked for in v1 words and is granted whole in those
+def in_words_of(requested: str, granted: str) -> str:
+    """The granted scopes; those that were asked for in v1 words and are granted whole in those
     words, as SMART recommends."""
     v1 = (word for word in requested.split() if word.endswith(_V1_ENDINGS))
-    words: dict[ResourceScope | RefusedScope, str] = {parse_scope(word): word for word in v1}
-    return " ".join([*sorted(scopes.contexts), *(words.get(s, str(s)) for s in scopes.resources)])
+    words = {str(parse_scope(word)): word for word in v1}
+    return " ".join(words.get(word, word) for word in granted.split())
 
 
 def _parse(requested: str) -> Scopes:

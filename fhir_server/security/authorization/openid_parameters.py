@@ -1,4 +1,4 @@
-"""What an app demands of the sign-in (OpenID Connect Core 1.0 section 3.1.2.1); pure.
+"""What an app demands of the sign-in (OpenID Connect Core 1.0 section 3.1.2.1).
 
 `prompt`, `max_age`, `login_hint` and `id_token_hint` do what they say. `display`, `ui_locales`,
 `claims_locales` and `acr_values` may be left out of account by the standard, and are. What would
@@ -15,7 +15,6 @@ from authlib.oidc.core.errors import (
     RequestNotSupportedError,
     RequestURINotSupportedError,
 )
-from joserfc import jwt
 
 from fhir_server.security.authorization.parameters import Parameters
 from fhir_server.security.authorization.records import AuthorizationRequest
@@ -67,14 +66,14 @@ def read_demands(parameters: Parameters) -> Demands:
     )
 
 
-def hinted_user(parameters: Parameters, keys: KeyRing, issuer: str) -> str | None:
+async def hinted_user(parameters: Parameters, keys: KeyRing, issuer: str) -> str | None:
     """The user whom the `id_token_hint` is about; expired ones still say so. InvalidRequestError
     when it is not an id_token of this issuer."""
     hint = parameters.get("id_token_hint")
     if hint is None:
         return None
     try:
-        claims = jwt.decode(hint, keys.identity, [IDENTITY_ALGORITHM]).claims
+        claims = (await keys.read(hint, IDENTITY_ALGORITHM)).claims
     except UNREADABLE as problem:
         raise InvalidRequestError("id_token_hint is not an id_token of this server") from problem
     if claims.get("iss") != issuer or not isinstance(claims.get("sub"), str):

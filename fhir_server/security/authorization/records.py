@@ -56,7 +56,7 @@ class AuthorizationRequest:
     """A request that passed every check and waits for sign-in, a choice or consent. `launch` is
     the launch record's id; `session` is set when the launch signs its user in; `binding` keys the
     forms' CSRF tokens then; `hinted_user` is who the `id_token_hint` is about; `choice` is what
-    was chosen for it (context.py)."""
+    was chosen for it (context.py). `words` is the scope parameter as it came."""
 
     KIND: ClassVar[str] = "authorization-request"
     client_id: str
@@ -74,6 +74,7 @@ class AuthorizationRequest:
     launch: str | None = None
     session: str | None = None
     choice: Mapping[str, Any] | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -163,14 +164,14 @@ Value = (
     Session | Launch | AuthorizationRequest | Grant | Code | RefreshToken | Assertion
     | PendingSignIn | ExternalSignIn
 )  # fmt: skip
+_TUPLES = frozenset({"grants", "fhir_context"})
+"""Fields that JSON keeps as lists."""
 OF_USER = {Session.KIND: "session-of-user", Grant.KIND: "grant-of-user"}
 """Kind of record → the kind of the entries that find a user's own."""
 V = TypeVar(
     "V", Session, Launch, AuthorizationRequest, Grant, Code, RefreshToken, Assertion,
     PendingSignIn, ExternalSignIn,
 )  # fmt: skip
-_TUPLES = frozenset({"grants", "fhir_context"})
-"""Fields that JSON keeps as lists."""
 
 
 @dataclass(frozen=True)

@@ -125,6 +125,10 @@ async def _throttled(server: AuthorizationServer, request: Request, name: str) -
     return await commit(server, lambda tx: count_attempt(tx, name, source, server.now()))
 
 
+def _hint(errand: Errand) -> str:
+    return (errand.asked.login_hint if errand.asked else None) or ""
+
+
 async def _form(
     server: AuthorizationServer,
     request: Request,
@@ -139,7 +143,7 @@ async def _form(
         form_targets=form_targets(errand.asked),
         client_name=client.name if client else None,
         message=refusal.message if refusal else None,
-        username=refusal.username if refusal else (errand.asked and errand.asked.login_hint) or "",
+        username=refusal.username if refusal else _hint(errand),
         csrf=form_token(secret, _PURPOSE),
         errand=errand.fields,
         providers=server.rules.providers,
