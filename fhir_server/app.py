@@ -34,7 +34,7 @@ from fhir_server.security.authorization.app import (
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.passwords import BrokenPasswords, PasswordRules
-from fhir_server.security.authorization.providers import read_providers
+from fhir_server.security.authorization.providers import BadProvider, read_providers
 from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.server import AuthorizationServer, is_registered_origin
 from fhir_server.security.authorization.users import SHORTEST_PASSWORD
@@ -202,6 +202,8 @@ def sign_in_rules(settings: Settings) -> SignInRules:
         broken = None if listed is None else BrokenPasswords(listed)
         named = "MEDSAGE_OPENID_PROVIDERS"
         read = () if providers is None else read_providers(providers.get_secret_value())
+        if unknown := {provider.tenant for provider in read} - tenants_of(settings):
+            raise BadProvider(f"MEDSAGE_TENANTS names no tenant {', '.join(sorted(unknown))}")
         named = "MEDSAGE_SECOND_FACTOR_ROLES"
         shortest = SHORTEST_PASSWORD if settings.demo else settings.password_length
         return SignInRules(PasswordRules(shortest, broken), frozenset(roles), read)

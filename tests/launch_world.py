@@ -22,6 +22,7 @@ from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.server import is_registered_origin
 from fhir_server.security.authorization.users import User, register_user
 from fhir_server.security.principal import Principal
+from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import ResourceStore
 from tests.fhir_world import validator
 from tests.smart_world import (
@@ -165,6 +166,7 @@ def _fhir(world: SmartWorld) -> FhirApplication:
         new_id=world.server.new_id,
         facts=ServerFacts(FHIR, "0.1.0", world.clock(), True, 1),
         max_body_bytes=1_000_000,
+        rulebook=Rulebook(world.store, world.clock),
     )
     return FhirApplication(parts)
 

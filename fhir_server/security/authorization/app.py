@@ -62,7 +62,15 @@ PUBLIC = CheckedFetch(Reach())
 Endpoint = Callable[[AuthorizationServer, Request], Awaitable[Response]]
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT_SECONDS = "600"
-_PEOPLES_PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
+_PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
+    ("/login", show_login, sign_in),
+    *((f"/{step}", show_step, answer) for step, answer in STEPS.items()),
+    ("/external", start_external, None),
+    ("/external-callback", finish_external, None),
+    ("/consent", show_consent, answer_consent),
+    ("/patient", show_patients, choose_patient),
+    ("/encounter", show_encounters, choose_encounter),
+    ("/emergency", show_emergency, answer_emergency),
     ("/account", account.show_account, account.change_account),
     ("/account/password", account_security.show_password, account_security.change_password),
     (
@@ -76,7 +84,7 @@ _PEOPLES_PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
     ("/admin/clients", admin_clients.show_clients, admin_clients.decide_client),
     ("/admin/sessions", admin.show_sessions, admin.end_any_session),
 )
-"""Pages of people and admins: path, what shows it, what its forms are answered by."""
+"""Pages for people: path, what shows it, what its forms are answered by."""
 
 
 def _now() -> datetime:
@@ -155,11 +163,27 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
 
     application = Starlette(
         routes=[
-            *(Route(path, bound(answer), methods=way.split()) for way, path, answer in _ADDRESSES),
-            *(Route(f"/{step}", bound(show_step), methods=["GET"]) for step in STEPS),
-            *(Route(f"/{step}", bound(answer), methods=["POST"]) for step, answer in STEPS.items()),
-            *(Route(path, bound(show), methods=["GET"]) for path, show, _ in _PEOPLES_PAGES),
-            *(Route(path, bound(act), methods=["POST"]) for path, _, act in _PEOPLES_PAGES if act),
+            Route("/authorize", bound(authorize), methods=["GET", "POST"]),
+            *(Route(path, bound(show), methods=["GET"]) for path, show, _ in _PAGES),
+            *(Route(path, bound(act), methods=["POST"]) for path, _, act in _PAGES if act),
+            Route("/token", bound(token), methods=["POST"]),
+            Route("/token", bound(_preflight), methods=["OPTIONS"]),
+            Route("/revoke", bound(revoke), methods=["POST"]),
+            Route("/revoke", bound(_preflight), methods=["OPTIONS"]),
+            Route("/introspect", bound(introspect), methods=["POST"]),
+            Route("/userinfo", bound(userinfo), methods=["GET", "POST"]),
+            Route("/userinfo", bound(_preflight), methods=["OPTIONS"]),
+            Route("/register", bound(registration.register), methods=["POST"]),
+            Route("/register/{client_id}", bound(registration.read), methods=["GET"]),
+            Route("/register/{client_id}", bound(registration.update), methods=["PUT"]),
+            Route("/register/{client_id}", bound(registration.remove), methods=["DELETE"]),
+            Route("/launch", bound(launch), methods=["POST"]),
+            Route("/emergency-access", bound(list_access), methods=["GET"]),
+            Route("/emergency-access", bound(begin_access), methods=["POST"]),
+            Route("/emergency-access/{id}", bound(end_access), methods=["DELETE"]),
+            Route("/logout", bound(sign_out), methods=["GET", "POST"]),
+            Route("/jwks", bound(_jwks), methods=["GET"]),
+            Route("/.well-known/openid-configuration", bound(_openid), methods=["GET"]),
             Route("/pages.css", stylesheet, methods=["GET"]),
             Route(STYLE_PATH, style, methods=["GET"]),
         ],
@@ -216,39 +240,3 @@ async def _preflight(server: AuthorizationServer, request: Request) -> Response:
 def _document(document: dict[str, object]) -> Response:
     headers = {**_ANY_ORIGIN, "Cache-Control": "public, max-age=300"}
     return Response(orjson.dumps(document), 200, headers, media_type="application/json")
-
-
-_ADDRESSES: tuple[tuple[str, str, Endpoint], ...] = (
-    ("GET POST", "/authorize", authorize),
-    ("GET", "/login", show_login),
-    ("POST", "/login", sign_in),
-    ("GET", "/external", start_external),
-    ("GET", "/external-callback", finish_external),
-    ("GET", "/consent", show_consent),
-    ("POST", "/consent", answer_consent),
-    ("GET", "/patient", show_patients),
-    ("POST", "/patient", choose_patient),
-    ("GET", "/encounter", show_encounters),
-    ("POST", "/encounter", choose_encounter),
-    ("POST", "/token", token),
-    ("OPTIONS", "/token", _preflight),
-    ("POST", "/revoke", revoke),
-    ("OPTIONS", "/revoke", _preflight),
-    ("POST", "/introspect", introspect),
-    ("GET POST", "/userinfo", userinfo),
-    ("OPTIONS", "/userinfo", _preflight),
-    ("POST", "/register", registration.register),
-    ("GET", "/register/{client_id}", registration.read),
-    ("PUT", "/register/{client_id}", registration.update),
-    ("DELETE", "/register/{client_id}", registration.remove),
-    ("POST", "/launch", launch),
-    ("GET", "/emergency", show_emergency),
-    ("POST", "/emergency", answer_emergency),
-    ("GET", "/emergency-access", list_access),
-    ("POST", "/emergency-access", begin_access),
-    ("DELETE", "/emergency-access/{id}", end_access),
-    ("GET POST", "/logout", sign_out),
-    ("GET", "/jwks", _jwks),
-    ("GET", "/.well-known/openid-configuration", _openid),
-)
-"""Methods, path and what answers: the endpoints of apps, and the pages on their way."""

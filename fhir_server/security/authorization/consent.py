@@ -124,16 +124,20 @@ async def answer_consent(server: AuthorizationServer, request: Request) -> Respo
 async def _scope(server: AuthorizationServer, asking: _Asking) -> str:
     """What the request would get if all of it were allowed."""
     launch = await load_launch(server, asking.asked)
-    return granted_scope(asking.asked, asking.client, launch[1] if launch else None)
+    record = await server.store.record(USER, asking.session.value["user"])
+    user = None if record is None else user_from(record)
+    return granted_scope(asking.asked, asking.client, launch[1] if launch else None, user=user)
 
 
 def _ticked(offered: str, form: Parameters) -> str:
     """The scopes that were left ticked, with those that can't be left out; empty when nothing
     would be allowed by them."""
     ticked = {value for name, value in form.items() if name.startswith("scope-")}
-    lines = [line for line in describe(offered) if line.is_fixed or line.scope in ticked]
-    means_something = any(not line.is_fixed or line.scope == "openid" for line in lines)
-    return " ".join(line.scope for line in lines) if means_something else ""
+    kept = []
+    for word in offered.split():  # as the app wrote it, which may be in the way of SMART v1
+        kept += [(word, line) for line in describe(word) if line.is_fixed or line.scope in ticked]
+    means_something = any(not line.is_fixed or line.scope == "openid" for _, line in kept)
+    return " ".join(word for word, _ in kept) if means_something else ""
 
 
 async def _answered(
