@@ -29,6 +29,7 @@ from fhir_server.security.authorization.clients import Client
 from fhir_server.security.authorization.context import Choice, choice_of, next_step
 from fhir_server.security.authorization.pages import FORM_EXPIRED, REQUEST_EXPIRED
 from fhir_server.security.authorization.parameters import Parameters, read_form
+from fhir_server.security.authorization.picker.wording import PatientLine, patient_line
 from fhir_server.security.authorization.records import (
     AuthorizationRequest,
     Launch,
@@ -138,15 +139,21 @@ async def load_posted(
     return pending, form
 
 
-async def charts_of(server: AuthorizationServer, pending: Pending) -> View:
+async def charts_of(server: AuthorizationServer, who: Principal) -> View:
     """The charts that the user may see."""
     return await view_of(
-        server.store,
-        server.charts,
-        pending.principal,
-        now=server.clock(),
-        base_url=server.fhir_base,
+        server.store, server.charts, who, now=server.clock(), base_url=server.fhir_base
     )
+
+
+async def named_patient(
+    server: AuthorizationServer, who: Principal, patient: str | None
+) -> PatientLine | None:
+    """The patient in words; None when there is none that the user may see."""
+    if patient is None:
+        return None
+    found = await (await charts_of(server, who)).read(Key("Patient", patient))
+    return None if found is None else patient_line(found, server.clock().date())
 
 
 async def keep_choice(
