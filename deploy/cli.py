@@ -21,11 +21,14 @@ COMMANDS: Mapping[str, str] = {
     "user": "deploy.commands.user",
     "client": "deploy.commands.client",
     "keys": "deploy.commands.keys",
+    "issuer": "deploy.commands.issuer",
     "reindex": "deploy.commands.reindex",
+    "encryption": "deploy.commands.encryption",
+    "policy": "deploy.commands.policy",
     "dev": "deploy.commands.dev",
 }
 """Name → the module whose `app` it is."""
-GROUPS = frozenset({"models", "user", "client", "keys", "dev"})
+GROUPS = frozenset({"models", "user", "client", "keys", "issuer", "encryption", "policy", "dev"})
 """Those that have commands of their own."""
 
 

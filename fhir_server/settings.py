@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fhir_server.security.limits import read_rules
+
 
 class Settings(BaseSettings):
     """Frozen; the parts are handed the few values that they need, never this object."""
@@ -51,15 +53,52 @@ class Settings(BaseSettings):
     secret_key: SecretStr | None = Field(
         None, description="32 bytes or more; seals cursors and cookies; made and kept in dev"
     )
+    issuers: Path | None = Field(
+        None,
+        description="file of the other record systems that may launch the app (`medsage issuer`); "
+        "issuers.json in the data folder when not set",
+    )
     app_key: SecretStr | None = Field(
         None, description="private JWK (P-384) of the app's client; made and kept in dev"
     )
     worker_key: SecretStr | None = Field(
         None, description="private JWK (P-384) of the worker's client; made and kept in dev"
     )
+    encryption_key_file: Path | None = Field(
+        None,
+        description="file of the master keys; when set, what the store holds is encrypted",
+    )
+    encryption_declined: bool = Field(
+        False, description="the profile prod may run without an encryption key file"
+    )
+    tls_ca_file: Path | None = Field(
+        None,
+        description="certificates of the authorities by which MongoDB, Redis and HTTPS servers are "
+        "judged; those of the system when not set",
+    )
+    tls_certificate_file: Path | None = Field(
+        None, description="certificate chain of this process, which then speaks TLS itself"
+    )
+    tls_key_file: Path | None = Field(None, description="private key of that certificate")
+    tls_minimum: Literal["1.2", "1.3"] = Field(
+        "1.2", description="least version of TLS, as a server and as a client"
+    )
     open_access: bool = Field(False, description="no tokens asked; development only")
     demo: bool = Field(True, description="demo users, clients, ward and EHR; development only")
     update_creates: bool = Field(True, description="PUT to a new id creates the resource")
+    tenants: str = Field(
+        "",
+        description="names of the tenants, comma-separated, that share the store beside the one "
+        "that is called default",
+    )
+    consent_policy: Literal["opt-out", "opt-in"] = Field(
+        "opt-out",
+        description="what a patient without a Consent is taken to have said: with opt-out that "
+        "the record may be used, with opt-in that it may not",
+    )
+    emergency_minutes: int = Field(
+        60, ge=1, le=1440, description="longest emergency access to one patient, once asked for"
+    )
     undo_days: int = Field(
         7, ge=0, description="for so many days a committed transaction can be undone; 0: never"
     )
@@ -89,6 +128,11 @@ class Settings(BaseSettings):
     )
     async_result_bytes: int = Field(
         64 * 1024 * 1024, ge=1, description="largest result of an asynchronous request"
+    )
+    rate_limits: str = Field(
+        "",
+        description="most requests in an hour by what and whom, on top of anonymous=100, "
+        "diagnoses=50",
     )
     max_body_bytes: int = Field(64 * 1024 * 1024, description="largest FHIR request body")
     max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
@@ -141,3 +185,14 @@ class Settings(BaseSettings):
         for word in filter(None, (each.strip() for each in text.split(","))):
             ip_network(word)
         return text
+
+    @field_validator("rate_limits")
+    @classmethod
+    def _are_rules(cls, text: str) -> str:
+        read_rules(text)
+        return text
+
+    @property
+    def issuers_file(self) -> Path:
+        """Where the registered record systems are kept."""
+        return self.issuers or self.data / "issuers.json"

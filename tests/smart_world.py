@@ -41,6 +41,7 @@ from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import CURRENT, KIND, open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
+from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import Draft, Key, Record, ResourceStore, Stored, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.fhir_world import registry
@@ -178,9 +179,10 @@ def extract() -> Any:
     return with_guard_terms(Extractor(registry(), FHIR), FHIR)
 
 
-def charts() -> Charts:
+def charts(store: ResourceStore, clock: Clock) -> Charts:
     """How charts are looked for here."""
-    return Charts(LiveSearch(lambda _: extract(), registry()), CursorSealer(b"k" * 32))
+    search = LiveSearch(lambda _: extract(), registry())
+    return Charts(search, CursorSealer(b"k" * 32), Rulebook(store, clock))
 
 
 @dataclass
@@ -375,6 +377,16 @@ async def smart_world(
     """Open a world in the folder, or on an empty store."""
     clock = Clock()
     store = store or SqliteStore.open(folder / "store.sqlite", clock)
+    async with smart_world_over(store, clock, takes_registrations=takes_registrations) as world:
+        yield world
+    await store.close()
+
+
+@asynccontextmanager
+async def smart_world_over(
+    store: ResourceStore, clock: Clock, *, takes_registrations: bool = True
+) -> AsyncIterator[SmartWorld]:
+    """A world over an empty store that goes by the clock."""
     if _KEYS:
         await store.transaction(lambda tx: tx.put_record(Record(KIND, CURRENT, _KEYS)))
     keys = await open_key_ring(store, clock)
@@ -385,7 +397,7 @@ async def smart_world(
         store,
         keys,
         MemoryCounters(clock),
-        charts(),
+        charts(store, clock),
         origin=ORIGIN,
         lifetimes=Lifetimes(),
         clock=clock,
@@ -401,4 +413,3 @@ async def smart_world(
     transport = httpx.ASGITransport(application, client=("10.0.0.1", 1234))
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as browser:
         yield SmartWorld(server, store, clock, application, browser, web)
-    await store.close()

@@ -10,7 +10,7 @@ import typer
 
 from deploy.commands.ending import UNUSABLE, fail
 from deploy.commands.serve import store_settings
-from fhir_server.app import open_store, sign_in_rules
+from fhir_server.app import open_store, sign_in_rules, tenants_of
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.load_settings import UnusableSettings
 from fhir_server.security.authorization import people
@@ -28,6 +28,7 @@ from fhir_server.security.authorization.users import (
     user_from,
 )
 from fhir_server.security.principal import Principal
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.settings import Settings
 from fhir_server.storage.port import ResourceStore
 from fhir_server.system import new_id, utc_now
@@ -58,11 +59,14 @@ def add(
     fhir_user: Annotated[
         str | None, typer.Option(help="The person's resource, as Practitioner/ID.")
     ] = None,
+    tenant: Annotated[str, typer.Option(help="The tenant whose records they see.")] = DEFAULT,
     data: Data = None,
 ) -> None:
     """A new user; the password is asked for twice (or read from a pipe)."""
-    user = User(sign_in_name(name), shown, frozenset(role), fhir_user)
+    user = User(sign_in_name(name), shown, frozenset(role), fhir_user, tenant=tenant)
     settings = store_settings(data)
+    if tenant not in tenants_of(settings):
+        fail(f"MEDSAGE_TENANTS names no tenant {tenant!r}")
     password = _ask_password(_sign_in_rules(settings).passwords, user)
 
     async def work(desk: Desk) -> str:

@@ -31,6 +31,12 @@ ENTITY_ROLES = "http://terminology.hl7.org/CodeSystem/object-role"
 REQUEST_IDS = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
 SOURCE_TYPES = "http://terminology.hl7.org/CodeSystem/security-source-type"
 
+TENANTS = f"{CANONICAL}/CodeSystem/tenant"
+"""The labels of tenants, to whose auditors the event belongs."""
+PURPOSES = {
+    "BTG": Coding("http://terminology.hl7.org/CodeSystem/v3-ActReason", "BTG", "break the glass")
+}
+
 OUTCOMES = {"success": "0", "refused": "4", "failed": "8"}
 PERSON = Coding(ENTITY_TYPES, "1", "Person")
 SYSTEM_OBJECT = Coding(ENTITY_TYPES, "2", "System Object")
@@ -69,6 +75,11 @@ def _event(record: Record, kind: Kind) -> Resource:
     profile = _profile(record, kind)
     if profile is not None:
         event["meta"] = {"profile": [profile]}
+    if "tenant" in record:
+        label = {"system": TENANTS, "code": record["tenant"]}
+        event["meta"] = {**event.get("meta", {}), "security": [label]}
+    if "purpose" in record:
+        event["purposeOfEvent"] = [_typed(PURPOSES[record["purpose"]])]
     if entities:
         event["entity"] = entities
     return event

@@ -128,6 +128,8 @@ KINDS: Mapping[str, Kind] = {
     "consent": _people(Coding(OWN_SUBTYPES, "consent")),
     "client-registration": _sign_in(Coding(OWN_SUBTYPES, "client-registration")),
     "signing-keys": _sign_in(Coding(OWN_SUBTYPES, "signing-keys")),
+    "emergency-begin": _sign_in(Coding(OWN_SUBTYPES, "emergency-begin", "Emergency access begun")),
+    "emergency-end": _sign_in(Coding(OWN_SUBTYPES, "emergency-end", "Emergency access ended")),
     "ai-result": _lifecycle("originate", "Originate/Retain Record Lifecycle Event", "ai-result"),
     "sign": _lifecycle("attest", "Attest Record Lifecycle Event", "sign"),
     "print": _lifecycle("report", "Report (Output) Record Lifecycle Event", "print"),

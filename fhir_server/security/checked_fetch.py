@@ -2,7 +2,7 @@
 (server-side request forgery).
 
 The name is resolved once, every address that it resolves to is checked, and the connection is
-made to the address that was checked, so a name that resolves differently a moment later leads
+made to an address that was checked, so a name that resolves differently a moment later leads
 nowhere else. The certificate is still that of the name. Redirects are not followed; time and size
 are bounded.
 """
@@ -11,6 +11,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import (
@@ -25,6 +26,7 @@ from ipaddress import (
 import httpx
 
 SECONDS = 5.0
+_TIMES = httpx.Timeout(SECONDS, connect=2)
 MOST_BYTES = 64 * 1024
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _NAT64 = IPv6Network("64:ff9b::/96")
@@ -86,14 +88,14 @@ class CheckedFetch:
         try:
             parsed = httpx.URL(url)
             async with asyncio.timeout(SECONDS):
-                return await self._get(parsed, await self._address(parsed))
+                return await self._first(parsed, await self._addresses(parsed))
         except TimeoutError as problem:
             raise Unreachable(f"no answer within {SECONDS:.0f} s") from problem
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as problem:
             raise Unreachable(f"the connection failed ({type(problem).__name__})") from problem
 
-    async def _address(self, url: httpx.URL) -> str:
-        """The address to connect to: of a host all of whose addresses are allowed."""
+    async def _addresses(self, url: httpx.URL) -> Sequence[str]:
+        """The addresses of a host, all of which are allowed."""
         if url.scheme != "https" and not (url.scheme == "http" and self._reach.allows_http):
             raise Unreachable("the address is not https")
         port = url.port or _DEFAULT_PORTS[url.scheme]
@@ -102,7 +104,14 @@ class CheckedFetch:
             raise Unreachable("the host has no address")
         if not all(is_allowed(one, self._reach.networks) for one in addresses):
             raise Unreachable("the host's address is not a public one")
-        return addresses[0]
+        return addresses
+
+    async def _first(self, url: httpx.URL, addresses: Sequence[str]) -> Fetched:
+        """The answer of the first address that lets itself be connected to."""
+        for address in addresses[:-1]:
+            with suppress(httpx.ConnectError, httpx.ConnectTimeout):
+                return await self._get(url, address)
+        return await self._get(url, addresses[-1])
 
     async def _get(self, url: httpx.URL, address: str) -> Fetched:
         request = httpx.Request(
@@ -116,7 +125,7 @@ class CheckedFetch:
             extensions={"sni_hostname": url.raw_host.decode("ascii")},
         )
         async with httpx.AsyncClient(
-            verify=self._trusted(), timeout=SECONDS, trust_env=False, follow_redirects=False
+            verify=self._trusted(), timeout=_TIMES, trust_env=False, follow_redirects=False
         ) as http:
             answer = await http.send(request, stream=True)
             try:

@@ -18,6 +18,7 @@ from joserfc.errors import JoseError
 from fhir_server.fhir.outcome import login_required
 from fhir_server.security.keys import ACCESS_ALGORITHM, ACCESS_TOKEN_TYPE, KeyRing
 from fhir_server.security.principal import Principal
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.storage.port import ResourceStore
 
 GRANT_KIND = "grant"
@@ -120,6 +121,7 @@ def principal_from(claims: Mapping[str, Any]) -> Principal:
         patient=claims.get("patient"),
         encounter=claims.get("encounter"),
         session=claims.get("sid"),
+        tenant=claims.get("tenant", DEFAULT),
         grant=claims.get("grant"),
         expires=float(claims["exp"]) if "exp" in claims else None,
     )

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from fhir_server.app import reach_of
 from fhir_server.security import checked_fetch
 from fhir_server.security.checked_fetch import (
     MOST_BYTES,
@@ -24,6 +25,7 @@ from fhir_server.security.checked_fetch import (
     is_allowed,
     networks_from,
 )
+from fhir_server.settings import Settings
 
 LOOPBACK = networks_from("127.0.0.0/8, ::1")
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCache-Control: max-age=9\r\n"
@@ -180,6 +182,16 @@ async def test_a_name_that_changes_after_the_check_leads_nowhere_else() -> None:
         assert other.requests == []
 
 
+async def test_an_address_that_does_not_answer_is_passed_over_for_the_next_of_the_same_answer() -> (
+    None
+):
+    async with site(ok(b"{}")) as keys:
+        names = Names(["127.0.0.2", "::1", "127.0.0.1"])
+        assert (await _fetch(names)(f"http://keys.test:{keys.port}/")).body == b"{}"
+        assert names.asked == 1
+    assert "failed" in await _refusal(_fetch(names), f"http://keys.test:{keys.port}/")
+
+
 async def test_https_is_checked_for_the_name_though_the_address_is_connected_to(
     tmp_path: Path,
 ) -> None:
@@ -230,6 +242,25 @@ async def test_a_slow_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> Non
     async with site(ok(b"{}"), pause=5) as keys:
         url = f"http://keys.test:{keys.port}/"
         assert "no answer" in await _refusal(_fetch(Names(["127.0.0.1"])), url)
+
+
+def test_development_reaches_its_own_machine_and_production_the_internet_and_named_networks() -> (
+    None
+):
+    dev = reach_of(_settings(profile="dev"))
+    assert dev.allows_http
+    assert is_allowed("127.0.0.1", dev.networks)
+    assert not is_allowed("10.20.0.1", dev.networks)
+    prod = reach_of(_settings(profile="prod", jwks_networks="10.20.0.0/16"))
+    assert not prod.allows_http
+    assert is_allowed("10.20.0.1", prod.networks)
+    assert not is_allowed("127.0.0.1", prod.networks)
+    with pytest.raises(ValueError, match=r"10\.0\.0\.1/8"):
+        _settings(jwks_networks="10.20.0.0/16, 10.0.0.1/8")
+
+
+def _settings(**values: str) -> Settings:
+    return Settings(_env_file=None, **values)  # type: ignore[call-arg, arg-type]
 
 
 async def test_the_system_resolves_loopback_and_says_when_it_has_no_answer() -> None:

@@ -44,6 +44,7 @@ from tests.smart_world import (
     PASSWORD,
     SmartWorld,
     answer_of,
+    charts,
     hidden_fields,
     smart_world,
 )
@@ -92,6 +93,7 @@ async def second_server(world: SmartWorld, folder: Path) -> AsyncIterator[Starle
         store,
         await open_key_ring(store),
         MemoryCounters(world.clock),
+        charts(store, world.clock),
         origin=ID_ORIGIN,
         lifetimes=Lifetimes(),
         clock=world.clock,

@@ -218,17 +218,17 @@ async def _id_algorithms(world: SmartWorld, algorithms: list[str]) -> None:
 
 
 async def _prompts(world: SmartWorld, values: list[str]) -> None:
-    assert set(values) == {"none", "login", "consent", "select_account"}
     assert answer_of(await world.authorize(prompt="none"))["error"] == "login_required"
     await world.sign_in()
+    pages = {"login": "login", "select_account": "login", "consent": "consent"}
+    assert set(values) == {"none", *pages}
     assert "code" in answer_of(await world.authorize(prompt="none"))
     world.clock.forward(1)
-    for prompt, page in (("login", "login"), ("select_account", "login"), ("consent", "consent")):
-        answer = await world.authorize(prompt=prompt)
-        assert answer.headers["location"].startswith(f"{page}?")
-        shown = await world.browser.get("/auth/" + answer.headers["location"])
-        assert "csrf" in hidden_fields(shown)
-    assert "error" in answer_of(await world.authorize(prompt="create"))
+    for value, page in pages.items():
+        location = (await world.authorize(prompt=value)).headers["location"]
+        assert location.startswith(page), value
+        assert "csrf" in hidden_fields(await world.browser.get("/auth/" + location))
+    assert answer_of(await world.authorize(prompt="create"))["error"] == "invalid_request"
 
 
 async def _subjects(world: SmartWorld, types: list[str]) -> None:

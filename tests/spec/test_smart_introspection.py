@@ -48,7 +48,14 @@ async def _backend_token(world: SmartWorld) -> str:
 
 
 async def _launched(world: SmartWorld) -> dict[str, Any]:
-    body = {"encounter": "e1", "need_patient_banner": False}
+    body = {
+        "encounter": "e1",
+        "need_patient_banner": False,
+        "intent": "review",
+        "tenant": "ward-7",
+        "smart_style_url": "https://ehr.test/style.json",
+        "fhirContext": [{"reference": "Encounter/e1", "role": "https://ehr.test/roles/x"}],
+    }
     handle = (await world.launch(await world.ehr_token(), **body)).json()["launch"]
     scope = "openid fhirUser launch launch/encounter patient/Observation.rs"
     return await world.tokens(launch=handle, scope=scope)
@@ -69,7 +76,7 @@ async def test_a_resource_server_is_told_scope_client_expiry_context_and_person(
     assert told["sub"] == "dr.amina"
     assert told["aud"] == FHIR
     assert told["fhirUser"] == f"{FHIR}/Practitioner/dr-amina"
-    for name in ("patient", "encounter", "need_patient_banner"):
+    for name in ("patient", "encounter", "need_patient_banner", "fhirContext", "tenant"):
         assert told[name] == tokens[name]
 
 

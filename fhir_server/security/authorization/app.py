@@ -25,6 +25,12 @@ from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
 from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.consent import answer_consent, show_consent
+from fhir_server.security.authorization.emergency import answer_emergency, show_emergency
+from fhir_server.security.authorization.emergency_call import (
+    begin_access,
+    end_access,
+    list_access,
+)
 from fhir_server.security.authorization.external import finish_external, start_external
 from fhir_server.security.authorization.introspection import introspect
 from fhir_server.security.authorization.key_sets import Fetch, KeySets
@@ -57,6 +63,8 @@ Endpoint = Callable[[AuthorizationServer, Request], Awaitable[Response]]
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT_SECONDS = "600"
 _PEOPLES_PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
+    ("/patient", show_patients, choose_patient),
+    ("/encounter", show_encounters, choose_encounter),
     ("/account", account.show_account, account.change_account),
     ("/account/password", account_security.show_password, account_security.change_password),
     (
@@ -147,7 +155,7 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
         headers = {"Retry-After": "1", "Cache-Control": "no-store"}
         return Response(orjson.dumps(body), 503, headers, media_type="application/json")
 
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/authorize", bound(authorize), methods=["GET", "POST"]),
             Route("/login", bound(show_login), methods=["GET"]),
@@ -158,10 +166,6 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/external-callback", bound(finish_external), methods=["GET"]),
             Route("/consent", bound(show_consent), methods=["GET"]),
             Route("/consent", bound(answer_consent), methods=["POST"]),
-            Route("/patient", bound(show_patients), methods=["GET"]),
-            Route("/patient", bound(choose_patient), methods=["POST"]),
-            Route("/encounter", bound(show_encounters), methods=["GET"]),
-            Route("/encounter", bound(choose_encounter), methods=["POST"]),
             *(Route(path, bound(show), methods=["GET"]) for path, show, _ in _PEOPLES_PAGES),
             *(Route(path, bound(act), methods=["POST"]) for path, _, act in _PEOPLES_PAGES if act),
             Route("/token", bound(token), methods=["POST"]),
@@ -176,6 +180,11 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/register/{client_id}", bound(registration.update), methods=["PUT"]),
             Route("/register/{client_id}", bound(registration.remove), methods=["DELETE"]),
             Route("/launch", bound(launch), methods=["POST"]),
+            Route("/emergency", bound(show_emergency), methods=["GET"]),
+            Route("/emergency", bound(answer_emergency), methods=["POST"]),
+            Route("/emergency-access", bound(list_access), methods=["GET"]),
+            Route("/emergency-access", bound(begin_access), methods=["POST"]),
+            Route("/emergency-access/{id}", bound(end_access), methods=["DELETE"]),
             Route("/logout", bound(sign_out), methods=["GET", "POST"]),
             Route("/jwks", bound(_jwks), methods=["GET"]),
             Route("/.well-known/openid-configuration", bound(_openid), methods=["GET"]),
@@ -184,6 +193,9 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
         ],
         exception_handlers={404: not_found, VersionConflict: busy},
     )
+    # A redirect to the path without its slash would lead to whatever host the request names.
+    application.router.redirect_slashes = False
+    return application
 
 
 def create_discovery(server: AuthorizationServer) -> ASGIApp:

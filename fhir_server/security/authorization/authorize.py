@@ -36,7 +36,8 @@ _LONGEST = 4096
 @dataclass(frozen=True)
 class Lifetimes:
     """How long things live, in seconds. `offline` is the life of a grant that outlives its
-    session, `request` that of a request that waits for sign-in or consent."""
+    session, `request` that of a request that waits for sign-in or consent, `emergency` the
+    longest emergency access."""
 
     session: int = 7200
     access_token: int = 3600
@@ -45,6 +46,7 @@ class Lifetimes:
     launch: int = 60
     request: int = 600
     offline: int = 30 * 24 * 3600
+    emergency: int = 3600
 
 
 @dataclass(frozen=True)

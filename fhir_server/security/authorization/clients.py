@@ -8,12 +8,14 @@ from urllib.parse import urlsplit
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.storage.port import Record, ResourceStore, Transaction
 
 KIND = "client"
 GRANT_TYPES = frozenset({"authorization_code", "refresh_token", "client_credentials"})
 ASSERTION_ALGORITHMS = ("RS384", "ES384")
-SHORTEST_RSA = 2048
+RSA_BITS = range(2048, 8193)
+"""Shorter keys are weak; longer ones only make this server work."""
 MOST_SECRETS = 2
 """So many secrets of one client are good at once: the new one, and the one before it."""
 Status = Literal["pending", "active", "rejected"]
@@ -41,7 +43,8 @@ class Client:
     its assertions, None for any that this server takes. `frame_origins` are the EHR origins
     that may frame its launch. `is_preapproved` (first party) skips the consent page. `is_ehr` may
     create launches, which sign its own signed-in user in to the launched app. `is_resource_server`
-    may ask about the tokens of every client (introspection).
+    may ask about the tokens of every client (introspection). A client of a `tenant` serves that
+    tenant's users alone, one of the default tenant everybody.
 
     Only an `active` one may do anything; those that registered themselves are `pending` until an
     administrator approves them, and have a `registration`: the digest of the token with which
@@ -67,6 +70,7 @@ class Client:
     registered: float | None = None
     contacts: tuple[str, ...] = ()
     client_uri: str | None = None
+    tenant: str = DEFAULT
 
     @property
     def method(self) -> Method:
@@ -200,7 +204,9 @@ def check_keys(jwks: Mapping[str, Any]) -> None:
         if key.is_private:
             raise BadRegistration("jwks: has a private key; send the public part only")
         if not is_usable(key):
-            raise BadRegistration("jwks: keys are EC P-384 (ES384) or RSA of 2048 bits (RS384)")
+            raise BadRegistration(
+                "jwks: keys are EC P-384 (ES384) or RSA of 2048 to 8192 bits (RS384)"
+            )
 
 
 def is_usable(key: object) -> bool:
@@ -208,5 +214,5 @@ def is_usable(key: object) -> bool:
     if isinstance(key, ECKey):
         return key.curve_name == "P-384" and not key.is_private
     if isinstance(key, RSAKey):
-        return key.public_key.key_size >= SHORTEST_RSA and not key.is_private
+        return key.public_key.key_size in RSA_BITS and not key.is_private
     return False

@@ -11,6 +11,7 @@ from fhir_server.security.authorization.grants import Tokens
 from fhir_server.security.authorization.users import User
 from fhir_server.security.keys import KeyRing
 from fhir_server.security.scopes import parse_scopes
+from fhir_server.security.tenants import DEFAULT
 
 
 def token_response(
@@ -65,6 +66,9 @@ def _access_claims(tokens: Tokens, *, issuer: str, audience: str, now: float) ->
         "iat": int(now),
         "exp": int(now) + tokens.seconds,
     }
+    tenant = tokens.client.tenant if tokens.user is None else tokens.user.tenant
+    if tenant != DEFAULT:
+        claims["tenant"] = tenant
     if tokens.user is None or tokens.grant is None:
         return claims
     optional = {

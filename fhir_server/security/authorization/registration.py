@@ -66,6 +66,7 @@ class Refused(Exception):
     status: int
     error: str
     text: str
+    retry_seconds: int = _WINDOW_SECONDS
 
 
 async def register(server: AuthorizationServer, request: Request) -> Response:
@@ -157,11 +158,12 @@ async def _answered(
         status=refused.status,
         detail=f"{refused.error}: {refused.text}"[:300],
     )
-    answered = _json(refused.status, {"error": refused.error, "error_description": refused.text})
+    text = refused.text.encode("ascii", "replace").decode()  # as RFC 7591 section 3.2.2 has it
+    answered = _json(refused.status, {"error": refused.error, "error_description": text})
     if refused.status == 401:
         answered.headers["WWW-Authenticate"] = 'Bearer realm="registration", error="invalid_token"'
     if refused.status == 429:
-        answered.headers["Retry-After"] = str(_WINDOW_SECONDS)
+        answered.headers["Retry-After"] = str(refused.retry_seconds)
     return answered
 
 
@@ -170,7 +172,8 @@ async def _check_room(server: AuthorizationServer, request: Request) -> None:
         raise Refused(403, "access_denied", "clients are registered by an administrator here")
     count = await server.counters.hit(f"register {address_of(request)}", _WINDOW_SECONDS)
     if count.hits > MOST_PER_HOUR:
-        raise Refused(429, "temporarily_unavailable", "too many registrations from one address")
+        text = "too many registrations from one address"
+        raise Refused(429, "temporarily_unavailable", text, count.resets_in_seconds)
     if len(await pending_clients(server.store)) >= MOST_PENDING:
         raise Refused(429, "temporarily_unavailable", "too many registrations wait for approval")
 

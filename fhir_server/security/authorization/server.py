@@ -31,10 +31,10 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 @dataclass(frozen=True)
 class AuthorizationServer:
     """One issuer and the FHIR base that it protects. `new_id` makes ids, `new_secret` random
-    secrets of 256 bits; `verifier` reads this server's own access tokens; `charts` is how
-    patients are found for who has to choose one; `rules` is what is asked of people who sign in;
-    `openid` the clients of its other providers, by id; `key_sets` are those that clients publish
-    at an address; with `takes_registrations` clients register themselves."""
+    secrets of 256 bits; `verifier` reads this server's own access tokens; `charts` is how patients
+    are found for who has to choose one; `rules` is what is asked of people who sign in; `openid`
+    the clients of its other providers, by id; `key_sets` are those that clients publish at an
+    address; with `takes_registrations` clients register themselves."""
 
     store: ResourceStore
     keys: KeyRing
@@ -142,11 +142,22 @@ def address_of(request: Request) -> str | None:
 
 def client_principal(client: Client) -> Principal:
     """A client acting for itself."""
-    return Principal(client.id, client.id, client.name, frozenset(), None, "", None, None, None)
+    return Principal(
+        client.id, client.id, client.name, frozenset(), None, "", None, None, None, client.tenant
+    )
 
 
 def user_principal(user: User, client_id: str, *, session: str | None) -> Principal:
     """A user acting through a client, or at this server's own pages (client id empty)."""
     return Principal(
-        user.id, client_id, user.name, user.roles, user.fhir_user, "", None, None, session
+        user.id,
+        client_id,
+        user.name,
+        user.roles,
+        user.fhir_user,
+        scopes="",
+        patient=None,
+        encounter=None,
+        session=session,
+        tenant=user.tenant,
     )

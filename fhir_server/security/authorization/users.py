@@ -11,6 +11,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from fhir_server.security.roles import ROLES
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.storage.port import Record, Transaction
 
 KIND = "user"
@@ -36,7 +37,7 @@ class BadUser(ValueError):
 class User:
     """`id` is the sign-in name (lower case); `fhir_user` the person as a FHIR resource of this
     server, such as `Practitioner/dr-amina`. Who `must_change_password` does so at the next
-    sign-in; who `is_disabled` can't sign in."""
+    sign-in; who `is_disabled` can't sign in. `tenant` is the one whose records they see."""
 
     id: str
     name: str
@@ -44,6 +45,7 @@ class User:
     fhir_user: str | None = None
     is_disabled: bool = False
     must_change_password: bool = False
+    tenant: str = DEFAULT
 
 
 def hash_password(password: str) -> PasswordHash:
@@ -90,6 +92,7 @@ def user_record(user: User, password: PasswordHash) -> Record:
         "name": user.name,
         "roles": sorted(user.roles),
         "fhir_user": user.fhir_user,
+        "tenant": user.tenant,
         "password": password,
         "is_disabled": user.is_disabled,
         "must_change_password": user.must_change_password,
@@ -107,6 +110,7 @@ def user_from(record: Record) -> User:
         value["fhir_user"],
         value.get("is_disabled", False),
         value.get("must_change_password", False),
+        value.get("tenant", DEFAULT),
     )
 
 

@@ -24,6 +24,7 @@ from fhir_server.security.authorization.browser import (
     is_own_form,
     session_secret,
 )
+from fhir_server.security.authorization.chart_trail import chart_trail
 from fhir_server.security.authorization.charts import View, view_of
 from fhir_server.security.authorization.clients import Client
 from fhir_server.security.authorization.context import Choice, choice_of, next_step
@@ -43,7 +44,6 @@ from fhir_server.security.authorization.server import (
     AuthorizationServer,
     commit,
     find_client,
-    trail,
     user_principal,
 )
 from fhir_server.security.authorization.users import KIND as USER
@@ -162,7 +162,7 @@ async def keep_choice(
     """Keep the choice with the request, with its audit record, and go on; None takes back what
     was chosen."""
     key = Key("Encounter", choice.encounter) if choice and choice.encounter else None
-    entry = trail(server, request, pending.principal).entry(
+    entry = (await chart_trail(server, request, pending.principal)).entry(
         interaction="choose-context",
         outcome="success",
         status=303,
@@ -192,7 +192,7 @@ async def journal_listing(
     server: AuthorizationServer, request: Request, pending: Pending, query: str
 ) -> None:
     """Write down that the user was shown patients or visits, and which search found them."""
-    entry = trail(server, request, pending.principal).entry(
+    entry = (await chart_trail(server, request, pending.principal)).entry(
         interaction="search-type", outcome="success", status=200, query=query
     )
     await server.store.note(entry)
