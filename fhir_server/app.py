@@ -153,11 +153,12 @@ async def create_server(
         access_token=settings.access_token_seconds,
         emergency=settings.emergency_minutes * 60,
     )
+    cursors, rulebook = CursorSealer(cursor_key), Rulebook(store, utc_now, policy_of(settings))
     smart = authorization_server(
         store,
         await open_key_ring(store, utc_now),
         limits.counters,
-        Charts(known.live, CursorSealer(cursor_key)),
+        Charts(known.live, cursors, rulebook),
         origin=settings.base_url,
         lifetimes=lifetimes,
         clock=utc_now,
@@ -171,9 +172,9 @@ async def create_server(
         search=known.live,
         definitions=definitions,
         validator=Validator(),
-        cursors=CursorSealer(cursor_key),
+        cursors=cursors,
         authenticate=partial(_authenticate, smart, settings.open_access),
-        rulebook=Rulebook(store, utc_now, policy_of(settings)),
+        rulebook=rulebook,
         allows_origin=partial(is_registered_origin, store),
         metrics=FhirMetrics(metrics),
         clock=utc_now,

@@ -18,7 +18,8 @@ TOP_LEVEL = frozenset(
     (
         *(".ci", ".dockerignore", ".env.example", ".gitattributes", ".gitignore", "CHANGELOG.md"),
         *("LICENSE", "Makefile", "README.md", "bench", "deploy", "deploy.sh", "docker-compose.yml"),
-        *("docs", "fhir_server", "models", "pyproject.toml", "quickstart.sh", "requirements.lock"),
+        *("docs", "fhir_server", "models", "pyproject.toml", "quickstart.sh"),
+        *("requirements.hashes", "requirements.lock"),
         *("smart_app", "terminology", "tests"),
     )
 )
