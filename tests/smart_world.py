@@ -41,6 +41,7 @@ from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import CURRENT, KIND, open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
+from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import Draft, Key, Record, ResourceStore, Stored, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.fhir_world import registry
@@ -178,9 +179,10 @@ def extract() -> Any:
     return with_guard_terms(Extractor(registry(), FHIR), FHIR)
 
 
-def charts() -> Charts:
+def charts(store: ResourceStore, clock: Clock) -> Charts:
     """How charts are looked for here."""
-    return Charts(LiveSearch(lambda _: extract(), registry()), CursorSealer(b"k" * 32))
+    search = LiveSearch(lambda _: extract(), registry())
+    return Charts(search, CursorSealer(b"k" * 32), Rulebook(store, clock))
 
 
 @dataclass
@@ -395,7 +397,7 @@ async def smart_world_over(
         store,
         keys,
         MemoryCounters(clock),
-        charts(),
+        charts(store, clock),
         origin=ORIGIN,
         lifetimes=Lifetimes(),
         clock=clock,
