@@ -27,7 +27,7 @@ types:  ## mypy, strict
 	.venv/bin/mypy
 
 test:  ## the suite, without what needs a browser or minutes
-	$(PYTHON) -m pytest -m "not browser and not slow"
+	$(PYTHON) -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder -m "not browser and not slow"
 
 check: format lint types test  ## the daily loop, before each commit
 

@@ -121,7 +121,7 @@ run_tests() {
     check 'ruff check' .venv/bin/ruff check .
     check 'ruff format' .venv/bin/ruff format --check --quiet .
     check 'mypy' .venv/bin/mypy
-    check 'pytest' .venv/bin/python -m pytest "$@"
+    check 'pytest' .venv/bin/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder "$@"
     if [ ${#failed[@]} -gt 0 ]; then
         fail "failed: $(printf '%s, ' "${failed[@]}" | sed 's/, $//')"
     fi

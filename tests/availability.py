@@ -72,6 +72,19 @@ def _redis() -> str | None:
     return None if program("redis-server") else "no redis-server on the PATH"
 
 
+def nginx() -> str | None:
+    """Debian puts it where only root's PATH looks."""
+    return program("nginx") or shutil.which("nginx", path="/usr/sbin")
+
+
+def _nginx() -> str | None:
+    return None if nginx() else "no nginx on the PATH"
+
+
+def _prometheus() -> str | None:
+    return None if program("promtool") else "no promtool on the PATH"
+
+
 def _mongodb() -> str | None:
     if not _module("pymongo"):
         return "the package pymongo is not installed"
@@ -100,6 +113,8 @@ SUITES: Mapping[str, Suite] = {
         Suite("browser", _browser),
         Suite("redis", _redis),
         Suite("mongodb", _mongodb),
+        Suite("nginx", _nginx),
+        Suite("prometheus", _prometheus),
         Suite("shared", _shared, always_in_ci=False),
         Suite("train", _train),
     )

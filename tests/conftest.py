@@ -1,5 +1,6 @@
 """How suites that need more than Python run, or are named as not run (`tests/availability.py`)."""
 
+import re
 from collections import Counter
 
 import pytest
@@ -10,12 +11,7 @@ from tests.stores import mongodb_server
 
 __all__ = ["mongodb_server", "redis_client", "redis_port"]
 
-NOT_RUN = pytest.StashKey[Counter[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """An empty tally of what did not run."""
-    config.stash[NOT_RUN] = Counter()
+NOT_RUN = re.compile(r"not run: (\w+) \(")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -34,15 +30,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             continue
         if suite.always_in_ci and in_ci():
             pytest.fail(f"the suite {suite.name} can't run: {missing}", pytrace=False)
-        item.config.stash[NOT_RUN][suite.name] += 1
         pytest.skip(f"not run: {suite.name} ({missing})")
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """One line for each suite that did not run."""
-    for name, tests in config.stash[NOT_RUN].items():
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each suite that did not run, wherever its tests would have run (xdist)."""
+    reasons = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", ()))
+    found = Counter(hit[1] for hit in map(NOT_RUN.search, reasons) if hit)
+    for name, tests in found.items():
         line = f"not run: {name}, {tests} tests ({SUITES[name].missing()})"
         terminalreporter.write_line(line, yellow=True)
 

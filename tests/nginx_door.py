@@ -1,7 +1,6 @@
 """The published door: a real nginx with the repository's configuration, on two free ports."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -10,9 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.availability import ROOT
-
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+from tests.availability import ROOT, nginx
 
 
 @dataclass(frozen=True)
@@ -39,8 +36,9 @@ def opened(folder: Path, *, server: int, app: int, tls: int | None = None) -> It
     door = Door(free_port(), tls or free_port(), folder / "tls/tls.crt")
     file = folder / "nginx.conf"
     file.write_text(_configuration(folder, door, server, app))
-    assert NGINX is not None
-    command = [NGINX, "-c", str(file), "-p", str(folder), "-e", str(folder / "error.log")]
+    program = nginx()
+    assert program is not None
+    command = [program, "-c", str(file), "-p", str(folder), "-e", str(folder / "error.log")]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
     # Started by root, nginx would give its workers another user, who can't write to our folder.

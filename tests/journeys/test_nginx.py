@@ -11,9 +11,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from tests.nginx_door import NGINX, Door, opened
+from tests.nginx_door import Door, opened
 
-pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
+pytestmark = pytest.mark.nginx
 
 
 class Echo(BaseHTTPRequestHandler):

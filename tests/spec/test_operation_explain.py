@@ -19,7 +19,7 @@ from tests.operation_world import (
     transaction,
     world,
 )
-from tests.stores import Place
+from tests.stores import Place, sqlite_place
 
 __all__ = ["place", "world"]
 
@@ -177,11 +177,12 @@ async def test_a_search_inside_resources_is_refused_whatever_may_contain_some(
     assert "_contained" in text_of(response)
 
 
-async def test_a_search_that_took_too_long_is_told_what_makes_it_cheaper(
-    place: Place, tmp_path: Path
-) -> None:
-    store = await place.store(0.001)
-    async with fhir_world(tmp_path, store=store) as world:
+async def test_a_search_that_took_too_long_is_told_what_makes_it_cheaper(tmp_path: Path) -> None:
+    # The embedded store alone: that both refuse is tests/contract/test_store_budget.py.
+    async with (
+        sqlite_place(tmp_path) as place,
+        fhir_world(tmp_path, store=await place.store(0.001)) as world,
+    ):
         words = " ".join(f"w{each}" for each in range(40))
         patients = (named("Patient", f"p{each}", name=[{"family": words}]) for each in range(40))
         await store_all(world, *patients)

@@ -3,7 +3,6 @@ only what exists."""
 
 import json
 import re
-import shutil
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -280,7 +279,7 @@ def test_the_shell_scripts_can_be_parsed() -> None:
     subprocess.run(["sh", "-n", str(ROOT / "deploy/redis/start.sh")], check=True)
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+@pytest.mark.prometheus
 def test_promtool_accepts_the_configuration_and_the_alerts_fire_as_written() -> None:
     folder = ROOT / "deploy/prometheus"
     for command in (["check", "config", "prometheus.yml"], ["test", "rules", "alerts_test.yml"]):
