@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from fhir_server.fhir.codec import parse
 from fhir_server.fhir.definitions import resource_types
@@ -18,6 +19,7 @@ from fhir_server.security.consents import (
     read_consent,
 )
 from fhir_server.security.labels import RESTRICTED, label_key, label_term
+from fhir_server.security.latest import Latest
 from fhir_server.security.principal import Principal
 from fhir_server.security.rule_state import ID, KIND, LABELLED, read_state
 from fhir_server.storage.port import Record, ResourceStore, Stored, Transaction, VersionConflict
@@ -35,6 +37,7 @@ class Rulebook:
         self._store = store
         self._clock = clock
         self._policy = policy
+        self._state = Latest(partial(read_state, store))
         self._last: Rules | None = None
         self._plain = Circumstances(policy)
 
@@ -50,7 +53,7 @@ class Rulebook:
 
     async def rules(self) -> Rules:
         """The rules as of now."""
-        record = await read_state(self._store)
+        record = await self._state()
         revision = 0 if record is None else record.revision
         if self._last is None or self._last.revision != revision or record is None:
             self._last = await self._read(record)
