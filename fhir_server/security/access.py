@@ -106,7 +106,7 @@ def access_for(
                 consent_filter(type, principal, circumstances, registry),
             ]
         )
-        if action == "s" and found != granted:
+        if found != granted and (action == "s" or type in FOLLOWS):
             require_standard(registry)
         return found
 
