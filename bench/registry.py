@@ -19,6 +19,12 @@ def _diagnose(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
+def _encryption(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.encryption import run
+
+    return run(options)
+
+
 def _proof_kill(options: Mapping[str, str]) -> dict[str, Any]:
     from bench.proof_kill import run
 
@@ -70,6 +76,7 @@ def _proof_guard(options: Mapping[str, str]) -> dict[str, Any]:
 BENCHES: Mapping[str, Bench] = {
     "synthea": _synthea,
     "diagnose": _diagnose,
+    "encryption": _encryption,
     "index": _index,
     "proof-concurrency": _proof_concurrency,
     "proof-faults": _proof_faults,

@@ -12,7 +12,7 @@ from fhir_server.security.authorization.users import KIND as USER
 from fhir_server.security.authorization.users import hash_password, register_user
 from fhir_server.storage.port import ResourceStore, Transaction
 from models.worker_device import SCOPES as WORKER_SCOPES
-from smart_app.launch.scopes import registered_scope
+from smart_app.launch.own_scopes import registered_scope
 
 APP, WORKER, EHR = "medsage-app", "medsage-worker", "medsage-ehr"
 

@@ -10,7 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from fhir_server.fhir.assessment import FINDINGS, OUTPUT_REPORT, REPORT_OF_TASK
+from fhir_server.fhir.assessment import (
+    FINDINGS,
+    OUTPUT_REPORT,
+    REPORT_OF_TASK,
+    copied_chart_tags,
+)
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
 from models import tasks
@@ -106,11 +111,11 @@ def result_transaction(
     for system, make, sources in _speakers(submission, results, about):
         card = unit.post(model_card(system), f"identifier={MODEL_CARDS}|{system.key}")
         device = unit.post(ai_device(system, card), f"identifier={SYSTEM_VERSIONS}|{system.key}")
-        observation = unit.post(make(device))
+        observation = unit.post(_in_chart(make(device), submission.task))
         observations.append(observation)
         trace = Trace((report_url, observation), device, card, sources)
-        unit.post(ai_provenance(trace, instant(now)))
-    report = _report(submission, results, observations, now)
+        unit.post(_in_chart(ai_provenance(trace, instant(now)), submission.task))
+    report = _in_chart(_report(submission, results, observations, now), submission.task)
     request = {"method": "POST", "url": "DiagnosticReport"}
     unit.entries.append({"fullUrl": report_url, "resource": report, "request": request})
     unit.post(result_event(RESULT, submission.task, written=report_url, now=now))
@@ -128,6 +133,15 @@ def failure_transaction(
     unit.post(result_event(REFUSAL, task, written=f"Task/{task['id']}", now=now))
     unit.put(tasks.failed(task, issues, now), task["meta"]["versionId"])
     return unit.bundle()
+
+
+def _in_chart(resource: Resource, task: Resource) -> Resource:
+    """The resource, tagged as the Task's is when that belongs to a copied chart."""
+    tags = copied_chart_tags(task)
+    if not tags:
+        return resource
+    meta = resource.get("meta", {})
+    return {**resource, "meta": {**meta, "tag": [*meta.get("tag", ()), *tags]}}
 
 
 _Speaker = tuple[AiSystem, Callable[[str], Resource], Sequence[str]]

@@ -18,6 +18,7 @@ from starlette.routing import Route
 from smart_app.auditing import AppAudit
 from smart_app.headers import STATIC_HEADERS
 from smart_app.issuers import AppConfig
+from smart_app.own_tokens import OwnTokens
 from smart_app.parts import Parts
 from smart_app.problems import Problem
 from smart_app.refusals import refuse
@@ -36,8 +37,10 @@ def create_app(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
 ) -> Starlette:
-    """The app; sessions lie in memory unless a `store` is given. `clock` gives aware times."""
+    """The app; sessions lie in memory unless a `store` is given. `clock` gives aware times. Its
+    `state.parts` are for what goes on behind the requests (`smart_app.ehr.resending`)."""
     memory = MemorySessionStore(lambda: clock().timestamp())
+    tokens = OwnTokens(http, clock)
     parts = Parts(
         config=config,
         http=http,
@@ -46,7 +49,8 @@ def create_app(
         new_id=new_id,
         templates=environment(config.root),
         configurations={},
-        audit=AppAudit(http, clock),
+        audit=AppAudit(http, tokens),
+        tokens=tokens,
     )
     routes = [Route(path, _open_page(parts, page), methods=[m]) for m, path, page in OPEN]
     routes += [
@@ -55,7 +59,9 @@ def create_app(
     ]
     routes.append(Route("/static/{path:path}", _static))
     routes.append(Route("/{path:path}", _open_page(parts, _unknown)))
-    return Starlette(routes=routes)
+    app = Starlette(routes=routes)
+    app.state.parts = parts
+    return app
 
 
 async def _unknown(parts: Parts, request: Request) -> Response:

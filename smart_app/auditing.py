@@ -5,7 +5,7 @@ writes it in its own name (client credentials, `system/AuditEvent.c`), after the
 """
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 import httpx
@@ -14,8 +14,9 @@ from fhir_server.fhir.assessment import CANONICAL
 from smart_app.discovery import IssuerUnreachable, SmartConfiguration
 from smart_app.fhir_client import FhirClient, FhirFailure, Resource
 from smart_app.issuers import Issuer
-from smart_app.launch.exchange import TokenEndpoint, TokenRefused
+from smart_app.launch.exchange import TokenRefused
 from smart_app.launch.scopes import AUDIT_SCOPE
+from smart_app.own_tokens import OwnTokens
 from smart_app.sessions import Session
 from smart_app.signing import Signer
 
@@ -32,6 +33,8 @@ OBSERVER = {"display": "MedSAGE app"}
 ACTIONS: Mapping[str, tuple[str, str]] = {
     "signature": ("attest", "U"),
     "print": ("report", "R"),
+    "download": ("transmit", "R"),
+    "report-sent": ("transmit", "R"),
 }
 
 
@@ -50,7 +53,7 @@ def audit_event(event: str, subject: Resource, patient: str, signer: Signer) -> 
         "agent": [{"who": who, "requestor": True}],
         "source": {"observer": OBSERVER},
         "entity": [
-            _patient(patient),
+            patient_entity(patient),
             {"what": {"reference": reference}, "role": _role("3", "Report")},
         ],
     }
@@ -81,45 +84,34 @@ def refusal_event(
         "source": {"observer": OBSERVER},
     }
     if session is not None and session.patient:
-        event["entity"] = [_patient(session.patient)]
+        event["entity"] = [patient_entity(session.patient)]
     return event
 
 
 class AppAudit:
-    """Writes events in the app's own name; its token is kept until a minute before it expires."""
+    """Writes events in the app's own name."""
 
-    def __init__(self, http: httpx.AsyncClient, clock: Callable[[], datetime]) -> None:
+    def __init__(self, http: httpx.AsyncClient, tokens: OwnTokens) -> None:
         self._http = http
-        self._clock = clock
-        self._tokens: dict[str, tuple[float, str]] = {}
+        self._tokens = tokens
 
     async def write(
         self, issuer: Issuer, configuration: SmartConfiguration, event: Resource
     ) -> None:
         """Store the event at the issuer's FHIR server. A failure is logged: it must not keep a
         refusal from being told."""
-        endpoint = TokenEndpoint(self._http, issuer, configuration)
 
         async def token() -> str:
-            return await self._token(endpoint)
+            return await self._tokens.token(issuer, configuration, AUDIT_SCOPE)
 
         try:
             await FhirClient(self._http, issuer.fhir_base, token).create(event)
         except (FhirFailure, TokenRefused, IssuerUnreachable) as error:
             log.error("refusal not audited: %s", error, extra={"cause": event["outcomeDesc"]})
 
-    async def _token(self, endpoint: TokenEndpoint) -> str:
-        now = self._clock()
-        expires, token = self._tokens.get(endpoint.issuer.fhir_base, (0.0, ""))
-        if expires - 60 < now.timestamp():
-            answer = await endpoint.by_own_credentials(AUDIT_SCOPE, now)
-            token = answer["access_token"]
-            expires = now.timestamp() + float(answer.get("expires_in", 300))
-            self._tokens[endpoint.issuer.fhir_base] = (expires, token)
-        return token
 
-
-def _patient(patient: str) -> Resource:
+def patient_entity(patient: str) -> Resource:
+    """AuditEvent.entity for the Patient with this id."""
     return {"what": {"reference": f"Patient/{patient}"}, "role": _role("1", "Patient")}
 
 

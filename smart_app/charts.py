@@ -4,7 +4,9 @@ import asyncio
 from dataclasses import dataclass
 
 from fhir_server.fhir.assessment import BLOOD_GROUP, FINDINGS, LOINC, VITAL_SIGNS
-from smart_app.fhir_client import FhirFailure, Resource
+from smart_app.ehr.gaps import PARTLY
+from smart_app.fhir_client import UNREADABLE, FhirFailure, Resource
+from smart_app.language import gettext as _
 from smart_app.prescribing import DECISION
 from smart_app.presenters.patient import Banner, banner
 from smart_app.presenters.prescription import PrescriptionView, prescription_view
@@ -21,10 +23,23 @@ async def load_banner(visit: Visit) -> Banner:
     search = visit.fhir.search
     patient, allergies, observations = await asyncio.gather(
         visit.fhir.read("Patient", who),
-        section(search("AllergyIntolerance", {"patient": who})),
+        section(_allergies(visit)),
         section(search("Observation", {"patient": who, "code": codes, "_sort": "-date"})),
     )
     return banner(patient, allergies, observations, today=visit.parts.clock().date())
+
+
+async def _allergies(visit: Visit) -> list[Resource]:
+    """The allergies. Where they could not be copied, an empty list would say that there are none:
+    the record system's own refusal is told instead."""
+    gaps = dict(visit.session.origin.gaps) if visit.session.origin else {}
+    gap = gaps.get("AllergyIntolerance")
+    if gap is None:
+        return await visit.fhir.search("AllergyIntolerance", {"patient": visit.patient})
+    if gap != PARTLY:
+        raise FhirFailure(403 if gap == "forbidden" else UNREADABLE)
+    found = await visit.fhir.search("AllergyIntolerance", {"patient": visit.patient})
+    return [*found, {"code": {"text": _("others that could not be copied: look at the chart")}}]
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,7 @@ class LoadedReport:
     resource: Resource
     view: ReportView
     missing: int
+    results: tuple[Resource, ...]
 
 
 async def load_report(visit: Visit, report_id: str) -> LoadedReport:
@@ -45,7 +61,8 @@ async def load_report(visit: Visit, report_id: str) -> LoadedReport:
     observations = [r for r in found[: len(results)] if r is not None]
     images = [r for r in found[len(results) :] if r is not None]
     missing = sum(r is None for r in found)
-    return LoadedReport(report, report_view(report, observations, images), missing)
+    view = report_view(report, observations, images)
+    return LoadedReport(report, view, missing, tuple(observations))
 
 
 async def _try_read(visit: Visit, reference: str) -> Resource | None:

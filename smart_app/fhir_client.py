@@ -1,6 +1,6 @@
 """FHIR REST as one session's user: reads, searches and transactions with the session's token."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urljoin
@@ -8,11 +8,15 @@ from urllib.parse import urljoin
 import httpx
 
 from fhir_server.fhir import codec
+from fhir_server.fhir.outcome import FhirError
+from smart_app.answers import bounded
 
 Resource = dict[str, Any]
 TIMEOUT_SECONDS = 30.0
 PAGE = 50
 MOST_PAGES = 4
+UNREADABLE = 502
+"""The status of an answer that could not be read."""
 
 
 @dataclass(eq=False)
@@ -29,11 +33,13 @@ class FhirFailure(Exception):
 
 @dataclass(frozen=True)
 class FhirClient:
-    """`token()` gives an access token that is good now, refreshing it when needed."""
+    """`token()` gives an access token that is good now, refreshing it when needed. Whatever is
+    written gets the `tags`."""
 
     http: httpx.AsyncClient
     fhir_base: str
     token: Callable[[], Awaitable[str]]
+    tags: Sequence[Mapping[str, str]] = ()
 
     async def read(self, type_: str, id_: str) -> Resource:
         """The current version of one resource."""
@@ -54,35 +60,71 @@ class FhirClient:
 
     async def search(self, type_: str, parameters: Mapping[str, str]) -> list[Resource]:
         """All matches, page by page, up to a few hundred."""
+        return (await self.listing(type_, parameters))[0]
+
+    async def listing(
+        self, type_: str, parameters: Mapping[str, str]
+    ) -> tuple[list[Resource], bool]:
+        """The matches of a search, and whether that is all of them."""
         query = {"_count": str(PAGE), **parameters}
         page = await self._json("GET", type_, params=query)
         found = _matches(page)
         for _ in range(MOST_PAGES - 1):
-            following = next(
-                (link["url"] for link in page.get("link", ()) if link["relation"] == "next"), None
-            )
+            following = _next_page(page)
             if following is None:
                 break
             page = await self._json("GET", following)
             found += _matches(page)
-        return found
+        return found, _next_page(page) is None
 
     async def create(self, resource: Resource, *, if_none_exist: str | None = None) -> Resource:
         """Create, or with `if_none_exist` find, a resource; the stored one comes back."""
         headers = {"prefer": "return=representation"}
         if if_none_exist is not None:
             headers["if-none-exist"] = if_none_exist
-        return await self._json(
-            "POST", resource["resourceType"], content=codec.encode(resource), headers=headers
-        )
+        content = codec.encode(self._tagged(resource))
+        return await self._json("POST", resource["resourceType"], content=content, headers=headers)
+
+    async def update(self, resource: Resource) -> Resource:
+        """The next version of a resource, if the given one is still current (412 otherwise)."""
+        headers = {
+            "prefer": "return=representation",
+            "if-match": f'W/"{resource["meta"]["versionId"]}"',
+        }
+        path = f"{resource['resourceType']}/{resource['id']}"
+        content = codec.encode(self._tagged(resource))
+        return await self._json("PUT", path, content=content, headers=headers)
 
     async def transaction(self, bundle: Resource) -> Resource:
-        """Send one transaction; the transaction-response Bundle comes back."""
-        return await self._json("POST", "", content=codec.encode(bundle))
+        """Send one transaction or batch; the response Bundle comes back."""
+        entries = [
+            {**entry, "resource": self._tagged(entry["resource"])} if "resource" in entry else entry
+            for entry in bundle["entry"]
+        ]
+        return await self._json("POST", "", content=codec.encode({**bundle, "entry": entries}))
+
+    def _tagged(self, resource: Resource) -> Resource:
+        if not self.tags:
+            return resource
+        meta = resource.get("meta", {})
+        others = [tag for tag in meta.get("tag", ()) if tag not in self.tags]
+        return {**resource, "meta": {**meta, "tag": [*others, *self.tags]}}
 
     async def _json(self, method: str, path: str, **options: Any) -> Resource:
-        url = self.fhir_base if path == "" else urljoin(self.fhir_base.rstrip("/") + "/", path)
-        if not url.startswith(self.fhir_base.rstrip("/")):
+        answer = await self._answer(method, path, **options)
+        if answer.status_code >= 300:
+            raise FhirFailure(answer.status_code, problems_in(answer))
+        if not answer.content:
+            return {}
+        try:
+            return codec.parse(answer.content)
+        except FhirError as error:
+            raise FhirFailure(UNREADABLE, (("the answer is not FHIR", ""),)) from error
+
+    async def _answer(self, method: str, path: str, **options: Any) -> httpx.Response:
+        root = self.fhir_base.rstrip("/")
+        url = self.fhir_base if path == "" else urljoin(f"{root}/", path)
+        if url != self.fhir_base and not url.startswith((f"{root}/", f"{root}?")):
             raise FhirFailure(404, (("a link to another server is not followed", ""),))
         headers = {
             "authorization": f"Bearer {await self.token()}",
@@ -91,25 +133,44 @@ class FhirClient:
             **options.pop("headers", {}),
         }
         try:
-            answer = await self.http.request(
-                method, url, headers=headers, timeout=TIMEOUT_SECONDS, **options
+            return await bounded(
+                self.http, method, url, seconds=TIMEOUT_SECONDS, headers=headers, **options
             )
         except httpx.HTTPError as error:
             raise FhirFailure(0) from error
-        if answer.status_code >= 300:
-            raise FhirFailure(answer.status_code, _problems(answer))
-        return codec.parse(answer.content) if answer.content else {}
+
+
+async def send(
+    client: FhirClient, resource: Resource, headers: Mapping[str, str]
+) -> httpx.Response:
+    """Create a resource at a server whose answers are no promise: whatever it answered below 500;
+    FhirFailure for the rest."""
+    answer = await client._answer(
+        "POST",
+        resource["resourceType"],
+        content=codec.encode(resource),
+        headers=dict(headers),
+    )
+    if answer.status_code >= 500:
+        raise FhirFailure(answer.status_code, problems_in(answer))
+    return answer
+
+
+def _next_page(page: Resource) -> str | None:
+    links = page.get("link", ())
+    return next((link["url"] for link in links if link["relation"] == "next"), None)
 
 
 def _matches(page: Resource) -> list[Resource]:
     return [
         entry["resource"]
         for entry in page.get("entry", ())
-        if entry.get("search", {}).get("mode", "match") == "match"
+        if entry.get("search", {}).get("mode", "match") == "match" and "resource" in entry
     ]
 
 
-def _problems(answer: httpx.Response) -> tuple[tuple[str, str], ...]:
+def problems_in(answer: httpx.Response) -> tuple[tuple[str, str], ...]:
+    """What an OperationOutcome says, with the FHIRPath it is about; () for any other answer."""
     try:
         issues = answer.json()["issue"]
         return tuple(

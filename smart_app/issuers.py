@@ -1,6 +1,6 @@
 """The FHIR servers (SMART `iss`) that may launch the app, and what it uses with each of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,23 +10,41 @@ from urllib.parse import urlsplit
 class Issuer:
     """One registered FHIR server.
 
-    `fhir_base` is the exact `iss` of its launches; `private_jwk` is our ES384 key there;
-    `frame_ancestors` are the origins whose pages may show the app in a frame; `standalone`
-    says whether its users may sign in from the app's own Home page.
+    `fhir_base` is the exact `iss` of its launches; `frame_ancestors` are the origins whose pages
+    may show the app in a frame; `standalone` says whether its users may sign in from the app's
+    own Home page. The app proves who it is there by `private_jwk` (private_key_jwt), else by
+    `secret`, else not at all (a public client).
+
+    `is_own` marks our own server, on which the pages read and write. At any other, the chart is
+    copied to our own first: `scopes` replaces what the app asks for there, `write_back` names the
+    types that may be sent back, `acts_alone` says that the app may send in its own name
+    (backend services) when the clinician's token has ended.
     """
 
     name: str
     fhir_base: str
     client_id: str
-    private_jwk: Mapping[str, Any]
+    private_jwk: Mapping[str, Any] | None
     frame_ancestors: tuple[str, ...] = ()
     standalone: bool = True
+    secret: str | None = None
+    is_own: bool = True
+    scopes: str | None = None
+    write_back: frozenset[str] = frozenset()
+    acts_alone: bool = False
+
+
+def none_registered() -> Sequence[Issuer]:
+    """No record system but our own."""
+    return ()
 
 
 @dataclass(frozen=True)
 class AppConfig:
     """Plain values the app is made with. `base_url` is the public origin (no final slash); the
-    app lives under `{base_url}/app`. `secret` (32 bytes or more) keys the form tokens."""
+    app lives under `{base_url}/app`. `issuers` are our own servers, the first of which keeps the
+    copies of charts; `foreign()` gives those that an administrator registered, as they are now.
+    `secret` (32 bytes or more) keys the form tokens."""
 
     base_url: str
     issuers: tuple[Issuer, ...]
@@ -34,13 +52,24 @@ class AppConfig:
     session_seconds: int = 7200
     max_upload_bytes: int = 16 * 1024 * 1024
     max_images: int = 10
+    foreign: Callable[[], Sequence[Issuer]] = none_registered
 
     @property
     def root(self) -> str:
         """The path under which the app is reached, as `/app`."""
         return f"{urlsplit(self.base_url).path}/app"
 
+    @property
+    def home(self) -> Issuer:
+        """Our own server."""
+        return self.issuers[0]
+
+    @property
+    def all_issuers(self) -> tuple[Issuer, ...]:
+        """Our own servers, then the registered ones."""
+        return (*self.issuers, *self.foreign())
+
     def issuer(self, fhir_base: str) -> Issuer | None:
         """The registered issuer with this base URL; a final slash makes no difference."""
         wanted = fhir_base.rstrip("/")
-        return next((i for i in self.issuers if i.fhir_base.rstrip("/") == wanted), None)
+        return next((i for i in self.all_issuers if i.fhir_base.rstrip("/") == wanted), None)

@@ -19,16 +19,18 @@ class Problem(Exception):
 
 @dataclass(frozen=True)
 class Explanation:
-    """What a person reads about a cause."""
+    """What a person reads about a cause: what happened, what to do, what works all the same."""
 
     status: int
     title: str
     what: str
     do: str
     signs_in: bool = False
+    works: str = ""
 
 
 RELAUNCH = mark("Close this window and open MedSAGE again from the patient's chart.")
+ENTER = mark("Sign in at MedSAGE's Home page, if you have an account there, and enter the patient.")
 AGAIN = mark("Try again in a moment. If it stays so, tell your IT support the code below.")
 CAUSES: Mapping[str, Explanation] = {
     "unknown-issuer": Explanation(
@@ -78,12 +80,45 @@ CAUSES: Mapping[str, Explanation] = {
         mark("No patient was chosen"),
         mark("MedSAGE was opened without a patient."),
         mark("Open a patient's chart first, then open MedSAGE from there."),
+        True,
+        ENTER,
+    ),
+    "no-chart": Explanation(
+        502,
+        mark("The chart could not be taken over"),
+        mark("The record system gave no patient record that MedSAGE can read, so no chart was "
+          "opened."),
+        mark("Tell your IT support what is named above."),
+        True,
+        ENTER,
+    ),
+    "not-smart": Explanation(
+        502,
+        mark("The record system is not set up for launches"),
+        mark("It answered, but without what MedSAGE needs to begin."),
+        mark("Tell your IT support what is named above."),
+        True,
+        ENTER,
+    ),
+    "no-glyph": Explanation(
+        422,
+        mark("The PDF can't be made"),
+        mark("The report has characters that the PDF could not show rightly, so none was made."),
+        mark("Print the report, or download it as FHIR."),
+    ),
+    "incomplete": Explanation(
+        502,
+        mark("The report can't be loaded whole"),
+        mark("Some of its results could not be loaded, so no file was made of it."),
+        AGAIN,
     ),
     "missing-scopes": Explanation(
         403,
         mark("Some permissions are missing"),
         mark("Your record system did not grant what MedSAGE needs to show a chart."),
         mark("Ask your IT support to grant these permissions to MedSAGE."),
+        True,
+        ENTER,
     ),
     "clock-skew": Explanation(
         400,
@@ -164,6 +199,13 @@ CAUSES: Mapping[str, Explanation] = {
         mark("A field is missing, or has a value that this page never offers."),
         mark("Go back, reload the page and try again."),
     ),
+    "too-many": Explanation(
+        429,
+        mark("Too many requests in an hour"),
+        mark("The record system takes no more from you for now. What you entered is kept until "
+          "the session ends."),
+        mark("Go on later. If you need more, ask your IT support to raise the limit."),
+    ),
     "rejected": Explanation(
         422,
         mark("The record system did not accept this"),
@@ -183,5 +225,9 @@ def explain(cause: str) -> Explanation:
     """The words for a cause, in the current language."""
     found = CAUSES[cause]
     return replace(
-        found, title=gettext(found.title), what=gettext(found.what), do=gettext(found.do)
+        found,
+        title=gettext(found.title),
+        what=gettext(found.what),
+        do=gettext(found.do),
+        works=gettext(found.works) if found.works else "",
     )

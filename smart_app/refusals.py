@@ -39,6 +39,7 @@ FHIR_CAUSES = {
     412: "conflict",
     413: "too-large",
     422: "rejected",
+    429: "too-many",
 }
 
 
@@ -74,7 +75,7 @@ def _page(
         back=f"{parts.root}/s/{sid}/" if sid and told.status not in {401, 502} else "",
     )
     # Any registered record system may show the failure of a launch in its frame: it has no PHI.
-    ancestors = {origin for issuer in parts.config.issuers for origin in issuer.frame_ancestors}
+    ancestors = {origin for issuer in parts.config.all_issuers for origin in issuer.frame_ancestors}
     return HTMLResponse(body, told.status, headers=page_headers(sorted(ancestors), ()))
 
 

@@ -7,13 +7,16 @@ from starlette.responses import Response
 
 from smart_app.pages import (
     chart,
+    downloads,
     images,
     intake,
+    keys,
     patients,
     prescription,
     printing,
     progress,
     review,
+    sending,
     start,
 )
 from smart_app.parts import Parts
@@ -28,6 +31,7 @@ OPEN: tuple[tuple[str, str, OpenPage], ...] = (
     ("POST", "/sign-in", start.sign_in),
     ("GET", "/launch", start.launch),
     ("GET", "/callback", start.callback),
+    ("GET", "/jwks.json", keys.jwks),
 )
 
 # Pages of a session, under /s/{sid}.
@@ -59,6 +63,8 @@ WITHIN: tuple[tuple[str, str, SessionPage], ...] = (
     ("POST", "/reports/{report}/sign", review.sign),
     ("GET", "/reports/{report}/prescription", prescription.show),
     ("POST", "/reports/{report}/prescription", prescription.prescribe),
+    ("POST", "/reports/{report}/send", sending.send_again),
+    ("POST", "/reports/{report}/download", downloads.download),
     ("POST", "/reports/{report}/print", printing.log_print),
     ("GET", "/reports/{report}/print/{what}", printing.show),
 )

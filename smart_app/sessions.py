@@ -124,9 +124,33 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the chart of a session was copied from, and what is known of it there.
+
+    `fhir_base` is the record system's issuer; `patient`, `encounter` and `user` (a reference) are
+    its own; `scope` was granted there. `gaps` are types that could not be copied, each with the
+    reason ("forbidden", "failed" or "partly"); `left_out` counts entries that were not taken
+    over, `notes` are codes of what else is missing (`smart_app.ehr.gaps`)."""
+
+    fhir_base: str
+    name: str
+    patient: str
+    encounter: str | None
+    user: str | None
+    scope: str
+    copied: str
+    gaps: tuple[tuple[str, str], ...] = ()
+    left_out: int = 0
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Session:
     """One launch, named by `sid` in every URL. `sid` opens nothing without the browser's binding
-    cookie, of which `binding` is the hash."""
+    cookie, of which `binding` is the hash.
+
+    `fhir_base`, `patient` and the other references are of the server that the pages work on. With
+    an `origin` that is our own, and the chart is a copy of the record system's."""
 
     sid: str
     binding: str
@@ -140,6 +164,12 @@ class Session:
     encounter: str | None = None
     need_patient_banner: bool = True
     standalone: bool = False
+    origin: Origin | None = None
+
+    @property
+    def issuer(self) -> str:
+        """The issuer that the user signed in at, and whose tokens the grant holds."""
+        return self.fhir_base if self.origin is None else self.origin.fhir_base
 
 
 ATTEMPT_SECONDS = 600
@@ -168,7 +198,7 @@ class Sessions:
     async def session(self, sid: str) -> Session | None:
         """The session with this id, None when it never was or has ended."""
         value = await self.store.get(f"session:{sid}")
-        return None if value is None else Session(**json.loads(value))
+        return None if value is None else _session(json.loads(value))
 
     async def keep_grant(self, grant: Grant) -> None:
         """Store the newest tokens of a grant."""
@@ -183,6 +213,14 @@ class Sessions:
         """Sign out: the session and its grant end, and with the grant all its other sessions."""
         await self.store.delete(f"session:{session.sid}")
         await self.store.delete(f"grant:{session.grant}")
+
+
+def _session(value: dict[str, Any]) -> Session:
+    origin = value.pop("origin", None)
+    if origin is None:
+        return Session(**value)
+    origin["gaps"] = tuple((type_, reason) for type_, reason in origin["gaps"])
+    return Session(**value, origin=Origin(**{**origin, "notes": tuple(origin["notes"])}))
 
 
 def _bytes(value: dict[str, Any]) -> bytes:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -79,7 +80,7 @@ class Visit:
     async def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """The page made from a template, with everything each page needs."""
         binding = self.session.binding
-        issuer = self.parts.config.issuer(self.session.fhir_base)
+        issuer = self.parts.config.issuer(self.session.issuer)
         ancestors = issuer.frame_ancestors if issuer and not self.session.standalone else ()
         body = self.parts.templates.get_template(template).render(
             visit=self,
@@ -98,7 +99,7 @@ async def arrive(parts: Parts, request: Request) -> Visit:
     if await parts.sessions.grant(session.grant) is None:
         # Signed out in another session of the same sign-in.
         raise Problem("session-ended")
-    fhir = FhirClient(parts.http, session.fhir_base, lambda: _token(parts, session))
+    fhir = _own_chart(parts, session)
     if request.method in {"GET", "HEAD"}:
         return Visit(parts, request, session, fhir)
     if not comes_from_us(request, parts.origin):
@@ -119,11 +120,27 @@ async def read_form(request: Request, max_bytes: int) -> FormData:
         raise Problem("bad-form")
     if int(length) > max_bytes + FORM_SLACK_BYTES:
         raise Problem("too-large")
-    return await request.form(max_files=50, max_fields=200, max_part_size=64 * 1024)
+    try:
+        return await request.form(max_files=50, max_fields=200, max_part_size=64 * 1024)
+    except HTTPException as problem:  # too many fields, or one that is too long
+        raise Problem("bad-form") from problem
 
 
-async def _token(parts: Parts, session: Session) -> str:
-    grant = await parts.sessions.grant(session.grant)
+def _own_chart(parts: Parts, session: Session) -> FhirClient:
+    """The server that the pages work on: the session's own, or ours with the copy of its chart,
+    to which the token is confined."""
+    if session.origin is None:
+        return FhirClient(parts.http, session.fhir_base, lambda: token_of(parts, session.grant))
+    if parts.config.issuer(session.issuer) is None:
+        # It was registered when the session began, and is not any more.
+        raise Problem("unknown-issuer")
+    return parts.in_chart(session.patient or "")
+
+
+async def token_of(parts: Parts, grant_id: str) -> str:
+    """A good access token of a grant, refreshed when needed; Problem `session-ended` or
+    `reconnect` when there is none any more."""
+    grant = await parts.sessions.grant(grant_id)
     if grant is None:
         raise Problem("session-ended")
     now = parts.clock()
@@ -135,7 +152,7 @@ async def _token(parts: Parts, session: Session) -> str:
         raise Problem("reconnect")
     if not await parts.sessions.store.claim(f"refreshing:{grant.id}", 20):
         # Another request is refreshing: refresh tokens are used once, so wait for its result.
-        return await _refreshed_by_another(parts, session, grant.access_token)
+        return await _refreshed_by_another(parts, grant_id, grant.access_token)
     issuer = parts.config.issuer(grant.fhir_base)
     if issuer is None:
         raise Problem("unknown-issuer")
@@ -152,10 +169,10 @@ async def _token(parts: Parts, session: Session) -> str:
     return fresh.access_token
 
 
-async def _refreshed_by_another(parts: Parts, session: Session, old: str) -> str:
+async def _refreshed_by_another(parts: Parts, grant_id: str, old: str) -> str:
     for _ in range(50):
         await asyncio.sleep(0.1)
-        grant = await parts.sessions.grant(session.grant)
+        grant = await parts.sessions.grant(grant_id)
         if grant is None:
             break
         if grant.access_token != old:

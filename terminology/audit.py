@@ -11,6 +11,11 @@ AUDIT_EVENT = System(
         Concept(
             "print", "Print", "A report, or the prescription after it, was opened for printing."
         ),
+        Concept(
+            "ehr-launch", "Launch from an EHR", "A chart was opened from another record system."
+        ),
+        Concept("download", "Download", "A signed report was downloaded as PDF or JSON."),
+        Concept("report-sent", "Report sent", "A signed report was sent to its record system."),
         Concept("app-refusal", "Request refused by the app", "The app refused a request."),
         Concept("ai-result", "AI result", "An analysis was written as a preliminary report."),
         Concept("ai-refusal", "AI gave no result", "An analysis ended without a finding."),
@@ -31,6 +36,20 @@ AUDIT_SUBTYPE = System(
             "Somebody opened, for a time and a reason, what was kept from them of one record.",
         ),
         Concept("emergency-end", "Emergency access ended", "It ended, by hand or by itself."),
+        Concept("user-create", "User created", "A person was given a way to sign in."),
+        Concept("session-end", "Session ended", "A sign-in was ended by its owner or an admin."),
+        Concept("consent", "Consent to an app", "A user allowed an app, or took that back."),
+        Concept(
+            "choose-context",
+            "Choose context",
+            "A user chose the patient or the encounter that an app is to work with.",
+        ),
+        Concept(
+            "client-registration",
+            "Client registration",
+            "A client was registered, changed, approved, refused or removed.",
+        ),
+        Concept("signing-keys", "Signing keys", "The server's own keys were rotated or retired."),
         Concept("ai-result", "AI result", "A result of an AI system was recorded."),
         Concept("sign", "Sign", "A report was signed."),
         Concept("print", "Print", "A report was printed."),

@@ -21,12 +21,17 @@ TASK_CODE = System(
             "Analyse the images, vital signs and symptoms of one patient for malaria and write a "
             "preliminary DiagnosticReport for a clinician to examine and sign.",
         ),
+        Concept(
+            "report-to-ehr",
+            "Send a report to an EHR",
+            "Send a signed report to the record system that the chart was copied from.",
+        ),
     ),
 )
 TASK_PART = System(
     "task-part",
     "MedSAGE task parts",
-    "What an input or output of a malaria assessment is (Task.input.type, Task.output.type).",
+    "What an input or output of one of our Tasks is (Task.input.type, Task.output.type).",
     (
         Concept(INPUT_IMAGE, "Image", "Input: a Media with an image of a blood smear or cell."),
         Concept(INPUT_VITAL, "Vital sign", "Input: an Observation of a measured or told value."),
@@ -37,6 +42,12 @@ TASK_PART = System(
             "Refusal",
             "Output: a contained OperationOutcome that says what could not be analysed and why.",
         ),
+        Concept("issuer", "Issuer", "Input: the FHIR base URL of the record system to send to."),
+        Concept("patient", "Patient", "Input: the patient's id in that record system."),
+        Concept("encounter", "Encounter", "Input: the visit's id in that record system."),
+        Concept("author", "Author", "Input: who signed, as a reference in that record system."),
+        Concept("type", "Type", "Input: a resource type that may be sent."),
+        Concept("sent", "Sent", "Output: a resource that is stored there, and what it is here."),
     ),
 )
 SYSTEMS = (TASK_CODE, TASK_PART)

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import re
 import uuid
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -27,11 +28,13 @@ Resource = dict[str, Any]
 
 class RecordSystem:
     """`token_extra` is merged into token responses, `claims_extra` into id_tokens; `forbidden`
-    types answer 403; `refuse_token` is an OAuth error code to answer with."""
+    types answer 403, those in `instead` as it says; `refuse_token` is an OAuth error code to answer
+    with; `documents` replaces what it says about itself (empty: HTML)."""
 
     def __init__(self, client_key: ECKey, origin: str = ORIGIN) -> None:
         self.fhir, self.auth = f"{origin}/fhir", f"{origin}/auth"
         self.key = ECKey.generate_key("P-256", {"kid": "issuer", "use": "sig"})
+        self.published = self.key
         self.client_key = client_key
         self.resources: dict[tuple[str, str], Resource] = {}
         self.history: list[Resource] = []
@@ -42,14 +45,20 @@ class RecordSystem:
         self.refuse_token: str | None = None
         self.scope: str | None = None
         self.grants: list[str] = []
+        self.ignores_conditions = False
+        self.instead: dict[str, Callable[[], Awaitable[Response]]] = {}
+        self.documents: dict[str, Resource] = {}
+        self._answers = self.search_or_create
         self.app = Starlette(
             routes=[
                 Route("/fhir/.well-known/smart-configuration", self.configuration),
+                Route("/fhir/metadata", self.metadata),
+                Route("/auth/.well-known/openid-configuration", self.openid),
                 Route("/auth/authorize", self.authorize),
                 Route("/auth/token", self.token, methods=["POST"]),
                 Route("/auth/jwks", self.jwks),
                 Route("/fhir", self.transaction, methods=["POST"]),
-                Route("/fhir/{type}", self.search_or_create, methods=["GET", "POST"]),
+                Route("/fhir/{type}", self._collection, methods=["GET", "POST"]),
                 Route("/fhir/{type}/{id}", self.read),
             ]
         )
@@ -71,7 +80,14 @@ class RecordSystem:
         """Every current resource of a type, oldest first."""
         return [r for (kind, _id), r in self.resources.items() if kind == type_]
 
+    async def metadata(self, request: Request) -> Response:
+        found = self.documents.get("metadata")
+        return JSONResponse(found) if found is not None else Response(status_code=404)
+
     async def configuration(self, request: Request) -> Response:
+        if "configuration" in self.documents:
+            found = self.documents["configuration"]
+            return JSONResponse(found) if found else Response("<html>", media_type="text/html")
         return JSONResponse(
             {
                 "issuer": self.auth,
@@ -82,8 +98,12 @@ class RecordSystem:
             }
         )
 
+    async def openid(self, request: Request) -> Response:
+        found = self.documents.get("openid")
+        return JSONResponse(found) if found is not None else Response(status_code=404)
+
     async def jwks(self, request: Request) -> Response:
-        return JSONResponse({"keys": [self.key.as_dict(private=False)]})
+        return JSONResponse({"keys": [self.published.as_dict(private=False)]})
 
     async def authorize(self, request: Request) -> Response:
         code = str(uuid.uuid4())
@@ -122,7 +142,8 @@ class RecordSystem:
         header = {"alg": "ES256", "kid": "issuer"}
         id_token = jwt.encode(header, claims, self.key, algorithms=["ES256"])
         extra = self.token_extra if "launch" in asked else {}
-        return JSONResponse({**self._tokens(asked["scope"]), "id_token": id_token, **extra})
+        answer = {**self._tokens(asked["scope"]), "id_token": id_token, **extra}
+        return JSONResponse({name: value for name, value in answer.items() if value is not None})
 
     def _tokens(self, scope: str) -> Resource:
         return {
@@ -137,16 +158,31 @@ class RecordSystem:
         type_, id_ = request.path_params["type"], request.path_params["id"]
         if type_ in self.forbidden:
             return _outcome(403, "not in your scopes")
+        if type_ in self.instead:
+            return await self.instead[type_]()
         resource = self.resources.get((type_, id_))
         return _fhir(resource) if resource else _outcome(404, "not known here")
+
+    def replace_endpoint(self, answers: Callable[[Request], Awaitable[Response]]) -> None:
+        """Answer searches and creates in another way."""
+        self._answers = answers
+
+    async def _collection(self, request: Request) -> Response:
+        return await self._answers(request)
 
     async def search_or_create(self, request: Request) -> Response:
         type_ = request.path_params["type"]
         if type_ in self.forbidden:
             return _outcome(403, "not in your scopes")
+        if type_ in self.instead:
+            return await self.instead[type_]()
         if request.method == "POST":
             condition = request.headers.get("if-none-exist")
-            if condition and (found := self._find(type_, dict(parse_qsl(condition)))):
+            if (
+                condition
+                and not self.ignores_conditions
+                and (found := self._find(type_, dict(parse_qsl(condition))))
+            ):
                 return _fhir(found[0])
             return _fhir(self.put(codec.parse(await request.body())), 201)
         found = self._find(type_, dict(request.query_params))

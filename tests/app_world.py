@@ -2,9 +2,9 @@
 the AI worker run by hand, in one process."""
 
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -25,14 +25,21 @@ from fhir_server.rest.middleware import RequestIds
 from fhir_server.search.extract import Extractor
 from fhir_server.search.live import LiveSearch
 from fhir_server.search.page import CursorSealer
+from fhir_server.search.registry import Registry
 from fhir_server.security.authorization.app import (
     authorization_server,
     create_authorization,
     create_discovery,
 )
 from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.clients import Client, register_client
-from fhir_server.security.authorization.users import User, hash_password, register_user
+from fhir_server.security.authorization.users import (
+    PasswordHash,
+    User,
+    hash_password,
+    register_user,
+)
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
 from fhir_server.security.principal import Principal
@@ -44,8 +51,8 @@ from models.fhir_client import CallerToken, FhirClient
 from models.symptoms.red_flags import SafeAnalyst
 from models.worker import Worker
 from smart_app.app import create_app
-from smart_app.issuers import AppConfig, Issuer
-from smart_app.launch.scopes import registered_scope
+from smart_app.issuers import AppConfig, Issuer, none_registered
+from smart_app.launch.own_scopes import registered_scope
 from tests.fhir_world import registry, validator
 
 ORIGIN = "http://localhost:5000"
@@ -81,22 +88,44 @@ class AppWorld:
     store: SqliteStore
     key: ECKey
     as_worker: FhirClient
+    app: Starlette
 
     def worker(self, smear: Any) -> Worker:
         """A worker that reads images with `smear`."""
         return Worker(self.as_worker, Analysts(smear, SafeAnalyst()))
 
 
+@dataclass
+class Surroundings:
+    """What else a world has: other servers by origin, and record systems that may launch."""
+
+    others: dict[str, Any] = field(default_factory=dict)
+    foreign: Callable[[], Sequence[Issuer]] = none_registered
+    clock: Callable[[], datetime] = _now
+
+
+ALONE = Surroundings()
+
+
 @asynccontextmanager
-async def app_world(folder: Path) -> AsyncIterator[AppWorld]:
-    """Open a world with two patients and dr.amina; the store lies in `folder`."""
+async def app_world(
+    folder: Path, origin: str = ORIGIN, around: Surroundings = ALONE
+) -> AsyncIterator[AppWorld]:
+    """Open a world with two patients and dr.amina at `origin`; the store lies in `folder`."""
     store = SqliteStore.open(folder / "store.sqlite", _now)
     key = ECKey.generate_key("P-384", {"kid": "app"}, private=True)
     await _fill(store, key)
     await prepare(store, is_indexed=True)
     keys = await open_key_ring(store)
+    base = f"{origin}/fhir"
     server = authorization_server(
-        store, keys, MemoryCounters(_now), origin=ORIGIN, lifetimes=Lifetimes(), clock=_now
+        store,
+        keys,
+        MemoryCounters(around.clock),
+        Charts(LiveSearch(lambda _: _extract(base), registry()), CursorSealer(b"k" * 32)),
+        origin=origin,
+        lifetimes=Lifetimes(),
+        clock=around.clock,
     )
 
     async def authenticate(headers: Mapping[str, str]) -> Principal | None:
@@ -105,8 +134,8 @@ async def app_world(folder: Path) -> AsyncIterator[AppWorld]:
     async def nobody(headers: Mapping[str, str]) -> Principal | None:
         return None
 
-    guarded = _fhir(store, authenticate, is_open=False)
-    unguarded = _fhir(store, nobody, is_open=True)
+    guarded = _fhir(store, authenticate, base, is_open=False)
+    unguarded = _fhir(store, nobody, base, is_open=True)
     inner = Starlette(
         routes=[
             Route("/fhir/.well-known/smart-configuration", create_discovery(server)),
@@ -121,40 +150,52 @@ async def app_world(folder: Path) -> AsyncIterator[AppWorld]:
         else:
             await inner(scope, receive, send)
 
-    http = httpx.AsyncClient(transport=httpx.ASGITransport(server_side), base_url=ORIGIN)
-    issuer = Issuer("Demo", FHIR, "medsage-app", key.as_dict(private=True), (EHR_ORIGIN,))
-    app = create_app(AppConfig(ORIGIN, (issuer,), b"s" * 32), http)
+    mounts = {at: httpx.ASGITransport(other) for at, other in around.others.items()}
+    mounts[origin] = httpx.ASGITransport(server_side)
+    own_side = httpx.ASGITransport(server_side)
+    http = httpx.AsyncClient(transport=own_side, base_url=origin, mounts=mounts)
+    issuer = Issuer("Demo", base, "medsage-app", key.as_dict(private=True), (EHR_ORIGIN,))
+    config = AppConfig(origin, (issuer,), b"s" * 32, foreign=around.foreign)
+    app = create_app(config, http, clock=around.clock)
     application = Starlette(routes=[Mount("/app", app), Mount("/", server_side)])
     bare = httpx.ASGITransport(unguarded, root_path="/fhir")
-    async with http, httpx.AsyncClient(transport=bare, base_url=FHIR) as worker_http:
-        client = FhirClient(worker_http, FHIR, CallerToken(None))
-        for patient in PATIENTS:
-            path = f"{FHIR}/{patient['resourceType']}/{patient['id']}"
-            answer = await worker_http.put(
-                path,
-                content=orjson.dumps(patient),
-                headers={"content-type": "application/fhir+json"},
-            )
-            assert answer.status_code == 201, answer.text
-        yield AppWorld(application, store, key, client)
+    async with http, httpx.AsyncClient(transport=bare, base_url=base) as worker_http:
+        client = FhirClient(worker_http, base, CallerToken(None))
+        await _put_patients(worker_http, base)
+        yield AppWorld(application, store, key, client, app)
     await store.close()
 
 
+async def _put_patients(http: httpx.AsyncClient, base: str) -> None:
+    for patient in PATIENTS:
+        path = f"{base}/{patient['resourceType']}/{patient['id']}"
+        headers = {"content-type": "application/fhir+json"}
+        answer = await http.put(path, content=orjson.dumps(patient), headers=headers)
+        assert answer.status_code == 201, answer.text
+
+
 @cache
-def _extract() -> Any:
-    return with_guard_terms(Extractor(registry(), FHIR), FHIR)
+def _extract(base: str) -> Any:
+    return with_guard_terms(Extractor(registry(), base), base)
 
 
-def _fhir(store: SqliteStore, authenticate: Any, *, is_open: bool) -> Any:
+class _Undescribed(FhirApplication):
+    """Without its CapabilityStatement, which is most of the time that a world takes to open."""
+
+    def _capabilities_of(self, registry: Registry) -> bytes:
+        return b"{}"
+
+
+def _fhir(store: SqliteStore, authenticate: Any, base: str, *, is_open: bool) -> Any:
     async def no_origin(origin: str) -> bool:
         return False
 
     return RequestIds(
-        FhirApplication(
+        _Undescribed(
             FhirParts(
                 store=store,
                 rulebook=Rulebook(store, _now),
-                search=LiveSearch(lambda _: _extract(), registry()),
+                search=LiveSearch(lambda _: _extract(base), registry()),
                 validator=validator(),
                 cursors=CursorSealer(b"k" * 32),
                 authenticate=authenticate,
@@ -162,7 +203,7 @@ def _fhir(store: SqliteStore, authenticate: Any, *, is_open: bool) -> Any:
                 metrics=FhirMetrics(CollectorRegistry()),
                 clock=_now,
                 new_id=_new_id,
-                facts=ServerFacts(FHIR, "0.1.0", _now(), True),
+                facts=ServerFacts(base, "0.1.0", _now(), True),
                 max_body_bytes=30_000_000,
                 is_open=is_open,
             )
@@ -173,6 +214,11 @@ def _fhir(store: SqliteStore, authenticate: Any, *, is_open: bool) -> Any:
 
 def _new_id() -> str:
     return str(uuid.uuid4())
+
+
+@cache
+def _hashed() -> PasswordHash:
+    return hash_password(PASSWORD)
 
 
 async def _fill(store: SqliteStore, key: ECKey) -> None:
@@ -203,6 +249,6 @@ async def _fill(store: SqliteStore, key: ECKey) -> None:
     async def unit(tx: Any) -> None:
         for client in clients:
             await register_client(tx, client)
-        await register_user(tx, user, hash_password(PASSWORD))
+        await register_user(tx, user, _hashed())
 
     await store.transaction(unit)

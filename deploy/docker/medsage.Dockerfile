@@ -18,6 +18,10 @@ LABEL org.opencontainers.image.title="MedSAGE" \
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
+# Fonts for PDFs; without them the letters of many languages are refused.
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends fonts-dejavu-core \
+    && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 medsage \
     && useradd --uid 10001 --gid medsage --no-create-home --shell /usr/sbin/nologin medsage \
     && install -d -o medsage -g medsage /data

@@ -43,6 +43,7 @@ SYSTEM_OBJECT = Coding(ENTITY_TYPES, "2", "System Object")
 AS_PATIENT = Coding(ENTITY_ROLES, "1", "Patient")
 AS_RESOURCE = Coding(ENTITY_ROLES, "4", "Domain Resource")
 AS_QUERY = Coding(ENTITY_ROLES, "24", "Query")
+AS_USER = Coding(ENTITY_ROLES, "11", "Security User Entity")
 # BALP asks for a network address of either side; a caller within this process has none.
 IN_PROCESS = {"address": "in-process", "type": "1"}
 
@@ -215,6 +216,9 @@ def _entities(record: Record, kind: Kind) -> list[Resource]:
         entities.append(
             {"what": {"reference": patient}, "type": PERSON.as_json(), "role": AS_PATIENT.as_json()}
         )
+    if "about" in record:
+        person = {"what": {"identifier": {"system": USERS, "value": record["about"]}}}
+        entities.append(person | {"type": PERSON.as_json(), "role": AS_USER.as_json()})
     if "request" in record:
         request = {"what": {"identifier": {"value": record["request"]}}}
         entities.append(request | {"type": Coding(REQUEST_IDS, "XrequestId").as_json()})

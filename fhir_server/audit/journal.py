@@ -65,10 +65,12 @@ class AuditTrail:
         version: int | None = None,
         patient: str | None = None,
         query: str | None = None,
+        about: str | None = None,
         detail: str | None = None,
     ) -> bytes:
         """One record as JSON. `patient` is the id of the Patient concerned, where it is known;
-        `query` the search as sent; `detail` one sentence about a refusal or failure, or an
+        `query` the search as sent; `about` the sign-in name of the user that something was done to;
+        `detail` one sentence about a refusal or failure, or an
         answer given again, free of patient data. ValueError on an interaction that is not in
         KINDS."""
         if interaction not in KINDS:
@@ -87,6 +89,7 @@ class AuditTrail:
             "version": version,
             "patient": patient,
             "query": query,
+            "about": about,
             "detail": detail,
             "address": self.address,
             "request": self.request_id,

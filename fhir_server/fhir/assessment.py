@@ -23,6 +23,8 @@ SYMPTOMS = f"{CANONICAL}/CodeSystem/symptom"
 ANSWERS = "http://terminology.hl7.org/CodeSystem/v2-0136"
 QUESTIONNAIRE = f"{CANONICAL}/Questionnaire/malaria-intake"
 REPORT_OF_TASK = f"{CANONICAL}/identifier/report-of-task"
+ORIGIN_TAGS = f"{CANONICAL}/CodeSystem/origin"
+CHART_TAGS = f"{CANONICAL}/CodeSystem/chart"
 LOINC = "http://loinc.org"
 UCUM = "http://unitsofmeasure.org"
 AI_ASSERTED = {
@@ -33,6 +35,9 @@ AI_ASSERTED = {
 
 ASSESSMENT = {"system": TASK_CODES, "code": "malaria-assessment", "display": "Malaria assessment"}
 SUBSCRIPTION_CRITERIA = f"Task?code={TASK_CODES}|malaria-assessment&status=requested"
+
+# meta.tag of what belongs to a chart that was copied from another record system
+FROM_EHR = {"system": ORIGIN_TAGS, "code": "ehr", "display": "From another record system"}
 
 # Task.input.type and Task.output.type, all in TASK_PARTS
 INPUT_IMAGE, INPUT_VITAL, INPUT_SYMPTOMS = "image", "vital-sign", "symptoms"
@@ -159,6 +164,13 @@ def submission(intake: Intake, parties: Parties, new_uuid: Any) -> Resource:
 def part_type(part: str) -> Resource:
     """Task.input.type or Task.output.type for one of the part names above."""
     return {"coding": [{"system": TASK_PARTS, "code": part}]}
+
+
+def copied_chart_tags(resource: Resource) -> list[Resource]:
+    """The tags of a resource that say that it belongs to a copied chart, and to which one: what
+    is made from it carries them on, or its clinician's app could not see it."""
+    tags = resource.get("meta", {}).get("tag", ())
+    return [tag for tag in tags if tag.get("system") in {ORIGIN_TAGS, CHART_TAGS}]
 
 
 def parts(entries: Sequence[Resource], part: str) -> list[str]:

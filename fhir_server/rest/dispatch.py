@@ -17,6 +17,7 @@ from fhir_server.indexing.watched_store import WatchedStore
 from fhir_server.interactions.audited import read_record, refusal_record
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.write import Interaction
+from fhir_server.rest.asked_diagnoses import asked_diagnoses
 from fhir_server.rest.body import Disconnected, body_of, require_spoken, with_body
 from fhir_server.rest.capability import ServerFacts, capability_statement, require_mode
 from fhir_server.rest.cors import AllowsOrigin, allowed_origin, send_preflight, with_origin
@@ -47,6 +48,7 @@ from fhir_server.search.registry import Registry
 from fhir_server.security.access import OPEN_ACCESS, Access, access_for
 from fhir_server.security.circumstances import PLAIN, Circumstances
 from fhir_server.security.guarded_store import GuardedStore
+from fhir_server.security.limits import NO_LIMITS, RateLimits, Repeated
 from fhir_server.security.principal import Principal
 from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import ResourceStore
@@ -91,6 +93,7 @@ class FhirParts:
     definitions: Definitions | None = None
     idempotency_hours: int = 24
     job_limits: JobLimits = field(default_factory=JobLimits)
+    limits: RateLimits = NO_LIMITS
 
 
 class _Call(NamedTuple):
@@ -158,18 +161,22 @@ class FhirApplication:
             is_public = asked is located and BY_INTERACTION[asked.request.interaction].is_public
             if not is_public:
                 principal = await self._principal(call)
+                if principal is not None:
+                    await self._parts.limits.of_caller(principal)
             context = await self._context(principal, self._trail(call, principal))
             if isinstance(located, FhirError):
                 # A mistake in the head is told only to a caller who may ask at all.
                 raise located
             asked = await self._with_body(call, asked)
+            await self._count_diagnoses(principal, asked.request)
             response = await self._answer(call, context, asked.request, principal)
             body = await rendered(asked, response)
         except Disconnected:
             raise
         except Exception as failure:
             refusal = translated(failure, call.request_id)
-            await self._record(self._trail(call, principal), asked.request, refusal)
+            if not isinstance(refusal, Repeated):
+                await self._record(self._trail(call, principal), asked.request, refusal)
             await send_refusal(call.send, refusal, asked)
             return asked.request, refusal.status
         await send_response(call.send, asked, response, body=body, base_url=self._base_url)
@@ -195,10 +202,18 @@ class FhirApplication:
         return await self.jobs.accept(context, principal, request)
 
     async def _principal(self, call: _Call) -> Principal | None:
-        principal = await self._parts.authenticate(call.headers)
-        if principal is None and not self._parts.is_open:
-            raise login_required("an access token is needed")
+        try:
+            principal = await self._parts.authenticate(call.headers)
+            if principal is None and not self._parts.is_open:
+                raise login_required("an access token is needed")
+        except FhirError:
+            await self._parts.limits.of_nobody(call.address)
+            raise
         return principal
+
+    async def _count_diagnoses(self, principal: Principal | None, request: FhirRequest) -> None:
+        if principal is not None and (count := asked_diagnoses(request)):
+            await self._parts.limits.of_diagnoses(principal, count)
 
     async def _with_body(self, call: _Call, asked: Asked) -> Asked:
         if call.method not in _WITH_BODY:

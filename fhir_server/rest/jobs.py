@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from fhir_server.fhir.codec import instant
-from fhir_server.fhir.outcome import FhirError, Issue, forbidden, not_found, unparsable
+from fhir_server.fhir.outcome import forbidden, not_found, throttled, unparsable
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Repeatable
 from fhir_server.security.principal import Principal, principal_json, principal_of
 from fhir_server.storage.port import Record, ResourceStore, Transaction
@@ -176,8 +176,7 @@ class Jobs:
         jobs = found.value["jobs"] if found else []
         if len(jobs) >= self.limits.jobs:
             text = f"{len(jobs)} requests of this caller are being answered; more is too many"
-            issues = (Issue("error", "throttled", text),)
-            raise FhirError(429, issues, {"Retry-After": "10"})
+            raise throttled(text, retry_after_seconds=10)
         await transaction.put_record(Record(OPEN, owner, {"jobs": [*jobs, id]}))
 
     async def _own(self, context: Context, request: FhirRequest) -> Record:

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from smart_app.discovery import SmartConfiguration
 from smart_app.issuers import Issuer
+from smart_app.launch.foreign_scopes import foreign_scope
 from smart_app.launch.scopes import chart_scope, standalone_scope
 from smart_app.sessions import Attempt
 
@@ -23,6 +24,13 @@ def new_attempt(issuer: Issuer, binding: str, *, standalone: bool) -> Attempt:
     )
 
 
+def asked_scope(issuer: Issuer, configuration: SmartConfiguration, *, standalone: bool) -> str:
+    """The scope parameter of a launch at this issuer."""
+    if not issuer.is_own:
+        return foreign_scope(issuer, configuration)
+    return standalone_scope() if standalone else chart_scope()
+
+
 def authorize_url(
     attempt: Attempt,
     issuer: Issuer,
@@ -31,13 +39,14 @@ def authorize_url(
     redirect_uri: str,
     launch: str | None,
 ) -> str:
-    """Where the browser goes to sign in; `launch` is the EHR's handle, None when standalone."""
+    """Where the browser goes to sign in; `launch` is the EHR's handle, None when standalone.
+    `aud` is the FHIR server as it was registered, so no other server can be given the token."""
     digest = hashlib.sha256(attempt.verifier.encode()).digest()
     query = {
         "response_type": "code",
         "client_id": issuer.client_id,
         "redirect_uri": redirect_uri,
-        "scope": standalone_scope() if launch is None else chart_scope(),
+        "scope": asked_scope(issuer, configuration, standalone=launch is None),
         "state": attempt.state,
         "nonce": attempt.nonce,
         "aud": issuer.fhir_base,

@@ -3,22 +3,28 @@
 import hashlib
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import ECKey, KeySet
+from joserfc.jwk import ECKey, KeySet, RSAKey
 
 ASSERTION_SECONDS = 240
 LEEWAY_SECONDS = 60
 OUR_ALGORITHM = "ES384"
+RSA_ALGORITHM = "RS384"
 ISSUER_ALGORITHMS = ["ES256", "ES384", "RS256", "RS384", "PS256", "PS384"]
 
 
 class BadIdentity(Exception):
     """An id_token that must not be believed; the text says which check failed."""
+
+
+class Unprovable(BadIdentity):
+    """An id_token that nobody's keys can be found for."""
 
 
 class ClockSkew(BadIdentity):
@@ -29,7 +35,6 @@ def client_assertion(
     client_id: str, private_jwk: Mapping[str, Any], *, audience: str, now: datetime
 ) -> str:
     """A `private_key_jwt` (RFC 7523) for one request to the token endpoint `audience`."""
-    key = ECKey.import_key(dict(private_jwk))
     issued = int(now.timestamp())
     claims = {
         "iss": client_id,
@@ -39,7 +44,34 @@ def client_assertion(
         "iat": issued,
         "exp": issued + ASSERTION_SECONDS,
     }
-    return jwt.encode(_header(private_jwk), claims, key, algorithms=[OUR_ALGORITHM])
+    header = _header(private_jwk)
+    return jwt.encode(header, claims, _key(private_jwk), algorithms=[header["alg"]])
+
+
+def public_part(private_jwk: Mapping[str, Any]) -> dict[str, Any]:
+    """The public JWK, for the key set that others check our assertions with. ValueError when it
+    is no private key of a kind that SMART uses (EC P-384, RSA of 2048 bits or more)."""
+    try:
+        key = _key(private_jwk)
+        is_sound = key.is_private and (
+            key.public_key.key_size >= 2048
+            if isinstance(key, RSAKey)
+            else key.curve_name == "P-384"
+        )
+        if is_sound:
+            return dict(key.as_dict(private=False))
+    except (JoseError, ValueError, TypeError, KeyError) as error:
+        raise ValueError("is no JWK") from error
+    raise ValueError("must be a private EC P-384 or RSA (2048 bits) key")
+
+
+def claimed_issuer(id_token: object) -> str:
+    """The `iss` of an id_token, nothing verified yet; "" when it has none."""
+    try:
+        claims = json.loads(jws.extract_compact(str(id_token).encode()).payload)
+        return str(claims.get("iss", ""))
+    except (JoseError, ValueError, AttributeError):
+        return ""
 
 
 def verified_identity(
@@ -47,7 +79,7 @@ def verified_identity(
 ) -> dict[str, Any]:
     """The claims of an id_token whose signature, `iss`, `aud` and `nonce` are as `expected`."""
     try:
-        keys = KeySet.import_key_set({"keys": list(jwks["keys"])})
+        keys = KeySet([*_usable(jwks["keys"])])
         claims = jwt.decode(id_token, keys, algorithms=ISSUER_ALGORITHMS).claims
     except (JoseError, ValueError, KeyError, TypeError) as error:
         raise BadIdentity("its signature can't be verified") from error
@@ -59,6 +91,14 @@ def verified_identity(
             raise BadIdentity(f"its {claim} is not the expected one")
     _check_times(claims, now.timestamp())
     return claims
+
+
+def _usable(keys: Iterable[Any]) -> Iterator[RSAKey | ECKey]:
+    # A record system's key set may hold keys of other kinds, for other uses.
+    for key in keys:
+        with suppress(JoseError, ValueError, TypeError, KeyError):
+            if key.get("use", "sig") == "sig":
+                yield _key(key)
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> None:
@@ -87,14 +127,20 @@ def signature_over(
         "who": signer,
         "when": when,
     }
-    key = ECKey.import_key(dict(private_jwk))
+    header = _header(private_jwk)
     return jws.serialize_compact(
-        _header(private_jwk), json.dumps(payload), key, algorithms=[OUR_ALGORITHM]
+        header, json.dumps(payload), _key(private_jwk), algorithms=[header["alg"]]
     )
 
 
 def _header(private_jwk: Mapping[str, Any]) -> dict[str, Any]:
-    header = {"alg": OUR_ALGORITHM, "typ": "JWT"}
+    algorithm = RSA_ALGORITHM if private_jwk.get("kty") == "RSA" else OUR_ALGORITHM
+    header = {"alg": algorithm, "typ": "JWT"}
     if "kid" in private_jwk:
         header["kid"] = private_jwk["kid"]
     return header
+
+
+def _key(private_jwk: Mapping[str, Any]) -> ECKey | RSAKey:
+    kind = RSAKey if private_jwk.get("kty") == "RSA" else ECKey
+    return kind.import_key(dict(private_jwk))

@@ -31,6 +31,8 @@ STANDALONE_EXTRA: Mapping[str, str] = {"Patient": "crs"}
 # What the app does in its own name: it leaves an AuditEvent for each request that it refuses.
 AUDIT_SCOPE = "system/AuditEvent.c"
 
+LEVELS = frozenset({"patient", "user", "system"})
+
 # What a clinician can't do when a scope was not granted: (type, actions) → name in texts
 NEEDED = (("Patient", "r"), ("Observation", "rs"), ("DiagnosticReport", "rs"))
 
@@ -49,19 +51,13 @@ def standalone_scope() -> str:
     return " ".join((*IDENTITY, "online_access", *wanted))
 
 
-def registered_scope() -> str:
-    """All scopes that the app must be registered with at an authorization server."""
-    wanted = f"{chart_scope()} {standalone_scope()} {AUDIT_SCOPE}".split()
-    return " ".join(dict.fromkeys(wanted))
-
-
 def allows(granted: str, type_: str, actions: str) -> bool:
     """Whether the granted scope string lets a caller do all `actions` (letters of `cruds`)."""
     given = set[str]()
     for scope in granted.split():
         level, _, rest = scope.partition("/")
         resource, _, letters = rest.partition(".")
-        if level not in {"patient", "user"} or resource not in {type_, "*"}:
+        if level not in LEVELS or resource not in {type_, "*"}:
             continue
         letters = letters.partition("?")[0]
         given |= set(_V1.get(letters, letters))

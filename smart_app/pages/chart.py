@@ -6,8 +6,10 @@ from starlette.responses import Response
 
 from fhir_server.fhir.assessment import ASSESSMENT, TASK_CODES
 from smart_app.charts import load_banner
+from smart_app.ehr.gaps import gap_lines
 from smart_app.presenters.chart import open_tasks, vital_lines
 from smart_app.presenters.history import report_lines
+from smart_app.presenters.times import show_time
 from smart_app.sections import section
 from smart_app.visit import Visit
 
@@ -41,6 +43,9 @@ async def home(visit: Visit) -> Response:
         open_tasks=open_tasks(tasks.items),
         reports=reports,
         lines=report_lines(reports.items)[:5],
+        origin=visit.session.origin,
+        copied=show_time(visit.session.origin.copied) if visit.session.origin else "",
+        missing=gap_lines(visit.session.origin) if visit.session.origin else (),
         can_start=visit.allows("Task", "c") and visit.allows("Observation", "c"),
     )
 

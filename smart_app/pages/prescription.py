@@ -5,7 +5,7 @@ import re
 from starlette.responses import Response
 
 from smart_app.charts import load_banner, load_prescription, load_report
-from smart_app.pages.review import signer
+from smart_app.pages.acting import signer
 from smart_app.prescribing import PRESCRIPTION as SYSTEM
 from smart_app.prescribing import (
     ROUTES,

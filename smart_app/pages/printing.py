@@ -4,7 +4,7 @@ from starlette.responses import Response
 
 from smart_app.auditing import audit_event
 from smart_app.charts import load_banner, load_prescription, load_report
-from smart_app.pages.review import signer
+from smart_app.pages.acting import signer
 from smart_app.visit import Visit
 
 TICKET_SECONDS = 600

@@ -8,6 +8,8 @@ from smart_app.auditing import audit_event
 from smart_app.charts import LoadedReport, load_banner, load_report
 from smart_app.fhir_client import Resource
 from smart_app.launch.keys import signature_over
+from smart_app.pages.acting import now_of, signer
+from smart_app.pages.sending import sending_of, state_of, task_for
 from smart_app.presenters.report import Finding, finding
 from smart_app.problems import Problem
 from smart_app.reading import (
@@ -21,7 +23,6 @@ from smart_app.reading import (
     reading_key,
 )
 from smart_app.signing import (
-    Signer,
     final_report,
     signature_provenance,
     signed_transaction,
@@ -36,7 +37,13 @@ async def show(visit: Visit) -> Response:
     loaded = await load_report(visit, visit.request.path_params["report"])
     if loaded.view.is_signed:
         banner = await load_banner(visit)
-        return await visit.page("report.html", banner=banner, report=loaded.view, loaded=loaded)
+        return await visit.page(
+            "report.html",
+            banner=banner,
+            report=loaded.view,
+            loaded=loaded,
+            sending=await state_of(visit, loaded.view.id),
+        )
     return await _review(visit, loaded)
 
 
@@ -51,7 +58,7 @@ async def read_first(visit: Visit) -> Response:
         return await _review(visit, loaded, "reading")
     elif answer not in answers_for(loaded.view.images):
         raise Problem("bad-form")
-    observation = first_reading(loaded.resource, reader, answer, _now(visit))
+    observation = first_reading(loaded.resource, reader, answer, now_of(visit))
     key = reading_key(loaded.resource, reader)
     await visit.fhir.create(observation, if_none_exist=f"identifier={READING_OF_REPORT}|{key}")
     return visit.see(f"reports/{loaded.view.id}")
@@ -92,16 +99,11 @@ async def sign(visit: Visit) -> Response:
     reading = await _own_reading(visit, loaded.resource)
     if _missing(loaded, fields) or reading is None:
         return visit.see(f"reports/{loaded.view.id}")
-    await visit.fhir.transaction(_signed(visit, loaded.resource, reading, fields))
-    return visit.see(f"reports/{loaded.view.id}")
-
-
-def signer(visit: Visit) -> Signer:
-    """The signed-in clinician; Problem `not-permitted` for an account that is no practitioner."""
-    user = visit.session.fhir_user or ""
-    if not user.startswith(("Practitioner/", "PractitionerRole/")):
-        raise Problem("not-permitted")
-    return Signer(user, visit.session.user_name, _now(visit))
+    bundle = _signed(visit, loaded.resource, reading, fields)
+    response = visit.see(f"reports/{loaded.view.id}")
+    await visit.fhir.transaction(bundle)
+    response.background = await sending_of(visit, loaded.view.id)
+    return response
 
 
 def _signed(
@@ -119,12 +121,14 @@ def _signed(
     chosen = final_finding(report, who.reference, fields, who.when)
     final = final_report(with_reading, who, chosen, conclusion=fields["conclusion"], url=url)
     issuer = visit.parts.config.issuer(visit.session.fhir_base)
-    if issuer is None:
+    if issuer is None or issuer.private_jwk is None:
         raise Problem("unknown-issuer")
     jws = signature_over(final, issuer.private_jwk, signer=who.reference, when=who.when)
+    sent = task_for(visit, final, who)
     evidence = (
         signature_provenance(final, who, jws),
         audit_event("signature", final, visit.patient, who),
+        *((sent,) if sent else ()),
     )
     return signed_transaction(final, chosen, evidence, finding_url=url)
 
@@ -190,8 +194,3 @@ async def _own_reading(visit: Visit, report: Resource) -> Resource | None:
     query = {"patient": visit.patient, "identifier": f"{READING_OF_REPORT}|{key}"}
     found = await visit.fhir.search("Observation", query)
     return found[0] if found else None
-
-
-def _now(visit: Visit) -> str:
-    moment = visit.parts.clock().isoformat(timespec="milliseconds")
-    return moment.replace("+00:00", "Z")

@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from smart_app.cookies import binding_of, hash_binding, is_bound, set_binding
-from smart_app.discovery import IssuerUnreachable
+from smart_app.discovery import IssuerUnreachable, NotSmart, SmartConfiguration
+from smart_app.ehr.opening import Launched, open_chart
 from smart_app.forgery import comes_from_us
 from smart_app.headers import page_headers
 from smart_app.issuers import Issuer
@@ -17,17 +18,19 @@ from smart_app.launch.attempt import authorize_url, new_attempt
 from smart_app.launch.exchange import TokenEndpoint, TokenRefused, grant_from
 from smart_app.launch.keys import BadIdentity, ClockSkew
 from smart_app.launch.scopes import missing
+from smart_app.pages.sending import send_waiting
 from smart_app.parts import Parts
 from smart_app.problems import Problem
 from smart_app.sessions import Attempt, Session
-from smart_app.visit import Visit
+from smart_app.visit import Visit, read_form
 
 log = logging.getLogger("medsage.app")
+_MOST_FORM_BYTES = 64 * 1024
 
 
 async def home(parts: Parts, request: Request) -> Response:
     """S0: what the app is, and sign-in for those who have no record system open."""
-    issuers = [issuer for issuer in parts.config.issuers if issuer.standalone]
+    issuers = [issuer for issuer in parts.config.all_issuers if issuer.standalone]
     targets = set[str]()
     for issuer in issuers:
         try:
@@ -42,7 +45,7 @@ async def sign_in(parts: Parts, request: Request) -> Response:
     """Begin a standalone launch at the chosen issuer."""
     if not comes_from_us(request, parts.origin):
         raise Problem("forged")
-    form = await request.form()
+    form = await read_form(request, _MOST_FORM_BYTES)
     issuer = parts.config.issuer(str(form.get("issuer", "")))
     if issuer is None or not issuer.standalone:
         raise Problem("unknown-issuer")
@@ -65,7 +68,7 @@ async def _begin(parts: Parts, request: Request, issuer: Issuer, *, launch: str 
     try:
         configuration = await parts.configuration(issuer)
     except IssuerUnreachable as error:
-        raise Problem("ehr-unreachable") from error
+        raise _unusable(error) from error
     fresh = secrets.token_urlsafe(32)
     # A second launch in the same browser keeps the cookie, or it would end the first one.
     binding = binding_of(request, standalone)
@@ -94,7 +97,7 @@ async def callback(parts: Parts, request: Request) -> Response:
     try:
         session = await _exchange(parts, attempt, issuer, query)
     except IssuerUnreachable as error:
-        raise Problem("ehr-unreachable") from error
+        raise _unusable(error) from error
     except TokenRefused as error:
         cause = "expired-launch" if error.error == "invalid_grant" else "refused"
         raise Problem(cause, (error.error,)) from error
@@ -105,12 +108,35 @@ async def callback(parts: Parts, request: Request) -> Response:
     await parts.sessions.open(session)
     page = "" if session.patient else "patients"
     url = f"{parts.root}/s/{session.sid}/{page}"
-    return RedirectResponse(url, 303, headers={"cache-control": "no-store"})
+    waiting = await send_waiting(parts, session)
+    headers = {"cache-control": "no-store"}
+    return RedirectResponse(url, 303, headers=headers, background=waiting)
+
+
+def _unusable(error: IssuerUnreachable) -> Problem:
+    return (
+        Problem("not-smart", (str(error),))
+        if isinstance(error, NotSmart)
+        else Problem("ehr-unreachable")
+    )
 
 
 async def _exchange(parts: Parts, attempt: Attempt, issuer: Issuer, query: Any) -> Session:
     configuration = await parts.configuration(issuer)
-    if "iss" in query and query["iss"] != configuration.issuer:
+    _check_answer(configuration, query)
+    endpoint = TokenEndpoint(parts.http, issuer, configuration)
+    now = parts.clock()
+    answer = await endpoint.redeem(query["code"], attempt.verifier, parts.redirect_uri, now)
+    if not issuer.is_own:
+        return await open_chart(parts, Launched(issuer, attempt, endpoint, answer, now))
+    return await _own_session(parts, Launched(issuer, attempt, endpoint, answer, now))
+
+
+def _check_answer(configuration: SmartConfiguration, query: Any) -> None:
+    """A Problem unless the authorization response is a code of the server that we asked."""
+    if query.get("iss", configuration.issuer) != configuration.issuer or (
+        configuration.names_itself and "iss" not in query
+    ):
         # RFC 9207: the answer of another server than the one we asked.
         raise Problem("refused", ("issuer mismatch",))
     if "error" in query:
@@ -118,11 +144,12 @@ async def _exchange(parts: Parts, attempt: Attempt, issuer: Issuer, query: Any) 
         raise Problem("denied" if is_denial else "refused", (query["error"][:60],))
     if "code" not in query:
         raise Problem("bad-launch")
-    endpoint = TokenEndpoint(parts.http, issuer, configuration)
-    now = parts.clock()
-    answer = await endpoint.redeem(query["code"], attempt.verifier, parts.redirect_uri, now)
-    claims = await endpoint.identity(answer, attempt, now)
-    grant = grant_from(answer, secrets.token_urlsafe(16), issuer.fhir_base, now=now)
+
+
+async def _own_session(parts: Parts, launched: Launched) -> Session:
+    issuer, attempt, answer = launched.issuer, launched.attempt, dict(launched.answer)
+    claims = await launched.endpoint.identity(answer, attempt, launched.now)
+    grant = grant_from(answer, secrets.token_urlsafe(16), issuer.fhir_base, now=launched.now)
     lacking = [f"{type_}.{actions}" for type_, actions in missing(grant.scope)]
     if lacking:
         raise Problem("missing-scopes", tuple(lacking))
@@ -137,7 +164,7 @@ async def _exchange(parts: Parts, attempt: Attempt, issuer: Issuer, query: Any) 
         fhir_base=issuer.fhir_base,
         fhir_user=who or None,
         user_name=str(claims.get("name") or who or claims.get("sub", "")),
-        started=now.isoformat(timespec="seconds"),
+        started=launched.now.isoformat(timespec="seconds"),
         scope=grant.scope,
         patient=None if attempt.standalone else answer["patient"],
         encounter=None if attempt.standalone else answer.get("encounter"),
@@ -156,7 +183,7 @@ async def sign_out(visit: Visit) -> Response:
     launch from a chart leaves the record system's own session alone."""
     parts, session = visit.parts, visit.session
     grant = await parts.sessions.grant(session.grant)
-    issuer = parts.config.issuer(session.fhir_base)
+    issuer = parts.config.issuer(session.issuer)
     await parts.sessions.close(session)
     if grant is not None and issuer is not None:
         try:

@@ -1,23 +1,17 @@
 """The doctor's way through the app on the real authorization and FHIR servers, without a record
 system: sign in, new patient, intake, image, analysis, review, signature, prescription, print."""
 
-import base64
-import hashlib
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlencode
 
-import httpx
 import pytest
 
 from models.malaria.reading import SmearAnswer
-from smart_app.launch.exchange import ASSERTION_TYPE
-from smart_app.launch.keys import client_assertion
 from tests.app_browser import Browser, hidden_fields
 from tests.app_records import png
-from tests.app_world import EHR_ORIGIN, FHIR, ORIGIN, PASSWORD, AppWorld, app_world
+from tests.app_sign_in import launch_handle, sign_in_at
+from tests.app_world import FHIR, ORIGIN, AppWorld, app_world
 from tests.smear_predictions import ScriptedSmearModel, field_of
 
 
@@ -25,22 +19,6 @@ from tests.smear_predictions import ScriptedSmearModel, field_of
 async def world(tmp_path: Path) -> AsyncIterator[AppWorld]:
     async with app_world(tmp_path) as opened:
         yield opened
-
-
-async def sign_in_at(browser: Browser, url: str, until: str) -> str:
-    """Go through the authorization server's own pages; the address that it sends back to."""
-    while not url.startswith(until):
-        page = await browser.get(url.removeprefix(ORIGIN))
-        here = httpx.URL(ORIGIN).join(url)
-        if page.status_code == 200:
-            action = re.search(r'action="([^"]+)"', page.text)
-            assert action, page.text
-            who = {"user": "dr.amina", "username": "dr.amina", "password": PASSWORD}
-            fields = {**hidden_fields(page.text), **who}
-            page = await browser.post(str(here.join(action[1])), fields)
-        assert page.status_code in {302, 303}, page.text
-        url = str(here.join(page.headers["location"]))
-    return url
 
 
 async def signed_in(world: AppWorld) -> tuple[Browser, str]:
@@ -56,41 +34,7 @@ async def signed_in(world: AppWorld) -> tuple[Browser, str]:
 async def launched(world: AppWorld) -> tuple[Browser, str]:
     """A browser that opened the app from the chart of p1 in a record system."""
     browser = Browser(world.application)
-    callback = f"{EHR_ORIGIN}/ehr/callback"
-    verifier = "v" * 64
-    digest = hashlib.sha256(verifier.encode()).digest()
-    asked = {
-        "response_type": "code",
-        "client_id": "medsage-ehr",
-        "redirect_uri": callback,
-        "scope": "openid fhirUser user/Patient.rs",
-        "state": "s" * 32,
-        "aud": FHIR,
-        "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
-        "code_challenge_method": "S256",
-    }
-    back = await sign_in_at(browser, f"{ORIGIN}/auth/authorize?{urlencode(asked)}", callback)
-    form = {
-        "grant_type": "authorization_code",
-        "code": httpx.URL(back).params["code"],
-        "redirect_uri": callback,
-        "code_verifier": verifier,
-        "client_id": "medsage-ehr",
-        "client_assertion_type": ASSERTION_TYPE,
-        "client_assertion": client_assertion(
-            "medsage-ehr",
-            world.key.as_dict(private=True),
-            audience=f"{ORIGIN}/auth/token",
-            now=datetime.now(UTC),
-        ),
-    }
-    token = (await browser.post("/auth/token", form)).json()["access_token"]
-    handle = await browser.http.post(
-        "/auth/launch",
-        json={"client_id": "medsage-app", "patient": "p1"},
-        headers={"authorization": f"Bearer {token}"},
-    )
-    launch = handle.json()["launch"]
+    launch = await launch_handle(browser, world.key, "medsage-app")
     answer = await browser.get(f"/app/launch?iss={FHIR}&launch={launch}")
     back = await sign_in_at(browser, answer.headers["location"], f"{ORIGIN}/app/callback")
     done = await browser.get(back)

@@ -14,7 +14,7 @@ from fhir_server.security.emergency_ends import EmergencyEnds
 from fhir_server.security.rulebook import Rulebook
 from fhir_server.security.tenants import tenant_label
 from tests.guard_world import draft, write
-from tests.smart_world import FHIR, SmartWorld, _password_hash, hidden_fields, smart_world
+from tests.smart_world import FHIR, SmartWorld, hidden_fields, password_hash, smart_world
 
 WHY = {"reason": "ETREAT", "text": "found unconscious, no history known"}
 
@@ -127,7 +127,7 @@ async def test_a_foreign_form_opens_nothing(world: SmartWorld) -> None:
 
 async def test_admins_and_auditors_are_given_none(world: SmartWorld) -> None:
     user = User("boss", "Boss", frozenset({"admin", "auditor"}))
-    await world.store.transaction(lambda tx: register_user(tx, user, _password_hash()))
+    await world.store.transaction(lambda tx: register_user(tx, user, password_hash()))
     await world.sign_in("boss")
     page = await world.browser.get("/auth/emergency")
     assert page.status_code == 403
