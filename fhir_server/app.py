@@ -153,11 +153,13 @@ async def create_server(
         access_token=settings.access_token_seconds,
         emergency=settings.emergency_minutes * 60,
     )
+    await prepare(store, is_indexed=(await definitions.status()).is_whole)
+    rulebook = Rulebook(store, utc_now, policy_of(settings))
     smart = authorization_server(
         store,
         await open_key_ring(store, utc_now),
         limits.counters,
-        Charts(known.live, CursorSealer(cursor_key)),
+        Charts(known.live, CursorSealer(cursor_key), rulebook),
         origin=settings.base_url,
         lifetimes=lifetimes,
         clock=utc_now,
@@ -165,7 +167,6 @@ async def create_server(
         fetch=CheckedFetch(reach_of(settings)),
         takes_registrations=settings.client_registration,
     )
-    await prepare(store, is_indexed=(await definitions.status()).is_whole)
     parts = FhirParts(
         store=store,
         search=known.live,
@@ -173,7 +174,7 @@ async def create_server(
         validator=Validator(),
         cursors=CursorSealer(cursor_key),
         authenticate=partial(_authenticate, smart, settings.open_access),
-        rulebook=Rulebook(store, utc_now, policy_of(settings)),
+        rulebook=rulebook,
         allows_origin=partial(is_registered_origin, store),
         metrics=FhirMetrics(metrics),
         clock=utc_now,

@@ -122,7 +122,11 @@ async def app_world(
         store,
         keys,
         MemoryCounters(around.clock),
-        Charts(LiveSearch(lambda _: _extract(base), registry()), CursorSealer(b"k" * 32)),
+        Charts(
+            LiveSearch(lambda _: _extract(base), registry()),
+            CursorSealer(b"k" * 32),
+            Rulebook(store, around.clock),
+        ),
         origin=origin,
         lifetimes=Lifetimes(),
         clock=around.clock,

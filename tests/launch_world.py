@@ -29,10 +29,10 @@ from tests.smart_world import (
     VERIFIER,
     SmartWorld,
     answer_of,
-    charts,
     hidden_fields,
     password_hash,
     put,
+    search,
     smart_world,
 )
 
@@ -155,7 +155,7 @@ def _fhir(world: SmartWorld) -> FhirApplication:
 
     parts = FhirParts(
         store=world.store,
-        search=charts().search,
+        search=search(),
         validator=validator(),
         cursors=CursorSealer(b"k" * 32),
         authenticate=authenticate,

@@ -6,9 +6,16 @@ from pathlib import Path
 
 import pytest
 
+from fhir_server.security.authorization.charts import view_of
 from fhir_server.security.authorization.clients import register_client
+from fhir_server.security.authorization.server import user_principal
 from fhir_server.security.authorization.users import User, register_user
-from tests.smart_world import SmartWorld, _password_hash, clients, smart_world
+from fhir_server.security.rule_state import change
+from tests.consent_world import consent
+from tests.guard_world import fill
+from tests.smart_world import FHIR, SmartWorld, clients, password_hash, smart_world
+
+AMINA = User("dr.amina", "Dr Amina", frozenset({"doctor"}))
 
 
 @pytest.fixture
@@ -18,8 +25,11 @@ async def world(tmp_path: Path) -> AsyncIterator[SmartWorld]:
 
 
 async def move_user(world: SmartWorld, tenant: str) -> None:
-    user = User("dr.amina", "Dr Amina", frozenset({"doctor"}), tenant=tenant)
-    await world.store.transaction(lambda tx: register_user(tx, user, _password_hash()))
+    await put_user(world, replace(AMINA, tenant=tenant))
+
+
+async def put_user(world: SmartWorld, user: User) -> None:
+    await world.store.transaction(lambda tx: register_user(tx, user, password_hash()))
 
 
 async def move_client(world: SmartWorld, id: str, tenant: str) -> None:
@@ -58,3 +68,33 @@ async def test_a_user_who_has_moved_on_leaves_the_app_behind(world: SmartWorld) 
     await move_user(world, "east")
     refused = await world.refresh(tokens["refresh_token"])
     assert refused.json()["error"] == "invalid_grant"
+
+
+async def test_users_and_clients_are_kept_by_admins_of_the_default_tenant(
+    world: SmartWorld,
+) -> None:
+    for tenant, status in (("north", 403), ("default", 200)):
+        boss = User("boss", "Boss", frozenset({"admin"}), tenant=tenant)
+        await world.store.transaction(
+            lambda tx, boss=boss: register_user(tx, boss, password_hash())
+        )
+        async with world.new_browser() as browser:
+            await world.sign_in("boss", browser)
+            page = await browser.get("/auth/admin/users", follow_redirects=True)
+            assert page.status_code == status
+
+
+async def test_a_chart_that_is_kept_from_the_user_is_not_there_to_choose(
+    world: SmartWorld,
+) -> None:
+    async def offered() -> set[str]:
+        charts, who = world.server.charts, user_principal(AMINA, "app", session=None)
+        view = await view_of(world.store, charts, who, now=world.clock(), base_url=FHIR)
+        return {each["id"] for each in (await view.find("Patient", [])).resources}
+
+    assert {"p1", "p2"} <= await offered()
+    await fill(world.store, [consent("p1", base="OPTOUT") | {"id": "c"}])
+    await world.store.transaction(lambda tx: change(tx, consents=["c"]))
+    left = await offered()
+    assert "p1" not in left
+    assert "p2" in left

@@ -17,6 +17,7 @@ from fhir_server.search.plan import Scope, plan_search
 from fhir_server.security.access import Access, access_for
 from fhir_server.security.guarded_store import GuardedStore
 from fhir_server.security.principal import Principal
+from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import Key, ResourceStore
 
 PAGE_SIZE = 20
@@ -27,11 +28,12 @@ Pairs = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Charts:
-    """How charts are looked for: the search parameters of now, and what seals the place of a
-    page."""
+    """How charts are looked for: the search parameters of now, what seals the place of a page,
+    and what besides the role decides who sees them."""
 
     search: LiveSearch
     cursors: CursorSealer
+    rulebook: Rulebook
 
 
 @dataclass(frozen=True)
@@ -98,5 +100,5 @@ async def _guarded(
     store: ResourceStore, charts: Charts, principal: Principal
 ) -> tuple[Access, GuardedStore]:
     known = charts.search.known
-    access = access_for(principal, known.registry)
+    access = access_for(principal, known.registry, await charts.rulebook.of(principal))
     return access, GuardedStore(store, access, known.extract)
