@@ -22,6 +22,7 @@ from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.server import is_registered_origin
 from fhir_server.security.authorization.users import User, register_user
 from fhir_server.security.principal import Principal
+from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import ResourceStore
 from tests.fhir_world import validator
 from tests.smart_world import (
@@ -159,6 +160,7 @@ def _fhir(world: SmartWorld) -> FhirApplication:
         validator=validator(),
         cursors=CursorSealer(b"k" * 32),
         authenticate=authenticate,
+        rulebook=Rulebook(world.store, world.clock),
         allows_origin=partial(is_registered_origin, world.store),
         metrics=FhirMetrics(CollectorRegistry()),
         clock=world.clock,
