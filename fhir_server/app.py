@@ -155,6 +155,7 @@ async def create_server(
         access_token=settings.access_token_seconds,
         emergency=settings.emergency_minutes * 60,
     )
+    await prepare(store, is_indexed=(await definitions.status()).is_whole)
     trusted = trusting(settings.tls_ca_file, settings.tls_minimum)
     cursors, rulebook = CursorSealer(cursor_key), Rulebook(store, utc_now, policy_of(settings))
     smart = authorization_server(
@@ -170,7 +171,6 @@ async def create_server(
         fetch=CheckedFetch(reach_of(settings), trusted=lambda: trusted),
         takes_registrations=settings.client_registration,
     )
-    await prepare(store, is_indexed=(await definitions.status()).is_whole)
     parts = FhirParts(
         store=store,
         search=known.live,
