@@ -75,7 +75,7 @@ async def test_an_allergy_that_could_not_be_copied_is_never_no_allergy(world: Eh
     browser = world.browser()
     page = await browser.get(await world.launch(browser))
     assert "Quinine, others that could not be copied" in page.text
-    assert "1 entries of the chart could not be taken over" in page.text
+    assert "1 entry of the chart could not be taken over" in page.text
     del world.ehr.resources["AllergyIntolerance", "a1"]
     page = await browser.get(await world.launch(browser))
     assert "No allergy information recorded" not in page.text

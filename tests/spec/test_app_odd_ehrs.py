@@ -63,6 +63,9 @@ async def test_leftovers_in_the_token_answer_are_understood(world: EhrWorld) -> 
     ):
         world.ehr.token_extra = extra
         assert "ADEYEMI, Bola" in await opened(world, browser)
+    world.permit("DiagnosticReport")
+    world.ehr.token_extra = {"patient": "p1", "refresh_token": None}
+    assert "a permission of limited time" in await opened(world, browser)
     world.ehr.token_extra = {"patient": "p1", "token_type": "mac"}
     refused = await world.answer(browser)
     assert refused.status_code == 400
