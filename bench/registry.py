@@ -19,6 +19,12 @@ def _diagnose(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
+def _encryption(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.encryption import run
+
+    return run(options)
+
+
 def _proof_kill(options: Mapping[str, str]) -> dict[str, Any]:
     from bench.proof_kill import run
 
@@ -61,13 +67,21 @@ def _proof_fuzz(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
+def _proof_guard(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.proof_guard import run
+
+    return run(options)
+
+
 BENCHES: Mapping[str, Bench] = {
     "synthea": _synthea,
     "diagnose": _diagnose,
+    "encryption": _encryption,
     "index": _index,
     "proof-concurrency": _proof_concurrency,
     "proof-faults": _proof_faults,
     "proof-fuzz": _proof_fuzz,
+    "proof-guard": _proof_guard,
     "proof-kill": _proof_kill,
     "proof-mutants": _proof_mutants,
     "proof-search": _proof_search,

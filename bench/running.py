@@ -16,6 +16,11 @@ from pathlib import Path
 START_SECONDS = 120.0
 STOP_SECONDS = 30.0
 _POLL_SECONDS = 0.02
+_SETTINGS = {
+    "MEDSAGE_LOG_LEVEL": "warning",
+    # One client asks for as many diagnoses as it can.
+    "MEDSAGE_RATE_LIMITS": "diagnoses=none",
+}
 
 
 class DidNotStart(Exception):
@@ -77,7 +82,7 @@ def started(
             [*command, "--port", str(port)],
             stdout=written,
             stderr=written,
-            env={**os.environ, "MEDSAGE_LOG_LEVEL": "warning", **(environment or {})},
+            env={**os.environ, **_SETTINGS, **(environment or {})},
             cwd=Path(__file__).parents[1],
         )
     try:

@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 from joserfc.jwk import ECKey
 
-from deploy import registrations
+from deploy import registrations, tls
 from deploy.background import Work
 from deploy.process import Process
 from fhir_server.app import FhirServer
@@ -76,7 +76,8 @@ def _gemini(settings: Settings) -> GeminiEndpoint | None:
     if settings.gemini_api_key is None:
         return None
     key = settings.gemini_api_key.get_secret_value()
-    return GeminiEndpoint(key, settings.gemini_model, settings.gemini_base_url)
+    own = tls.calling(settings) if settings.tls_ca_file else None
+    return GeminiEndpoint(key, settings.gemini_model, settings.gemini_base_url, tls=own)
 
 
 def _subscription(process: Process, fhir: FhirClient, secret: str) -> Callable[[], Awaitable[None]]:

@@ -19,12 +19,16 @@ COMMANDS: Mapping[str, str] = {
     "bench": "deploy.commands.bench",
     "models": "deploy.commands.models",
     "user": "deploy.commands.user",
+    "client": "deploy.commands.client",
+    "keys": "deploy.commands.keys",
     "issuer": "deploy.commands.issuer",
     "reindex": "deploy.commands.reindex",
+    "encryption": "deploy.commands.encryption",
+    "policy": "deploy.commands.policy",
     "dev": "deploy.commands.dev",
 }
 """Name → the module whose `app` it is."""
-GROUPS = frozenset({"models", "user", "issuer", "dev"})
+GROUPS = frozenset({"models", "user", "client", "keys", "issuer", "encryption", "policy", "dev"})
 """Those that have commands of their own."""
 
 

@@ -14,6 +14,9 @@ from smart_app.issuers import AppConfig, Issuer
 from smart_app.registered import RegisteredIssuers
 from smart_app.sessions import RedisSessionStore, SessionStore
 
+_REDIS_SECONDS = 5.0
+"""What a page waits for its session."""
+
 
 async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
     """The app for launches from our own server and the registered ones; `stack` closes what it
@@ -43,9 +46,10 @@ async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
 async def _sessions(process: Process, stack: AsyncExitStack) -> SessionStore | None:
     if process.settings.redis_url is None:
         return None
-    from redis.asyncio import Redis
+    from fhir_server.storage.redis.connect import connect
 
-    redis = Redis.from_url(process.settings.redis_url.get_secret_value())
+    url = process.settings.redis_url.get_secret_value()
+    redis = connect(url, _REDIS_SECONDS, process.settings.tls_ca_file)
     stack.push_async_callback(redis.aclose)
     process.checks["redis"] = redis.ping
     return RedisSessionStore(redis)

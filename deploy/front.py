@@ -35,6 +35,11 @@ class Front:
 
 async def _to_folder(scope: Scope, send: Send) -> None:
     """`/app` → `/app/`: relative links count from the folder."""
+    if scope["method"] not in ("GET", "HEAD"):
+        headers = [(b"allow", b"GET, HEAD")]
+        await send({"type": "http.response.start", "status": 405, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
     query = b"?" + scope["query_string"] if scope["query_string"] else b""
     location = scope["path"].encode() + b"/" + query
     await send({"type": "http.response.start", "status": 307, "headers": [(b"location", location)]})

@@ -12,6 +12,7 @@ from deploy.background import Work
 from deploy.front import Front
 from deploy.health import Check
 from deploy.keys import Keys
+from fhir_server.security.limits import NO_LIMITS, RateLimits
 from fhir_server.settings import Settings
 
 
@@ -27,6 +28,7 @@ class Process:
     front: Front
     http: httpx.AsyncClient
     others: FastAPI
+    limits: RateLimits = NO_LIMITS
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     parts: dict[str, ASGIApp] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)

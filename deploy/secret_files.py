@@ -11,6 +11,8 @@ from pathlib import Path
 
 from joserfc.jwk import ECKey
 
+from fhir_server.storage.master_keys import new_master_key
+
 MEMBERS = "mongo-1:27017,mongo-2:27017,mongo-3:27017"
 _KEYFILE_BYTES = 756  # what MongoDB's manual takes; in base64 the most that it accepts
 
@@ -24,6 +26,10 @@ def _key(_: Path) -> str:
     key = ECKey.generate_key("P-384", {"use": "sig", "alg": "ES384"}, private=True)
     key.ensure_kid()
     return json.dumps(key.as_dict(private=True))
+
+
+def _master_key(_: Path) -> str:
+    return new_master_key()
 
 
 def _keyfile(_: Path) -> str:
@@ -49,6 +55,8 @@ FILES: Mapping[str, Callable[[Path], str]] = {
     "mongo_medsage_password": _password,
     "redis_password": _password,
     "grafana_password": _password,
+    # Not named like a setting: the setting is the path of the file.
+    "encryption_master_key": _master_key,
     "medsage_secret_key": _password,
     "medsage_app_key": _key,
     "medsage_worker_key": _key,

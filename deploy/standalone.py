@@ -17,7 +17,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from prometheus_client import CollectorRegistry
 
-from deploy import analysis, registrations
+from deploy import analysis, registrations, tls
 from deploy.background import Background, Work
 from deploy.clinician import clinician_app
 from deploy.demo.loading import load_ward
@@ -26,6 +26,7 @@ from deploy.health import Readiness, health_router
 from deploy.keys import keys_of
 from deploy.openapi import with_fhir_paths
 from deploy.process import Process
+from deploy.refusals import problems
 from deploy.rerouted import Rerouted
 from deploy.simulated_ehr.app import create_simulated_ehr
 from fhir_server.app import (
@@ -36,16 +37,23 @@ from fhir_server.app import (
     defined,
     knowledge,
     open_store,
+    sign_in_rules,
 )
 from fhir_server.indexing.definitions import Definitions
 from fhir_server.operations.definitions import definitions as own_definitions
 from fhir_server.publication import Publisher, publish
 from fhir_server.rest.middleware import RequestIds
+from fhir_server.rest.nobody import CountsNobody
+from fhir_server.security.limits import RateLimits, read_rules
 from fhir_server.security.rate_limit import Counters, MemoryCounters
 from fhir_server.settings import Settings
+from fhir_server.storage.master_keys import UnusableKeys
 from fhir_server.storage.port import ResourceStore
 from fhir_server.system import new_id, utc_now
 from terminology import own
+
+_REDIS_SECONDS = 1.0
+"""What a request waits for Redis before it goes on without."""
 
 
 class RefusedStart(ValueError):
@@ -58,20 +66,10 @@ class StoreNotOpened(Exception):
 
 
 def check_profile(settings: Settings) -> None:
-    """RefusedStart for what production must never run with."""
-    if settings.profile == "dev":
-        return
-    refused = {
-        "MEDSAGE_OPEN_ACCESS": settings.open_access,
-        "MEDSAGE_DEMO": settings.demo,
-        "MEDSAGE_BASE_URL": not settings.base_url.startswith("https://"),
-    }
-    named = [name for name, is_refused in refused.items() if is_refused]
-    if named:
-        raise RefusedStart(
-            f"the profile {settings.profile} refuses {', '.join(named)}: no open access, no "
-            "demonstration, and an https base URL"
-        )
+    """RefusedStart for what production must never run with; all of it is named at once."""
+    found = problems(settings)
+    if found:
+        raise RefusedStart("\n".join([f"the profile {settings.profile} refuses to start:", *found]))
 
 
 @asynccontextmanager
@@ -81,6 +79,8 @@ async def composed(
     """The running application of a process. `origins` are the addresses that browsers open it
     at, the base URL's among them; the EHR may frame the app from any of them."""
     check_profile(settings)
+    if settings.role in ("all", "server"):
+        sign_in_rules(settings)  # what can't be met stops the start before anything is opened
     front = Front()
     async with AsyncExitStack() as stack:
         process = await _process(settings, front, origins or [settings.base_url], stack)
@@ -94,7 +94,7 @@ async def composed(
         async with background.running():
             if settings.demo and settings.role in ("all", "server"):
                 await load_ward(process.http, settings.base_url)
-            yield RequestIds(front, new_id)
+            yield RequestIds(front, new_id, tls.headers(settings))
 
 
 async def _process(
@@ -104,10 +104,14 @@ async def _process(
     if settings.role in ("all", "server"):
         transport = httpx.ASGITransport(app=RequestIds(front, new_id), raise_app_exceptions=False)
         mounts = {settings.base_url: transport}
-        http = httpx.AsyncClient(mounts=mounts, timeout=30, trust_env=False)
+        http = httpx.AsyncClient(
+            mounts=mounts, timeout=30, trust_env=False, verify=tls.calling(settings)
+        )
     else:
         inner = settings.server_url or settings.base_url
-        transport = Rerouted(httpx.AsyncHTTPTransport(), settings.base_url, inner)
+        transport = Rerouted(
+            httpx.AsyncHTTPTransport(verify=tls.calling(settings)), settings.base_url, inner
+        )
         http = httpx.AsyncClient(transport=transport, timeout=30, trust_env=False)
     await stack.enter_async_context(http)
     return Process(
@@ -117,7 +121,14 @@ async def _process(
         front=front,
         http=http,
         metrics=CollectorRegistry(),
-        others=FastAPI(title="MedSAGE", version=version("medsage")),
+        # Its pages of documentation would run scripts of other servers here.
+        others=FastAPI(
+            title="MedSAGE",
+            version=version("medsage"),
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+        ),
         parts={},
         checks={},
         running=[],
@@ -133,19 +144,23 @@ async def _server_and_worker(process: Process, stack: AsyncExitStack) -> None:
     known = await asyncio.to_thread(knowledge, f"{settings.base_url}/fhir")
     definitions = await defined(store, known)
     process.running.append(Work(definitions.run))
-    counters = _counters(process, stack)
+    process.limits = RateLimits(read_rules(settings.rate_limits), _counters(process, stack))
     server = None
     if settings.role != "worker":
-        server = await _server(process, store, (known, definitions), counters)
+        server = await _server(process, store, (known, definitions))
         process.running.append(Work(server.run_jobs))
     if settings.role != "server":
-        process.running += map(Work, await background(store, known, definitions, process.http))
+        process.running += map(
+            Work, await background(settings, store, (known, definitions), process.http)
+        )
     await analysis.add(process, server)
 
 
 async def _opened(settings: Settings) -> ResourceStore:
     try:
         return await open_store(settings)
+    except UnusableKeys as problem:
+        raise RefusedStart(f"MEDSAGE_ENCRYPTION_KEY_FILE: {problem}") from None
     except Exception as problem:
         # The text of a driver's error may quote the address with its password.
         raise StoreNotOpened(f"the store can't be opened: {type(problem).__name__}") from problem
@@ -155,7 +170,6 @@ async def _server(
     process: Process,
     store: ResourceStore,
     meaning: tuple[Knowledge, Definitions],
-    counters: Counters,
 ) -> FhirServer:
     settings, keys = process.settings, process.keys
     known, definitions = meaning
@@ -180,7 +194,7 @@ async def _server(
         store,
         known,
         definitions,
-        counters=counters,
+        limits=process.limits,
         # Each use of the secret has a key of its own.
         cursor_key=hmac.digest(keys.secret, b"search cursors", "sha256"),
         metrics=process.metrics,
@@ -194,13 +208,14 @@ def _counters(process: Process, stack: AsyncExitStack) -> Counters:
     """Rate limits in Redis when its address is set, else in this process."""
     if process.settings.redis_url is None:
         return MemoryCounters(utc_now)
-    from redis.asyncio import Redis
-
+    from fhir_server.storage.redis.connect import connect
     from fhir_server.storage.redis.counters import RedisCounters
+    from fhir_server.storage.redis.steady import SteadyCounters
 
-    redis = Redis.from_url(process.settings.redis_url.get_secret_value())
+    url = process.settings.redis_url.get_secret_value()
+    redis = connect(url, _REDIS_SECONDS, process.settings.tls_ca_file)
     stack.push_async_callback(redis.aclose)
-    return RedisCounters(redis)
+    return SteadyCounters(RedisCounters(redis), MemoryCounters(utc_now))
 
 
 def _finish(process: Process) -> None:
@@ -216,4 +231,5 @@ def _finish(process: Process) -> None:
     if "fhir" in process.parts:
         with_fhir_paths(process.others)
     process.front.parts = process.parts
-    process.front.others = process.others
+    # `/api` answers with the caller's own token and knows nobody itself.
+    process.front.others = CountsNobody(process.others, process.limits)

@@ -15,6 +15,7 @@ from fhir_server.audit.journal import AuditTrail
 from fhir_server.audit.sealer import Sealer, signer_of
 from fhir_server.indexing.definitions import Definitions
 from fhir_server.indexing.reindex import Reindexer
+from fhir_server.load_settings import UnusableSettings
 from fhir_server.rest.capability import ServerFacts
 from fhir_server.rest.dispatch import FhirApplication, FhirParts
 from fhir_server.rest.job_runner import JobRunner
@@ -31,15 +32,28 @@ from fhir_server.security.authorization.app import (
     create_discovery,
 )
 from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.charts import Charts
+from fhir_server.security.authorization.passwords import BrokenPasswords, PasswordRules
+from fhir_server.security.authorization.providers import read_providers
+from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.server import AuthorizationServer, is_registered_origin
+from fhir_server.security.authorization.users import SHORTEST_PASSWORD
+from fhir_server.security.checked_fetch import CheckedFetch, Reach, networks_from
+from fhir_server.security.circumstances import Policy
+from fhir_server.security.emergency_ends import EmergencyEnds
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
+from fhir_server.security.limits import RateLimits
 from fhir_server.security.principal import Principal
-from fhir_server.security.rate_limit import Counters
+from fhir_server.security.rulebook import Rulebook, prepare
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.settings import Settings
+from fhir_server.storage.master_keys import read_master_keys
 from fhir_server.storage.port import ResourceStore, Terms
+from fhir_server.storage.rotation import SealedStore
 from fhir_server.subscriptions.deliver import Deliverer
 from fhir_server.subscriptions.notify import Follower
+from fhir_server.subscriptions.owners import Owners
 from fhir_server.subscriptions.state import FollowerParts
 from fhir_server.system import new_id, utc_now
 from fhir_server.validation.validate import Validator
@@ -86,20 +100,24 @@ class FhirServer:
     run_jobs: Callable[[], Awaitable[None]]
 
 
-async def open_store(settings: Settings) -> ResourceStore:
-    """MongoDB when its address is set, else the embedded store in the data folder."""
+async def open_store(settings: Settings) -> SealedStore:
+    """MongoDB when its address is set, else the embedded store in the data folder. UnusableKeys
+    when it is not encrypted by the keys of the settings."""
+    key_file = settings.encryption_key_file
+    masters = None if key_file is None else read_master_keys(key_file)
     if settings.mongodb_uri is not None:
+        from fhir_server.storage.mongo.connect import with_authorities
         from fhir_server.storage.mongo.store import MongoStore
 
-        uri = settings.mongodb_uri.get_secret_value()
+        uri = with_authorities(settings.mongodb_uri.get_secret_value(), settings.tls_ca_file)
         return await MongoStore.open(
-            uri, settings.mongodb_database, utc_now, settings.search_seconds
+            uri, settings.mongodb_database, utc_now, settings.search_seconds, masters
         )
     from fhir_server.storage.sqlite.store import SqliteStore
 
     settings.data.mkdir(parents=True, exist_ok=True)
     path = settings.data / "medsage.sqlite"
-    return SqliteStore.open(path, utc_now, settings.search_seconds)
+    return SqliteStore.open(path, utc_now, settings.search_seconds, masters)
 
 
 def knowledge(base_url: str) -> Knowledge:
@@ -125,22 +143,29 @@ async def create_server(
     known: Knowledge,
     definitions: Definitions,
     *,
-    counters: Counters,
+    limits: RateLimits,
     cursor_key: bytes,
     metrics: CollectorRegistry,
 ) -> FhirServer:
     """Everything of the server role that answers requests, over an open store."""
     lifetimes = Lifetimes(
-        session=settings.session_seconds, access_token=settings.access_token_seconds
+        session=settings.session_seconds,
+        access_token=settings.access_token_seconds,
+        emergency=settings.emergency_minutes * 60,
     )
     smart = authorization_server(
         store,
-        await open_key_ring(store),
-        counters,
+        await open_key_ring(store, utc_now),
+        limits.counters,
+        Charts(known.live, CursorSealer(cursor_key)),
         origin=settings.base_url,
         lifetimes=lifetimes,
         clock=utc_now,
+        rules=sign_in_rules(settings),
+        fetch=CheckedFetch(reach_of(settings)),
+        takes_registrations=settings.client_registration,
     )
+    await prepare(store, is_indexed=(await definitions.status()).is_whole)
     parts = FhirParts(
         store=store,
         search=known.live,
@@ -148,6 +173,7 @@ async def create_server(
         validator=Validator(),
         cursors=CursorSealer(cursor_key),
         authenticate=partial(_authenticate, smart, settings.open_access),
+        rulebook=Rulebook(store, utc_now, policy_of(settings)),
         allows_origin=partial(is_registered_origin, store),
         metrics=FhirMetrics(metrics),
         clock=utc_now,
@@ -160,23 +186,68 @@ async def create_server(
         job_limits=JobLimits(
             settings.async_jobs, settings.async_hours, settings.async_result_bytes
         ),
+        limits=limits,
     )
     fhir = FhirApplication(parts)
     runner = JobRunner(fhir.jobs, fhir.perform_job)
     return FhirServer(fhir, create_discovery(smart), create_authorization(smart), smart, runner.run)
 
 
+def sign_in_rules(settings: Settings) -> SignInRules:
+    """What the settings ask of people who sign in; UnusableSettings when they can't be met."""
+    listed, providers = settings.broken_passwords, settings.openid_providers
+    roles = settings.second_factor_roles.replace(",", " ").split()
+    named = "MEDSAGE_BROKEN_PASSWORDS"
+    try:
+        broken = None if listed is None else BrokenPasswords(listed)
+        named = "MEDSAGE_OPENID_PROVIDERS"
+        read = () if providers is None else read_providers(providers.get_secret_value())
+        named = "MEDSAGE_SECOND_FACTOR_ROLES"
+        shortest = SHORTEST_PASSWORD if settings.demo else settings.password_length
+        return SignInRules(PasswordRules(shortest, broken), frozenset(roles), read)
+    except ValueError as problem:
+        raise UnusableSettings(f"{named}: {problem}") from problem
+
+
+def reach_of(settings: Settings) -> Reach:
+    """Where clients may publish their keys: in development on this machine too, and by http."""
+    is_dev = settings.profile == "dev"
+    loopback = "127.0.0.0/8,::1" if is_dev else ""
+    return Reach(networks_from(f"{settings.jwks_networks},{loopback}"), allows_http=is_dev)
+
+
+def tenants_of(settings: Settings) -> frozenset[str]:
+    """The names of all tenants of the store."""
+    return frozenset({DEFAULT, *settings.tenants.replace(",", " ").split()})
+
+
+def policy_of(settings: Settings) -> Policy:
+    """What the operator has decided about tenants and Consents."""
+    return Policy(
+        has_tenants=len(tenants_of(settings)) > 1,
+        consents_by_default=settings.consent_policy == "opt-out",
+    )
+
+
 async def background(
-    store: ResourceStore, known: Knowledge, definitions: Definitions, http: httpx.AsyncClient
+    settings: Settings,
+    store: ResourceStore,
+    meaning: tuple[Knowledge, Definitions],
+    http: httpx.AsyncClient,
 ) -> list[Callable[[], Awaitable[None]]]:
     """What runs behind the requests until it is cancelled: the audit sealer, the follower of the
     change feed, the delivery of notifications through `http`, and the indexing."""
+    known, definitions = meaning
     sealer = Sealer(store, known.extract, await signer_of(store), utc_now)
     trail = AuditTrail(ITSELF, utc_now, new_id, known.base_url)
-    parts = FollowerParts(store, known.extract, known.scope, utc_now, trail)
+    rulebook = Rulebook(store, utc_now, policy_of(settings))
+    owners = Owners(store, lambda: known.live.known, rulebook)
+    parts = FollowerParts(store, known.extract, known.scope, utc_now, trail, owners)
     deliverer = Deliverer(parts, http)
     reindexer = Reindexer(store, known.live, definitions)
-    return [sealer.run, Follower(parts, deliverer.wake).run, deliverer.run, reindexer.run]
+    ends = EmergencyEnds(store, utc_now, trail)
+    following = [Follower(parts, deliverer.wake).run, deliverer.run]
+    return [sealer.run, *following, reindexer.run, ends.run]
 
 
 async def _authenticate(
@@ -191,7 +262,10 @@ async def _authenticate(
 
 def _facts(settings: Settings) -> ServerFacts:
     issuer = f"{settings.base_url}/auth"
-    oauth = {name: f"{issuer}/{name}" for name in ("authorize", "token", "revoke")}
+    names = ["authorize", "token", "revoke", "introspect"]
+    if settings.client_registration:
+        names.append("register")
+    oauth = {name: f"{issuer}/{name}" for name in names}
     return ServerFacts(
         base_url=f"{settings.base_url}/fhir",
         version=version("medsage"),

@@ -43,6 +43,7 @@ class Publisher:
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     base_url: str
+    tenant: None = None
 
 
 async def publish(publisher: Publisher, resources: Sequence[Resource]) -> int:

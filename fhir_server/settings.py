@@ -1,11 +1,14 @@
 """Every setting of MedSAGE, read once at start (`MEDSAGE_…` variables, `.env`, or files in
 `MEDSAGE_SECRETS_DIR`). Misspelt names stop the start; `.env.example` documents each one."""
 
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fhir_server.security.limits import read_rules
 
 
 class Settings(BaseSettings):
@@ -61,9 +64,41 @@ class Settings(BaseSettings):
     worker_key: SecretStr | None = Field(
         None, description="private JWK (P-384) of the worker's client; made and kept in dev"
     )
+    encryption_key_file: Path | None = Field(
+        None,
+        description="file of the master keys; when set, what the store holds is encrypted",
+    )
+    encryption_declined: bool = Field(
+        False, description="the profile prod may run without an encryption key file"
+    )
+    tls_ca_file: Path | None = Field(
+        None,
+        description="certificates of the authorities by which MongoDB, Redis and HTTPS servers are "
+        "judged; those of the system when not set",
+    )
+    tls_certificate_file: Path | None = Field(
+        None, description="certificate chain of this process, which then speaks TLS itself"
+    )
+    tls_key_file: Path | None = Field(None, description="private key of that certificate")
+    tls_minimum: Literal["1.2", "1.3"] = Field(
+        "1.2", description="least version of TLS, as a server and as a client"
+    )
     open_access: bool = Field(False, description="no tokens asked; development only")
     demo: bool = Field(True, description="demo users, clients, ward and EHR; development only")
     update_creates: bool = Field(True, description="PUT to a new id creates the resource")
+    tenants: str = Field(
+        "",
+        description="names of the tenants, comma-separated, that share the store beside the one "
+        "that is called default",
+    )
+    consent_policy: Literal["opt-out", "opt-in"] = Field(
+        "opt-out",
+        description="what a patient without a Consent is taken to have said: with opt-out that "
+        "the record may be used, with opt-in that it may not",
+    )
+    emergency_minutes: int = Field(
+        60, ge=1, le=1440, description="longest emergency access to one patient, once asked for"
+    )
     undo_days: int = Field(
         7, ge=0, description="for so many days a committed transaction can be undone; 0: never"
     )
@@ -94,10 +129,41 @@ class Settings(BaseSettings):
     async_result_bytes: int = Field(
         64 * 1024 * 1024, ge=1, description="largest result of an asynchronous request"
     )
+    rate_limits: str = Field(
+        "",
+        description="most requests in an hour by what and whom, on top of anonymous=100, "
+        "diagnoses=50",
+    )
     max_body_bytes: int = Field(64 * 1024 * 1024, description="largest FHIR request body")
     max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
     session_seconds: int = Field(7200, description="life of a sign-in session")
     access_token_seconds: int = Field(3600, description="life of an access token")
+    password_length: int = Field(
+        12,
+        ge=12,
+        le=64,
+        description="least length of new passwords; 8 in the demonstration, whatever is set",
+    )
+    broken_passwords: Path | None = Field(
+        None,
+        description="file of SHA-1 hashes of passwords known from breaches, sorted, as "
+        "haveibeenpwned.com gives it; new passwords are looked up in it",
+    )
+    second_factor_roles: str = Field(
+        "", description="roles, comma-separated, whose people need a second factor to sign in"
+    )
+    openid_providers: SecretStr | None = Field(
+        None,
+        description="other OpenID providers that people may sign in at, as a JSON list of objects",
+    )
+    client_registration: bool = Field(
+        True, description="apps may register themselves; nothing works before it is approved"
+    )
+    jwks_networks: str = Field(
+        "",
+        description="networks, comma-separated, besides the public internet, where clients may "
+        "publish their key sets (jwks_uri); in dev loopback too, and by http",
+    )
     gemini_api_key: SecretStr | None = Field(
         None, description="Google Gen AI key; the rule engine is used when not set"
     )
@@ -111,6 +177,20 @@ class Settings(BaseSettings):
         60, description="after this a claimed Task may be repeated by another worker"
     )
     health_seconds: int = Field(30, description="interval of the store's own health check")
+
+    @field_validator("jwks_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        """ValueError, which stops the start, names what is no network."""
+        for word in filter(None, (each.strip() for each in text.split(","))):
+            ip_network(word)
+        return text
+
+    @field_validator("rate_limits")
+    @classmethod
+    def _are_rules(cls, text: str) -> str:
+        read_rules(text)
+        return text
 
     @property
     def issuers_file(self) -> Path:

@@ -94,8 +94,10 @@ def diagnose_router(diagnosis: Diagnosis) -> APIRouter:
             return _outcome(error)
         except FhirFailure as failure:
             # The server that refused has recorded it already.
-            issue = Issue("error", "processing", failure.text or "the FHIR server refused")
-            return _outcome(FhirError(failure.status, (issue,)))
+            code = "throttled" if failure.status == 429 else "processing"
+            issue = Issue("error", code, failure.text or "the FHIR server refused")
+            wait = {"Retry-After": failure.retry_after} if failure.retry_after else {}
+            return _outcome(FhirError(failure.status, (issue,), wait))
 
     return router
 

@@ -25,10 +25,19 @@ _TIMEOUT_SECONDS = 30.0
 
 
 class FhirFailure(Exception):
-    """The server's refusal: HTTP status and the text of its OperationOutcome."""
+    """The server's refusal: HTTP status, the text of its OperationOutcome, and when to come
+    again, where it says that."""
 
-    def __init__(self, status: int, text: str, outcome: Resource | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        text: str,
+        outcome: Resource | None = None,
+        *,
+        retry_after: str | None = None,
+    ) -> None:
         super().__init__(f"{status} {text}")
+        self.retry_after = retry_after
         self.status = status
         self.text = text
         self.outcome = outcome
@@ -250,7 +259,12 @@ def _resource(answer: httpx.Response) -> Resource:
             raise FhirUnreachable("the answer is no FHIR resource")
         return content
     is_outcome = content.get("resourceType") == "OperationOutcome"
-    raise FhirFailure(answer.status_code, _text(content), content if is_outcome else None)
+    raise FhirFailure(
+        answer.status_code,
+        _text(content),
+        content if is_outcome else None,
+        retry_after=answer.headers.get("retry-after"),
+    )
 
 
 def _json(answer: httpx.Response) -> Resource:

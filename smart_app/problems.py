@@ -199,6 +199,13 @@ CAUSES: Mapping[str, Explanation] = {
         mark("A field is missing, or has a value that this page never offers."),
         mark("Go back, reload the page and try again."),
     ),
+    "too-many": Explanation(
+        429,
+        mark("Too many requests in an hour"),
+        mark("The record system takes no more from you for now. What you entered is kept until "
+          "the session ends."),
+        mark("Go on later. If you need more, ask your IT support to raise the limit."),
+    ),
     "rejected": Explanation(
         422,
         mark("The record system did not accept this"),

@@ -39,6 +39,7 @@ FHIR_CAUSES = {
     412: "conflict",
     413: "too-large",
     422: "rejected",
+    429: "too-many",
 }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
@@ -119,7 +120,10 @@ async def read_form(request: Request, max_bytes: int) -> FormData:
         raise Problem("bad-form")
     if int(length) > max_bytes + FORM_SLACK_BYTES:
         raise Problem("too-large")
-    return await request.form(max_files=50, max_fields=200, max_part_size=64 * 1024)
+    try:
+        return await request.form(max_files=50, max_fields=200, max_part_size=64 * 1024)
+    except HTTPException as problem:  # too many fields, or one that is too long
+        raise Problem("bad-form") from problem
 
 
 def _own_chart(parts: Parts, session: Session) -> FhirClient:

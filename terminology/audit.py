@@ -30,6 +30,20 @@ AUDIT_SUBTYPE = System(
     (
         Concept("launch", "Launch", "An EHR handed over its context for a SMART launch."),
         Concept("authorize", "Authorize", "A client asked for authorization."),
+        Concept("user-create", "User created", "A person was given a way to sign in."),
+        Concept("session-end", "Session ended", "A sign-in was ended by its owner or an admin."),
+        Concept("consent", "Consent to an app", "A user allowed an app, or took that back."),
+        Concept(
+            "choose-context",
+            "Choose context",
+            "A user chose the patient or the encounter that an app is to work with.",
+        ),
+        Concept(
+            "client-registration",
+            "Client registration",
+            "A client was registered, changed, approved, refused or removed.",
+        ),
+        Concept("signing-keys", "Signing keys", "The server's own keys were rotated or retired."),
         Concept("ai-result", "AI result", "A result of an AI system was recorded."),
         Concept("sign", "Sign", "A report was signed."),
         Concept("print", "Print", "A report was printed."),

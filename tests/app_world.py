@@ -32,6 +32,7 @@ from fhir_server.security.authorization.app import (
     create_discovery,
 )
 from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.users import (
     PasswordHash,
@@ -43,6 +44,7 @@ from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
+from fhir_server.security.rulebook import Rulebook, prepare
 from fhir_server.storage.sqlite.store import SqliteStore
 from models.analysis import Analysts
 from models.fhir_client import CallerToken, FhirClient
@@ -113,12 +115,14 @@ async def app_world(
     store = SqliteStore.open(folder / "store.sqlite", _now)
     key = ECKey.generate_key("P-384", {"kid": "app"}, private=True)
     await _fill(store, key)
+    await prepare(store, is_indexed=True)
     keys = await open_key_ring(store)
     base = f"{origin}/fhir"
     server = authorization_server(
         store,
         keys,
         MemoryCounters(around.clock),
+        Charts(LiveSearch(lambda _: _extract(base), registry()), CursorSealer(b"k" * 32)),
         origin=origin,
         lifetimes=Lifetimes(),
         clock=around.clock,
@@ -190,6 +194,7 @@ def _fhir(store: SqliteStore, authenticate: Any, base: str, *, is_open: bool) ->
         _Undescribed(
             FhirParts(
                 store=store,
+                rulebook=Rulebook(store, _now),
                 search=LiveSearch(lambda _: _extract(base), registry()),
                 validator=validator(),
                 cursors=CursorSealer(b"k" * 32),

@@ -17,6 +17,10 @@ ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
 MONGODB_URI = "MEDSAGE_TEST_MONGODB_URI"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
+# .ci/run reads these two lines and packs the package into the folder of tools.
+NPM_PACKAGE = "fhirclient"
+NPM_VERSION = "2.6.3"
+TOOLS = (Path.home() / ".cache/medsage/tools", ROOT / ".tools")
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,12 @@ def program(*names: str) -> str | None:
 def chromium() -> str | None:
     """Debian's chromium, or what plays its part."""
     return program(*CHROMIUM_NAMES)
+
+
+def fhirclient() -> Path | None:
+    """The package of the SMART JS client, as `npm pack` leaves it, where it has been fetched."""
+    packs = (folder / f"{NPM_PACKAGE}-{NPM_VERSION}.tgz" for folder in TOOLS)
+    return next(filter(Path.is_file, packs), None)
 
 
 def mongodb_uri() -> str | None:
@@ -99,6 +109,13 @@ def _mongodb() -> str | None:
     return None
 
 
+def _fhirclient() -> str | None:
+    if fhirclient():
+        return None
+    wanted = f"{NPM_PACKAGE}@{NPM_VERSION}"
+    return f"not fetched: npm pack {wanted} --pack-destination {TOOLS[0]}"
+
+
 def _shared() -> str | None:
     return None if SHARED.is_dir() else "no reference material beside the checkout in ../shared"
 
@@ -111,6 +128,7 @@ SUITES: Mapping[str, Suite] = {
     each.name: each
     for each in (
         Suite("browser", _browser),
+        Suite("fhirclient", _fhirclient),
         Suite("redis", _redis),
         Suite("mongodb", _mongodb),
         Suite("nginx", _nginx),

@@ -23,8 +23,10 @@ from fhir_server.search.extract import Extractor
 from fhir_server.search.live import LiveSearch
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
+from fhir_server.security.circumstances import Policy
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.principal import Principal
+from fhir_server.security.rulebook import Rulebook, prepare
 from fhir_server.storage.port import ResourceStore
 from fhir_server.storage.sqlite.store import SqliteStore
 from fhir_server.validation.validate import Validator
@@ -148,6 +150,7 @@ async def fhir_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
         "validator": validator(),
         "cursors": CursorSealer(b"k" * 32),
         "authenticate": caller,
+        "rulebook": Rulebook(store, clock, changes.pop("policy", Policy())),
         "allows_origin": _is_app,
         "metrics": FhirMetrics(CollectorRegistry()),
         "clock": clock,
@@ -156,6 +159,7 @@ async def fhir_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
         "max_body_bytes": 1_000_000,
         "is_open": True,
     }
+    await prepare(store, is_indexed=True)
     fhir = FhirApplication(FhirParts(**(parts | changes)))
     runner = JobRunner(fhir.jobs, fhir.perform_job)
     app = RequestIds(fhir, lambda: "request-1")

@@ -7,9 +7,10 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -22,20 +23,27 @@ from joserfc.jwk import ECKey, RSAKey
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
+from fhir_server.search.extract import Extractor
+from fhir_server.search.live import LiveSearch
+from fhir_server.search.page import CursorSealer
 from fhir_server.security.authorization.app import (
     authorization_server,
     create_authorization,
     create_discovery,
 )
 from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.server import AuthorizationServer
 from fhir_server.security.authorization.users import PasswordHash, User, register_user
+from fhir_server.security.checked_fetch import Fetched, Unreachable
+from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import CURRENT, KIND, open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
-from fhir_server.storage.port import Draft, Key, Record, Stored, Transaction
+from fhir_server.storage.port import Draft, Key, Record, ResourceStore, Stored, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
+from tests.fhir_world import registry
 
 ORIGIN = "https://medsage.test"
 FHIR = f"{ORIGIN}/fhir"
@@ -76,8 +84,8 @@ def rsa_key(name: str) -> RSAKey:
 
 
 @cache
-def _password_hash() -> PasswordHash:
-    """Cheap to check, so that a suite of hundreds of sign-ins stays quick."""
+def password_hash() -> PasswordHash:
+    """Of PASSWORD; cheap to check, so that a suite of hundreds of sign-ins stays quick."""
     return PasswordHash(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash(PASSWORD))
 
 
@@ -147,16 +155,52 @@ async def _fill(tx: Transaction) -> None:
         await register_client(tx, client)
     for name in ("amina", "kofi"):
         user = User(f"dr.{name}", f"Dr {name}", frozenset({"doctor"}), f"Practitioner/dr-{name}")
-        await register_user(tx, user, _password_hash())
+        await register_user(tx, user, password_hash())
     resources = (
         {"resourceType": "Patient", "id": "p1"},
         {"resourceType": "Patient", "id": "p2"},
         {"resourceType": "Encounter", "id": "e1", "subject": {"reference": "Patient/p1"}},
     )
     for resource in resources:
-        key = Key(resource["resourceType"], resource["id"])  # type: ignore[arg-type]
-        updated = datetime(2026, 3, 1, tzinfo=UTC)
-        await tx.put(Draft(Stored(key, 1, updated, orjson.dumps(resource))), expected=0)
+        await put(tx, resource)
+
+
+async def put(tx: Transaction, resource: dict[str, Any]) -> None:
+    """Write a resource as its first version, with all that it can be found by."""
+    key = Key(resource["resourceType"], resource["id"])
+    stored = Stored(key, 1, datetime(2026, 3, 1, tzinfo=UTC), orjson.dumps(resource))
+    await tx.put(Draft(stored, extract()(resource)), expected=0)
+
+
+@cache
+def extract() -> Any:
+    """The extractor of this FHIR base."""
+    return with_guard_terms(Extractor(registry(), FHIR), FHIR)
+
+
+def charts() -> Charts:
+    """How charts are looked for here."""
+    return Charts(LiveSearch(lambda _: extract(), registry()), CursorSealer(b"k" * 32))
+
+
+@dataclass
+class Web:
+    """What lies at the addresses where clients publish their keys; the fetches are counted."""
+
+    pages: dict[str, Fetched | Unreachable] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+
+    async def __call__(self, url: str) -> Fetched:
+        self.asked.append(url)
+        page = self.pages.get(url, Unreachable("answered with status 404"))
+        if isinstance(page, Unreachable):
+            raise page
+        return page
+
+    def publish(self, url: str, *keys: ECKey | RSAKey, **headers: str) -> None:
+        """Put the public keys at the address; `cache_control="…"` and the like are headers."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self.pages[url] = Fetched(orjson.dumps(_public(*keys)), named)
 
 
 _KEYS: dict[str, Any] = {}
@@ -167,10 +211,11 @@ class SmartWorld:
     """The server, its store and clock, and one browser."""
 
     server: AuthorizationServer
-    store: SqliteStore
+    store: ResourceStore
     clock: Clock
     application: Starlette
     browser: httpx.AsyncClient
+    web: Web
 
     def new_browser(self, **headers: str) -> httpx.AsyncClient:
         """Another browser, with its own cookies."""
@@ -310,9 +355,11 @@ class SmartWorld:
 
 
 def hidden_fields(answer: httpx.Response) -> dict[str, str]:
-    """The hidden fields of the form on a page."""
+    """The hidden fields of the form on a page, and its boxes that are ticked."""
     assert answer.status_code < 500, answer.text
-    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text))
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', answer.text)
+    ticked = re.findall(r'type="checkbox"[^>]* name="([^"]+)" value="([^"]*)" checked', answer.text)
+    return {name: unescape(value) for name, value in [*hidden, *ticked]}
 
 
 def answer_of(answer: httpx.Response) -> dict[str, str]:
@@ -322,17 +369,38 @@ def answer_of(answer: httpx.Response) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def smart_world(folder: Path) -> AsyncIterator[SmartWorld]:
-    """Open a world in the folder."""
+async def smart_world(
+    folder: Path, store: ResourceStore | None = None, *, takes_registrations: bool = True
+) -> AsyncIterator[SmartWorld]:
+    """Open a world in the folder, or on an empty store."""
     clock = Clock()
-    store = SqliteStore.open(folder / "store.sqlite", clock)
+    store = store or SqliteStore.open(folder / "store.sqlite", clock)
+    async with smart_world_over(store, clock, takes_registrations=takes_registrations) as world:
+        yield world
+    await store.close()
+
+
+@asynccontextmanager
+async def smart_world_over(
+    store: ResourceStore, clock: Clock, *, takes_registrations: bool = True
+) -> AsyncIterator[SmartWorld]:
+    """A world over an empty store that goes by the clock."""
     if _KEYS:
         await store.transaction(lambda tx: tx.put_record(Record(KIND, CURRENT, _KEYS)))
-    keys = await open_key_ring(store)
+    keys = await open_key_ring(store, clock)
     _KEYS.update((await store.record(KIND, CURRENT)).value)  # type: ignore[union-attr]
     await store.transaction(_fill)
+    web = Web()
     server = authorization_server(
-        store, keys, MemoryCounters(clock), origin=ORIGIN, lifetimes=Lifetimes(), clock=clock
+        store,
+        keys,
+        MemoryCounters(clock),
+        charts(),
+        origin=ORIGIN,
+        lifetimes=Lifetimes(),
+        clock=clock,
+        fetch=web,
+        takes_registrations=takes_registrations,
     )
     application = Starlette(
         routes=[
@@ -342,5 +410,4 @@ async def smart_world(folder: Path) -> AsyncIterator[SmartWorld]:
     )
     transport = httpx.ASGITransport(application, client=("10.0.0.1", 1234))
     async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as browser:
-        yield SmartWorld(server, store, clock, application, browser)
-    await store.close()
+        yield SmartWorld(server, store, clock, application, browser, web)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from fhir_server.storage.mongo.store import MongoStore
 from fhir_server.storage.port import Record, ResourceStore, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
-from tests.stores import SQLITE, draft
+from tests.stores import SQLITE, draft, keys_of
 
 WRITERS = 4
 PARTS = 5
@@ -20,8 +20,8 @@ PARTS = 5
 async def opened(kind: str, address: list[str]) -> ResourceStore:
     """The store that the test has opened too."""
     if kind == SQLITE:
-        return SqliteStore.open(address[0])
-    return await MongoStore.open(address[0], address[1])
+        return SqliteStore.open(address[0], masters=keys_of(address[1:]))
+    return await MongoStore.open(address[0], address[1], masters=keys_of(address[2:]))
 
 
 async def write(store: ResourceStore, numbers: Iterator[int]) -> None:

@@ -6,7 +6,7 @@ the whole run; tests that need it carry the marker `mongodb`.
 
 import os
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,6 +17,7 @@ from pymongo import AsyncMongoClient
 
 from deploy.dev_mongodb import find, running
 from fhir_server.storage.budget import SEARCH_SECONDS
+from fhir_server.storage.master_keys import MasterKeys, master_keys
 from fhir_server.storage.mongo.store import MongoStore
 from fhir_server.storage.port import Draft, Key, ResourceStore, Stored, Terms, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
@@ -26,6 +27,15 @@ START = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 SQLITE = "sqlite"
 MONGODB = "mongodb"
 BOTH = (SQLITE, pytest.param(MONGODB, marks=pytest.mark.mongodb))
+SEALED = "sealed"
+BOTH_WAYS = (
+    *BOTH,
+    f"{SQLITE} {SEALED}",
+    pytest.param(f"{MONGODB} {SEALED}", marks=pytest.mark.mongodb),
+)
+"""Both stores, plain and encrypted."""
+MASTER = "7Yk5v3m0Qb3pJ2hXo9Uq1l8aRzT6cWnE4sGdKfBxHy0="
+"""A line of a key file."""
 
 
 @dataclass
@@ -45,43 +55,53 @@ class Clock:
 class Place:
     """An empty place for a store; `open` may be called again, as after a restart."""
 
-    open: Callable[[float], Awaitable[ResourceStore]]
+    open: Callable[[float, Sequence[str]], Awaitable[ResourceStore]]
     clock: Clock
     kind: str
     address: tuple[str, ...]
     """What another process opens the same store with."""
+    masters: Sequence[str] = ()
+    """The lines of its key file, where it is encrypted."""
     opened: list[ResourceStore] = field(default_factory=list)
 
-    async def store(self, search_seconds: float = SEARCH_SECONDS) -> ResourceStore:
-        """The store, opened once more; closed with the place."""
-        store = await self.open(search_seconds)
+    async def store(
+        self, search_seconds: float = SEARCH_SECONDS, masters: Sequence[str] | None = None
+    ) -> ResourceStore:
+        """The store, opened once more, by who has these master keys; closed with the place."""
+        keys = self.masters if masters is None else masters
+        store = await self.open(search_seconds, keys)
         self.opened.append(store)
         return store
 
 
+def keys_of(lines: Sequence[str]) -> MasterKeys | None:
+    """The master keys of these lines of a key file, if there are any."""
+    return master_keys(lines) if lines else None
+
+
 @asynccontextmanager
-async def sqlite_place(folder: Path) -> AsyncIterator[Place]:
-    """A file in the folder."""
+async def sqlite_place(folder: Path, masters: Sequence[str] = ()) -> AsyncIterator[Place]:
+    """A file in the folder, encrypted where there are master keys."""
     clock, path = Clock(), folder / "store.sqlite"
 
-    async def open_store(search_seconds: float) -> ResourceStore:
-        return SqliteStore.open(path, clock, search_seconds)
+    async def open_store(search_seconds: float, masters: Sequence[str]) -> ResourceStore:
+        return SqliteStore.open(path, clock, search_seconds, keys_of(masters))
 
-    place = Place(open_store, clock, SQLITE, (str(path),))
+    place = Place(open_store, clock, SQLITE, (str(path), *masters), masters)
     yield place
     for store in place.opened:
         await store.close()
 
 
 @asynccontextmanager
-async def mongodb_place(uri: str) -> AsyncIterator[Place]:
-    """A database of its own, dropped at the end."""
+async def mongodb_place(uri: str, masters: Sequence[str] = ()) -> AsyncIterator[Place]:
+    """A database of its own, dropped at the end; encrypted where there are master keys."""
     clock, database = Clock(), f"medsage_test_{uuid.uuid4().hex}"
 
-    async def open_store(search_seconds: float) -> ResourceStore:
-        return await MongoStore.open(uri, database, clock, search_seconds)
+    async def open_store(search_seconds: float, masters: Sequence[str]) -> ResourceStore:
+        return await MongoStore.open(uri, database, clock, search_seconds, keys_of(masters))
 
-    place = Place(open_store, clock, MONGODB, (uri, database))
+    place = Place(open_store, clock, MONGODB, (uri, database, *masters), masters)
     yield place
     for store in place.opened:
         await store.close()
@@ -92,10 +112,12 @@ async def mongodb_place(uri: str) -> AsyncIterator[Place]:
 @asynccontextmanager
 async def place_of(request: pytest.FixtureRequest, kind: str, folder: Path) -> AsyncIterator[Place]:
     """A place of this kind; asks for the server only when one is needed."""
+    engine, _, sealed = kind.partition(" ")
+    masters = (MASTER,) if sealed else ()
     opened = (
-        sqlite_place(folder)
-        if kind == SQLITE
-        else mongodb_place(request.getfixturevalue("mongodb_server"))
+        sqlite_place(folder, masters)
+        if engine == SQLITE
+        else mongodb_place(request.getfixturevalue("mongodb_server"), masters)
     )
     async with opened as place:
         yield place

@@ -11,10 +11,13 @@ import httpx
 
 from fhir_server.app import ITSELF
 from fhir_server.audit.journal import AuditTrail
+from fhir_server.search.live import Known
 from fhir_server.search.plan import Scope
+from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import Change, Record, ResourceStore
 from fhir_server.subscriptions.deliver import EVENT_HEADER, SUBSCRIPTION_HEADER, Deliverer, Pace
 from fhir_server.subscriptions.notify import Follower
+from fhir_server.subscriptions.owners import Owners
 from fhir_server.subscriptions.state import DELIVERY, FollowerParts
 from fhir_server.system import new_id
 from tests.fhir_world import BASE, Json, World, extract, fhir_world, registry
@@ -112,6 +115,11 @@ class Subscribed:
             scope=lambda: Scope(registry(), clock(), BASE),
             clock=clock,
             audit=AuditTrail(ITSELF, clock, new_id, BASE),
+            owners=Owners(
+                self.world.store,
+                lambda: Known(registry(), extract(), registry()),
+                Rulebook(self.world.store, clock),
+            ),
         )
 
     async def follow(self, **death: Any) -> Seen:

@@ -107,6 +107,7 @@ def installation(
         "MEDSAGE_WORKER_URL": f"http://127.0.0.1:{ports[roles[-1]]}",
         "MEDSAGE_TASK_LEASE_SECONDS": str(LEASE_SECONDS),
         "MEDSAGE_LOG_LEVEL": "warning",
+        "MEDSAGE_RATE_LIMITS": "diagnoses=none",
     }
     environment = own | given | store
     services = [RoleProcess(role, port, folder, environment) for role, port in ports.items()]

@@ -13,7 +13,7 @@ import typer
 import uvicorn
 import uvloop
 
-from deploy import tuning
+from deploy import tls, tuning
 from deploy.commands.ending import UNUSABLE, fail
 from deploy.demo.identities import PASSWORD, USERS
 from deploy.keys import MissingSecret
@@ -55,12 +55,14 @@ def serve(
             "base_url": None if "MEDSAGE_BASE_URL" in os.environ else f"http://localhost:{port}",
         }
     )
+    if settings.tls_certificate_file and settings.base_url == f"http://localhost:{port}":
+        settings = settings.model_copy(update={"base_url": f"https://localhost:{port}"})
     configure(settings.log_level)
     if settings.open_access:
         typer.echo("medsage: OPEN ACCESS: no tokens are asked for. Development only.", err=True)
     try:
         uvloop.run(_serve(settings, host, port))
-    except (RefusedStart, MissingSecret, BadRegistration) as refusal:
+    except (RefusedStart, MissingSecret, UnusableSettings, BadRegistration) as refusal:
         fail(str(refusal), UNUSABLE)
     except (CantListen, StoreNotOpened, OSError) as problem:
         fail(str(problem))
@@ -93,6 +95,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
             timeout_graceful_shutdown=_GRACE_SECONDS,
             server_header=False,
         )
+        tls.called(config, settings)
         server = _Server(config)
         stop.ends(server)
         tuning.for_serving()
@@ -152,7 +155,8 @@ def _origins(settings: Settings, port: int) -> Sequence[str]:
     different sites and the EHR's frame is to work across them."""
     if settings.profile != "dev":
         return [settings.base_url]
-    local = [f"http://{name}:{port}" for name in _LOOPBACK]
+    scheme = settings.base_url.partition(":")[0]
+    local = [f"{scheme}://{name}:{port}" for name in _LOOPBACK]
     return list(dict.fromkeys([settings.base_url, *local]))
 
 

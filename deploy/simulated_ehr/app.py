@@ -67,9 +67,12 @@ def create_simulated_ehr(
         "/chart/{patient}/window": pages.window,
         "/charts/{patient}/{second}": pages.side_by_side,
     }
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/ehr.css", stylesheet),
             *(Route(path, bound(endpoint), methods=["GET"]) for path, endpoint in routes.items()),
         ]
     )
+    # It would lead to whatever host the request names.
+    application.router.redirect_slashes = False
+    return application

@@ -31,6 +31,14 @@ class Visit:
 
 
 @dataclass(frozen=True)
+class Report:
+    """One report that the app can be opened at."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Listing:
     """A page of patients; `next` is the query of the following page, None on the last."""
 
@@ -64,6 +72,21 @@ def visits_of(bundle: Resource) -> tuple[Visit, ...]:
     """A searchset of encounters, as they came."""
     found = (entry["resource"] for entry in bundle.get("entry", []))
     return tuple(_visit(one) for one in found if one["resourceType"] == "Encounter")
+
+
+def reports_of(bundle: Resource) -> tuple[Report, ...]:
+    """A searchset of reports, as they came."""
+    found = (entry["resource"] for entry in bundle.get("entry", []))
+    return tuple(_report(one) for one in found if one["resourceType"] == "DiagnosticReport")
+
+
+def _report(report: Resource) -> Report:
+    issued = (report.get("issued") or report.get("effectiveDateTime") or "")[:10]
+    when = _day(date.fromisoformat(issued)) if len(issued) == 10 else issued or "no date"
+    code = report["code"]
+    displays = (coding.get("display") for coding in code.get("coding", []))
+    name = code.get("text") or next(filter(None, displays), "Report")
+    return Report(report["id"], f"{when} · {name} · {report['status']}")
 
 
 def _visit(encounter: Resource) -> Visit:

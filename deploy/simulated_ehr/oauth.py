@@ -20,7 +20,7 @@ from joserfc.jwk import ECKey
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_SECONDS = 60
 _TIMEOUT_SECONDS = 10
-SCOPES = "openid fhirUser online_access user/Patient.rs user/Encounter.rs"
+SCOPES = "openid fhirUser online_access user/Patient.rs user/Encounter.rs user/DiagnosticReport.rs"
 
 
 def private_key(jwk: Mapping[str, Any]) -> ECKey:

@@ -7,7 +7,15 @@ from urllib.parse import parse_qs, urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from deploy.simulated_ehr.charts import Chart, Visit, chart_of, listing_of, visits_of
+from deploy.simulated_ehr.charts import (
+    Chart,
+    Report,
+    Visit,
+    chart_of,
+    listing_of,
+    reports_of,
+    visits_of,
+)
 from deploy.simulated_ehr.oauth import Refused, Tokens
 from deploy.simulated_ehr.rendering import SimulatedEhr, problem, render
 from deploy.simulated_ehr.sessions import PATH
@@ -15,6 +23,11 @@ from deploy.simulated_ehr.sign_in import current_tokens
 
 _PAGE_SIZE = 20
 _MOST_VISITS = 10
+_MOST_REPORTS = 5
+_TENANT = "synthetic-district-hospital"
+_OPEN_REPORT = "open-report"
+INTENTS = {"new-assessment": "Launch MedSAGE for a new malaria assessment"}
+"""What a link in the chart asks the app for, and what the link says."""
 _NO_CHART = "The chart can't be opened"
 _NO_LAUNCH = "MedSAGE can't be launched"
 
@@ -60,9 +73,23 @@ async def chart(ehr: SimulatedEhr, request: Request) -> Response:
     try:
         shown = await _chart(ehr, tokens, id)
         visits: tuple[Visit, ...] = visits_of(await ehr.server.fhir(tokens, "Encounter", search))
+        reports = await _reports(ehr, tokens, id)
     except Refused as refused:
         return problem(ehr, _NO_CHART, str(refused), 502)
-    return render(ehr, "chart.html", user_name=tokens.name, chart=shown, visits=visits)
+    return render(
+        ehr,
+        "chart.html",
+        user_name=tokens.name,
+        chart=shown,
+        visits=visits,
+        reports=reports,
+        intents=INTENTS,
+    )
+
+
+async def _reports(ehr: SimulatedEhr, tokens: Tokens, patient: str) -> tuple[Report, ...]:
+    search = {"patient": patient, "_sort": "-date", "_count": str(_MOST_REPORTS)}
+    return reports_of(await ehr.server.fhir(tokens, "DiagnosticReport", urlencode(search)))
 
 
 async def framed(ehr: SimulatedEhr, request: Request) -> Response:
@@ -112,11 +139,16 @@ async def _chart(ehr: SimulatedEhr, tokens: Tokens, id: str) -> Chart:
 
 async def _launch(ehr: SimulatedEhr, tokens: Tokens, request: Request, patient: str) -> str:
     asked = request.query_params
-    context: dict[str, Any] = {"client_id": ehr.app_id, "patient": patient}
+    context: dict[str, Any] = {"client_id": ehr.app_id, "patient": patient, "tenant": _TENANT}
     if asked.get("encounter"):
         context["encounter"] = asked["encounter"]
     if asked.get("banner") == "ehr":  # the frame's own header already shows who the patient is
         context["need_patient_banner"] = False
+    if asked.get("report"):
+        context["fhirContext"] = [{"reference": f"DiagnosticReport/{asked['report']}"}]
+        context["intent"] = _OPEN_REPORT
+    elif asked.get("intent") in INTENTS:
+        context["intent"] = asked["intent"]
     return await ehr.server.launch(tokens, context)
 
 

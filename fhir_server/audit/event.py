@@ -31,12 +31,19 @@ ENTITY_ROLES = "http://terminology.hl7.org/CodeSystem/object-role"
 REQUEST_IDS = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
 SOURCE_TYPES = "http://terminology.hl7.org/CodeSystem/security-source-type"
 
+TENANTS = f"{CANONICAL}/CodeSystem/tenant"
+"""The labels of tenants, to whose auditors the event belongs."""
+PURPOSES = {
+    "BTG": Coding("http://terminology.hl7.org/CodeSystem/v3-ActReason", "BTG", "break the glass")
+}
+
 OUTCOMES = {"success": "0", "refused": "4", "failed": "8"}
 PERSON = Coding(ENTITY_TYPES, "1", "Person")
 SYSTEM_OBJECT = Coding(ENTITY_TYPES, "2", "System Object")
 AS_PATIENT = Coding(ENTITY_ROLES, "1", "Patient")
 AS_RESOURCE = Coding(ENTITY_ROLES, "4", "Domain Resource")
 AS_QUERY = Coding(ENTITY_ROLES, "24", "Query")
+AS_USER = Coding(ENTITY_ROLES, "11", "Security User Entity")
 # BALP asks for a network address of either side; a caller within this process has none.
 IN_PROCESS = {"address": "in-process", "type": "1"}
 
@@ -68,6 +75,11 @@ def _event(record: Record, kind: Kind) -> Resource:
     profile = _profile(record, kind)
     if profile is not None:
         event["meta"] = {"profile": [profile]}
+    if "tenant" in record:
+        label = {"system": TENANTS, "code": record["tenant"]}
+        event["meta"] = {**event.get("meta", {}), "security": [label]}
+    if "purpose" in record:
+        event["purposeOfEvent"] = [_typed(PURPOSES[record["purpose"]])]
     if entities:
         event["entity"] = entities
     return event
@@ -204,6 +216,9 @@ def _entities(record: Record, kind: Kind) -> list[Resource]:
         entities.append(
             {"what": {"reference": patient}, "type": PERSON.as_json(), "role": AS_PATIENT.as_json()}
         )
+    if "about" in record:
+        person = {"what": {"identifier": {"system": USERS, "value": record["about"]}}}
+        entities.append(person | {"type": PERSON.as_json(), "role": AS_USER.as_json()})
     if "request" in record:
         request = {"what": {"identifier": {"value": record["request"]}}}
         entities.append(request | {"type": Coding(REQUEST_IDS, "XrequestId").as_json()})

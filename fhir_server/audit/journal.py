@@ -17,6 +17,8 @@ from fhir_server.fhir.codec import instant
 from fhir_server.storage.port import Key
 
 Outcome = Literal["success", "refused", "failed"]
+EMERGENCY = "BTG"
+"""The purpose of use of what is done under emergency access (v3-PurposeOfUse)."""
 
 
 class Caller(Protocol):
@@ -34,13 +36,16 @@ class Caller(Protocol):
     def fhir_user(self) -> str | None: ...
     @property
     def session(self) -> str | None: ...
+    @property
+    def tenant(self) -> str: ...
     def __hash__(self) -> int: ...
 
 
 @dataclass(frozen=True)
 class AuditTrail:
     """Makes the records of one request. `principal` is None while nobody is known; `address` is
-    the client's network address; `base_url` the FHIR base, which names this server."""
+    the client's network address; `base_url` the FHIR base, which names this server;
+    `emergencies` the ids of the patients to whom the caller has emergency access."""
 
     principal: Caller | None
     clock: Callable[[], datetime]
@@ -48,6 +53,7 @@ class AuditTrail:
     base_url: str
     address: str | None = None
     request_id: str | None = None
+    emergencies: frozenset[str] = frozenset()
 
     def entry(
         self,
@@ -59,10 +65,12 @@ class AuditTrail:
         version: int | None = None,
         patient: str | None = None,
         query: str | None = None,
+        about: str | None = None,
         detail: str | None = None,
     ) -> bytes:
         """One record as JSON. `patient` is the id of the Patient concerned, where it is known;
-        `query` the search as sent; `detail` one sentence about a refusal or failure, or an
+        `query` the search as sent; `about` the sign-in name of the user that something was done to;
+        `detail` one sentence about a refusal or failure, or an
         answer given again, free of patient data. ValueError on an interaction that is not in
         KINDS."""
         if interaction not in KINDS:
@@ -81,14 +89,25 @@ class AuditTrail:
             "version": version,
             "patient": patient,
             "query": query,
+            "about": about,
             "detail": detail,
             "address": self.address,
             "request": self.request_id,
+            "purpose": self._purpose(key, patient),
         }
         record |= {name: value for name, value in optional.items() if value is not None}
         if self.principal is not None:
             record |= _caller(self.principal)
         return orjson.dumps(record)
+
+    def _purpose(self, key: Key | None, patient: str | None) -> str | None:
+        """The purpose of use, where it is not the caller's usual one: emergency access that may
+        have made the difference."""
+        if not self.emergencies:
+            return None
+        concerned = key.id if key is not None and key.type == "Patient" else patient
+        is_other = concerned and concerned.removeprefix("Patient/") not in self.emergencies
+        return None if is_other else EMERGENCY
 
 
 @lru_cache(maxsize=1024)
@@ -101,5 +120,6 @@ def _caller(who: Caller) -> Mapping[str, Any]:
         "roles": sorted(who.roles),
         "user": who.fhir_user,
         "session": who.session,
+        "tenant": None if who.tenant == "default" else who.tenant,
     }
     return {name: value for name, value in known.items() if value is not None}

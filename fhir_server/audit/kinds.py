@@ -36,6 +36,7 @@ OWN_SUBTYPES = f"{CANONICAL}/CodeSystem/audit-subtype"
 
 REST = Coding(AUDIT_TYPES, "rest", "RESTful Operation")
 AUTHENTICATION = Coding(DICOM, "110114", "User Authentication")
+SECURITY = Coding(DICOM, "110113", "Security Alert")
 
 APPLICATION = Coding(DICOM, "110150", "Application")
 DESTINATION = Coding(DICOM, "110152", "Destination Role ID")
@@ -85,6 +86,10 @@ def _sign_in(subtype: Coding) -> Kind:
     )
 
 
+def _people(subtype: Coding) -> Kind:
+    return Kind(SECURITY, subtype, "U", client=APPLICATION, server=TOKEN_SERVER)
+
+
 def _lifecycle(code: str, display: str, own: str) -> Kind:
     stage = Coding(LIFECYCLE, code, display)
     return Kind(stage, Coding(OWN_SUBTYPES, own), "E", client=APPLICATION)
@@ -114,7 +119,17 @@ KINDS: Mapping[str, Kind] = {
     "logout": _sign_in(Coding(DICOM, "110123", "Logout")),
     "launch": _sign_in(Coding(OWN_SUBTYPES, "launch")),
     "authorize": _sign_in(Coding(OWN_SUBTYPES, "authorize")),
+    "choose-context": _sign_in(Coding(OWN_SUBTYPES, "choose-context")),
     "token": _sign_in(Coding(IHE_EVENTS, "ITI-71", "Get Access Token")),
+    "user-create": replace(_people(Coding(OWN_SUBTYPES, "user-create")), action="C"),
+    "user-roles": _people(Coding(DICOM, "110136", "Security Roles Changed")),
+    "user-security": _people(Coding(DICOM, "110137", "User security Attributes Changed")),
+    "session-end": _people(Coding(OWN_SUBTYPES, "session-end")),
+    "consent": _people(Coding(OWN_SUBTYPES, "consent")),
+    "client-registration": _sign_in(Coding(OWN_SUBTYPES, "client-registration")),
+    "signing-keys": _sign_in(Coding(OWN_SUBTYPES, "signing-keys")),
+    "emergency-begin": _sign_in(Coding(OWN_SUBTYPES, "emergency-begin", "Emergency access begun")),
+    "emergency-end": _sign_in(Coding(OWN_SUBTYPES, "emergency-end", "Emergency access ended")),
     "ai-result": _lifecycle("originate", "Originate/Retain Record Lifecycle Event", "ai-result"),
     "sign": _lifecycle("attest", "Attest Record Lifecycle Event", "sign"),
     "print": _lifecycle("report", "Report (Output) Record Lifecycle Event", "print"),

@@ -129,6 +129,12 @@ def too_large(text: str) -> FhirError:
     return error(413, "too-long", text)
 
 
+def throttled(text: str, retry_after_seconds: int) -> FhirError:
+    """429: the caller asks too much; again after the given time."""
+    issues = (Issue("error", "throttled", text),)
+    return FhirError(429, issues, {"Retry-After": str(retry_after_seconds)})
+
+
 def busy(text: str, retry_after_seconds: int) -> FhirError:
     """503: try the same request again after the given time."""
     return FhirError(

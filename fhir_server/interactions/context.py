@@ -121,3 +121,8 @@ class Context:
     deletes_at_once: int = 1
     is_in_transaction: bool = False
     definitions: Definitions | None = None
+
+    @property
+    def tenant(self) -> str:
+        """The tenant to whom belongs what the caller writes."""
+        return self.access.principal.tenant

@@ -6,7 +6,7 @@ from fhir_server.interactions.audited import patient_of_stored, patient_of_terms
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.same import is_same
 from fhir_server.interactions.versions import require_match, require_none_match
-from fhir_server.interactions.write import Submission, draft, put
+from fhir_server.interactions.write import Submission, draft, owned, put
 from fhir_server.storage.port import Key, Stored, Transaction
 
 
@@ -33,6 +33,7 @@ async def follow(
 ) -> FhirResponse:
     """Make `submission` the version after `current`: 201 where nothing is there now, else 200;
     where it says the same, 200 and the current version."""
+    submission = owned(context, submission)
     if current is not None and is_same(current, submission.body):
         await unit.keep(current)
         patient = patient_of_stored(context, current)

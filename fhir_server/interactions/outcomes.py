@@ -12,7 +12,7 @@ from fhir_server.interactions.following import status_of_update
 from fhir_server.interactions.same import is_same
 from fhir_server.interactions.steps import Step
 from fhir_server.interactions.versions import require_match
-from fhir_server.interactions.write import Submission, draft, tombstone
+from fhir_server.interactions.write import Submission, draft, owned, tombstone
 from fhir_server.storage.port import Draft, Key, Stored
 
 Current = Mapping[Key, Stored | None]
@@ -51,14 +51,15 @@ def outcome_of(
 
 
 def _written(context: Context, step: Step, key: Key, current: Stored | None) -> Outcome:
-    interaction, body = step.request.interaction, encode(step.resource or {})
-    if current is not None and is_same(current, body):
+    interaction, resource = step.request.interaction, step.resource or {}
+    is_new = interaction == "create" or (step.is_by_criteria and "id" not in resource)
+    method = "POST" if is_new and current is None else "PUT"
+    submission = owned(context, Submission(key, resource, encode(resource), method))
+    if current is not None and is_same(current, submission.body):
         patient = patient_of_stored(context, current)
         record = write_record(context, current, interaction, 200, patient)
         return Outcome(step, (), (record,), FhirResponse(200, current.body, current), current)
-    is_new = interaction == "create" or (step.is_by_criteria and "id" not in (step.resource or {}))
-    method = "POST" if is_new and current is None else "PUT"
-    made = draft(context, Submission(key, step.resource or {}, body, method), current)
+    made = draft(context, submission, current)
     status = 201 if current is None or current.is_deleted else 200
     record = write_record(
         context, made.stored, interaction, status, patient_of_terms(key, made.terms)

@@ -6,13 +6,14 @@ the current version happens inside it.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from fhir_server.fhir.codec import instant, parse, stamp
+from fhir_server.fhir.codec import encode, instant, parse, stamp
 from fhir_server.fhir.outcome import FhirError, invalid
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
+from fhir_server.security.tenants import in_tenant
 from fhir_server.storage.port import Draft, Key, Stored, Terms, Transaction
 
 Interaction = Callable[[Context, FhirRequest], Awaitable[FhirResponse]]
@@ -24,13 +25,17 @@ _TICK = timedelta(milliseconds=1)
 
 
 class Stamping(Protocol):
-    """What stamping a version takes: the injected now and the extractor. A Context has both."""
+    """What stamping a version takes: the injected now, the extractor, and the tenant who writes
+    (None: the server itself, which leaves labels as they are). A Context has them."""
 
     @property
     def clock(self) -> Callable[[], datetime]: ...
 
     @property
     def extract(self) -> Callable[[Resource], Terms]: ...
+
+    @property
+    def tenant(self) -> str | None: ...
 
 
 @dataclass(frozen=True)
@@ -67,9 +72,20 @@ def require_valid(context: Context, resource: Resource) -> None:
         raise FhirError(400, issues)
 
 
+def owned(context: Stamping, submission: Submission) -> Submission:
+    """The submission as the caller's tenant's own; FhirError 422 when it says otherwise."""
+    if context.tenant is None:
+        return submission
+    resource = in_tenant(submission.resource, context.tenant)
+    if resource is submission.resource:
+        return submission
+    return replace(submission, resource=resource, body=encode(resource))
+
+
 def draft(context: Stamping, submission: Submission, current: Stored | None) -> Draft:
     """The version that follows `current` (versions of a deleted resource go on): stamped with
     its id, version and time, and extracted. Times of one resource only grow."""
+    submission = owned(context, submission)
     version = 1 if current is None else current.version + 1
     updated = next_moment(context, current)
     key = submission.key

@@ -16,6 +16,7 @@ from fhir_server.interactions.repeats import Done, Work, once_whole
 from fhir_server.interactions.write import Submission, draft, put, require_valid
 from fhir_server.operations.labels import LABELS, identity, labels_in_use
 from fhir_server.operations.operation import CORE, Operation, OperationRequest, Parameter
+from fhir_server.security.tenants import TENANTS
 from fhir_server.storage.port import Stored, Transaction
 
 Meta = dict[str, Any]
@@ -55,6 +56,8 @@ async def _changed(context: Context, asked: OperationRequest, change: Change) ->
         raise bad_parameter(
             f"meta: {', '.join(foreign)} can't be set here; {', '.join(sorted(LABELS))} can"
         )
+    if any(each.get("system") == TENANTS for each in given.get("security", ())):
+        raise bad_parameter(f"meta.security: the labels of {TENANTS} are the server's own")
     key = key_of(asked.request)
 
     async def perform(transaction: Transaction) -> Done:

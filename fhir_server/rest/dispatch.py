@@ -17,6 +17,7 @@ from fhir_server.indexing.watched_store import WatchedStore
 from fhir_server.interactions.audited import read_record, refusal_record
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.write import Interaction
+from fhir_server.rest.asked_diagnoses import asked_diagnoses
 from fhir_server.rest.body import Disconnected, body_of, require_spoken, with_body
 from fhir_server.rest.capability import ServerFacts, capability_statement, require_mode
 from fhir_server.rest.cors import AllowsOrigin, allowed_origin, send_preflight, with_origin
@@ -45,8 +46,11 @@ from fhir_server.search.live import Known, LiveSearch
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
 from fhir_server.security.access import OPEN_ACCESS, Access, access_for
+from fhir_server.security.circumstances import PLAIN, Circumstances
 from fhir_server.security.guarded_store import GuardedStore
+from fhir_server.security.limits import NO_LIMITS, RateLimits, Repeated
 from fhir_server.security.principal import Principal
+from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import ResourceStore
 from fhir_server.validation.validate import Validator
 
@@ -67,7 +71,8 @@ _UNLOCATED = {
 @dataclass(frozen=True)
 class FhirParts:
     """All that the FHIR base is made of. `authenticate` is given the headers by lower-case name
-    and raises FhirError 401; it may answer None, for nobody, only where `is_open`.
+    and raises FhirError 401; it may answer None, for nobody, only where `is_open`. `rulebook`
+    knows what else decides a caller's rights.
     `allows_origin` says whether a web page of that origin may call (CORS). Without `definitions`
     the search parameters stay as they are."""
 
@@ -76,6 +81,7 @@ class FhirParts:
     validator: Validator
     cursors: CursorSealer
     authenticate: Authenticate
+    rulebook: Rulebook
     allows_origin: AllowsOrigin
     metrics: FhirMetrics
     clock: Callable[[], datetime]
@@ -87,6 +93,7 @@ class FhirParts:
     definitions: Definitions | None = None
     idempotency_hours: int = 24
     job_limits: JobLimits = field(default_factory=JobLimits)
+    limits: RateLimits = NO_LIMITS
 
 
 class _Call(NamedTuple):
@@ -112,6 +119,7 @@ class FhirApplication:
         self._capabilities = (first, self._capabilities_of(first))
         self._locate = partial(locate_entry, self._base_url)
         self.jobs = Jobs(parts.store, parts.clock, parts.job_limits)
+        self.jobs.extent_of = self._extent_of
         self._own: Mapping[str, Interaction] = {
             "capabilities": self._capability,
             "async-status": self.jobs.status,
@@ -153,18 +161,22 @@ class FhirApplication:
             is_public = asked is located and BY_INTERACTION[asked.request.interaction].is_public
             if not is_public:
                 principal = await self._principal(call)
-            context = self._context(principal, self._trail(call, principal))
+                if principal is not None:
+                    await self._parts.limits.of_caller(principal)
+            context = await self._context(principal, self._trail(call, principal))
             if isinstance(located, FhirError):
                 # A mistake in the head is told only to a caller who may ask at all.
                 raise located
             asked = await self._with_body(call, asked)
+            await self._count_diagnoses(principal, asked.request)
             response = await self._answer(call, context, asked.request, principal)
             body = await rendered(asked, response)
         except Disconnected:
             raise
         except Exception as failure:
             refusal = translated(failure, call.request_id)
-            await self._record(self._trail(call, principal), asked.request, refusal)
+            if not isinstance(refusal, Repeated):
+                await self._record(self._trail(call, principal), asked.request, refusal)
             await send_refusal(call.send, refusal, asked)
             return asked.request, refusal.status
         await send_response(call.send, asked, response, body=body, base_url=self._base_url)
@@ -177,7 +189,7 @@ class FhirApplication:
         trail = AuditTrail(
             job.principal, parts.clock, parts.new_id, self._base_url, job.address, job.request_id
         )
-        return await self._submit(self._context(job.principal, trail), job.request)
+        return await self._submit(await self._context(job.principal, trail), job.request)
 
     async def _answer(
         self, call: _Call, context: Context, request: FhirRequest, principal: Principal | None
@@ -190,10 +202,18 @@ class FhirApplication:
         return await self.jobs.accept(context, principal, request)
 
     async def _principal(self, call: _Call) -> Principal | None:
-        principal = await self._parts.authenticate(call.headers)
-        if principal is None and not self._parts.is_open:
-            raise login_required("an access token is needed")
+        try:
+            principal = await self._parts.authenticate(call.headers)
+            if principal is None and not self._parts.is_open:
+                raise login_required("an access token is needed")
+        except FhirError:
+            await self._parts.limits.of_nobody(call.address)
+            raise
         return principal
+
+    async def _count_diagnoses(self, principal: Principal | None, request: FhirRequest) -> None:
+        if principal is not None and (count := asked_diagnoses(request)):
+            await self._parts.limits.of_diagnoses(principal, count)
 
     async def _with_body(self, call: _Call, asked: Asked) -> Asked:
         if call.method not in _WITH_BODY:
@@ -270,20 +290,37 @@ class FhirApplication:
             principal, parts.clock, parts.new_id, self._base_url, call.address, call.request_id
         )
 
-    def _rights_of(self, principal: Principal | None, known: Known) -> tuple[Access, ResourceStore]:
+    async def _circumstances(self, principal: Principal | None) -> Circumstances:
+        return PLAIN if principal is None else await self._parts.rulebook.of(principal)
+
+    async def _extent_of(self, principal: Principal | None) -> str:
+        """What the caller may see now, as `Access.extent` tells it."""
+        circumstances = await self._circumstances(principal)
+        access, _ = self._rights(principal, self._parts.search.known, circumstances)
+        return access.extent
+
+    def _rights_of(
+        self, principal: Principal | None, known: Known, circumstances: Circumstances
+    ) -> tuple[Access, ResourceStore]:
         """What the caller may do, and the store as the caller may see it: the same for each of
-        the caller's requests, as long as search parameters stay what they are."""
+        the caller's requests, as long as search parameters and circumstances stay what they
+        are."""
         parts = self._parts
-        access = OPEN_ACCESS if principal is None else access_for(principal, known.registry)
+        access = OPEN_ACCESS
+        if principal is not None:
+            access = access_for(principal, known.registry, circumstances)
         store: ResourceStore = parts.store
         if parts.definitions is not None:
             store = WatchedStore(store, parts.search, known, parts.definitions)
         return access, GuardedStore(store, access, known.extract)
 
-    def _context(self, principal: Principal | None, trail: AuditTrail) -> Context:
+    async def _context(self, principal: Principal | None, trail: AuditTrail) -> Context:
         parts = self._parts
+        circumstances = await self._circumstances(principal)
         known = parts.search.known
-        access, store = self._rights(principal, known)
+        access, store = self._rights(principal, known, circumstances)
+        if circumstances.emergencies:
+            trail = replace(trail, emergencies=circumstances.emergencies)
         return Context(
             store=store,
             access=access,

@@ -133,6 +133,8 @@ class JobRunner:
         if found is None:
             return
         job, record = found
+        # Before it is run: what the caller loses meanwhile must not be in what is shown.
+        extent = await self._jobs.extent_of(job.principal)
         try:
             entry = await self._entry(job, lease.work.value["attempts"])
         except FhirError as refusal:
@@ -142,7 +144,8 @@ class JobRunner:
         head = {"resourceType": "Bundle", "type": "batch-response"}
         pieces = pieces_of(join_entries(head, [entry]))
         expires = self._jobs.clock() + timedelta(hours=self._jobs.limits.hours)
-        done = Record(JOB, record.id, {**record.value, "out": len(pieces)}, expires=expires)
+        value = {**record.value, "out": len(pieces), "extent": extent}
+        done = Record(JOB, record.id, value, expires=expires)
 
         async with lease.changing:
 

@@ -11,15 +11,15 @@ its caller's own, with the rights that the caller had then; to all others it doe
 | async-open | the caller | the caller's jobs that have no result yet |
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from fhir_server.fhir.codec import instant
-from fhir_server.fhir.outcome import FhirError, Issue, not_found, unparsable
+from fhir_server.fhir.outcome import forbidden, not_found, throttled, unparsable
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Repeatable
-from fhir_server.security.principal import Principal
+from fhir_server.security.principal import Principal, principal_json, principal_of
 from fhir_server.storage.port import Record, ResourceStore, Transaction
 
 JOB, PIECE, WORK, OPEN = "async-job", "async-piece", "async-work", "async-open"
@@ -70,6 +70,7 @@ class Jobs:
         self.clock = clock
         self.limits = limits
         self.wake: Callable[[], None] = _nobody
+        self.extent_of: Callable[[Principal | None], Awaitable[str]] = _unknown_extent
 
     async def accept(
         self, context: Context, principal: Principal | None, request: FhirRequest
@@ -82,7 +83,7 @@ class Jobs:
         trail = context.audit
         value = {
             "owner": owner,
-            "principal": None if principal is None else _principal_json(principal),
+            "principal": None if principal is None else principal_json(principal),
             "request": _request_json(asked),
             "accepted": instant(self.clock()),
             "address": trail.address,
@@ -113,6 +114,8 @@ class Jobs:
         """202 with X-Progress while it waits or runs, then 200 and its result."""
         record = await self._own(context, request)
         if record.value["out"] is not None:
+            if record.value.get("extent") != context.access.extent:
+                raise forbidden("what this caller may see has changed since; ask again")
             return FhirResponse(200, await self._text(record, "out"))
         work = await self.store.record(WORK, record.id)
         is_running = work is not None and work.value["until"] > self.clock().timestamp()
@@ -145,7 +148,7 @@ class Jobs:
         principal = value["principal"]
         job = Job(
             id,
-            None if principal is None else _principal(principal),
+            None if principal is None else principal_of(principal),
             _request(value["request"], body),
             datetime.fromisoformat(value["accepted"]),
             value["address"],
@@ -173,8 +176,7 @@ class Jobs:
         jobs = found.value["jobs"] if found else []
         if len(jobs) >= self.limits.jobs:
             text = f"{len(jobs)} requests of this caller are being answered; more is too many"
-            issues = (Issue("error", "throttled", text),)
-            raise FhirError(429, issues, {"Retry-After": "10"})
+            raise throttled(text, retry_after_seconds=10)
         await transaction.put_record(Record(OPEN, owner, {"jobs": [*jobs, id]}))
 
     async def _own(self, context: Context, request: FhirRequest) -> Record:
@@ -191,6 +193,11 @@ class Jobs:
                 raise not_found(f"the asynchronous request {record.id}")
             parts.append(piece.value["text"])
         return "".join(parts).encode()
+
+
+async def _unknown_extent(_: Principal | None) -> str:
+    """What nobody may see the result of: no application has said what its callers may see."""
+    return ""
 
 
 def _nobody() -> None:
@@ -231,15 +238,6 @@ def _repeatable(id: str, request: FhirRequest) -> Repeatable | None:
     if given is None:
         return Repeatable(("job", id), id, WRITES_KEPT)
     return replace(given, kept=max(given.kept, WRITES_KEPT))
-
-
-def _principal_json(who: Principal) -> dict[str, Any]:
-    plain = {name: getattr(who, name) for name in Principal.__dataclass_fields__}
-    return plain | {"roles": sorted(who.roles)}
-
-
-def _principal(value: dict[str, Any]) -> Principal:
-    return Principal(**{**value, "roles": frozenset(value["roles"])})
 
 
 _TEXTS = (

@@ -88,7 +88,7 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", _TYPE, "delete", "d", delete, ANY_PARAMETER, is_journaled=True,
           excluded=_UNCHANGEABLE),
     Route("GET", _HISTORY, "history-instance", "r", history.history_instance, history.PARAMETERS),
-    Route("GET", _TYPE_HISTORY, "history-type", "r", history.history_type, history.PARAMETERS),
+    Route("GET", _TYPE_HISTORY, "history-type", "s", history.history_type, history.PARAMETERS),
     Route("GET", "_history", "history-system", None, history.history_system, history.PARAMETERS),
     Route("POST", _TYPE, "create", "c", create, is_journaled=True),
     Route("GET", _TYPE, "search-type", "s", search_or_query, ANY_PARAMETER),

@@ -1,31 +1,46 @@
-"""What a caller may do: granted scopes, narrowed by the role's rules and the compartment.
+"""What a caller may do: granted scopes, narrowed by the role's rules, the compartment, security
+labels, the tenant and Consents (ADR 0018).
 
 Everything is allowed by a rule that names it; what no rule names is refused.
 """
 
 import hashlib
 from collections.abc import Callable
+from functools import cached_property
 
 import orjson
 
+from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.outcome import BUSY, FhirError, forbidden
 from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, all_of, any_of
 from fhir_server.search.readiness import require_standard
 from fhir_server.search.registry import Registry
+from fhir_server.security.circumstances import PLAIN, Circumstances
+from fhir_server.security.consent_filter import consent_filter, of_patients
 from fhir_server.security.granular import scope_expression
+from fhir_server.security.labels import unrestricted
 from fhir_server.security.patient_view import FOLLOWS, patient_filter
 from fhir_server.security.principal import Principal
 from fhir_server.security.roles import ROLES, Role
 from fhir_server.security.scopes import Action, ResourceScope, parse_scopes
+from fhir_server.security.tenants import tenant_filter
+from fhir_server.security.words import describe
 
+READING: tuple[Action, ...] = ("r", "s")
 ACTION_NAMES = {"c": "create", "r": "read", "u": "update", "d": "delete", "s": "search"}
 
 
 class Access:
     """The permissions of one principal; `view` says what an action may touch of a type."""
 
-    def __init__(self, principal: Principal, view: Callable[[str, Action], Expression]) -> None:
+    def __init__(
+        self,
+        principal: Principal,
+        view: Callable[[str, Action], Expression],
+        circumstances: Circumstances = PLAIN,
+    ) -> None:
         self.principal = principal
+        self.circumstances = circumstances
         self._view = view
         self._filters: dict[tuple[str, str], Expression] = {}
 
@@ -45,6 +60,16 @@ class Access:
             found = self._filters[type, action] = self._view(type, action)
         return found
 
+    @cached_property
+    def extent(self) -> str:
+        """The same string as long as the caller may read and search the same."""
+        views = (
+            describe(self.filter(type, action))
+            for type in sorted(resource_types())
+            for action in READING
+        )
+        return hashlib.sha256("\n".join(views).encode()).hexdigest()
+
     @property
     def binding(self) -> str:
         """What a cursor is bound to: the same string for the same caller with the same rights."""
@@ -56,24 +81,37 @@ class Access:
         return hashlib.sha256(orjson.dumps(rights)).hexdigest()
 
 
-def access_for(principal: Principal, registry: Registry) -> Access:
-    """The access of a verified caller; FhirError 403 when a granted scope can't be honoured."""
+def access_for(
+    principal: Principal, registry: Registry, circumstances: Circumstances = PLAIN
+) -> Access:
+    """The access of a verified caller in these circumstances; FhirError 403 when a granted scope
+    can't be honoured."""
     scopes = parse_scopes(principal.scopes).resources
     for scope in scopes:
         if scope.type != "*":
             scope_expression(scope, scope.type, registry)
 
     def view(type: str, action: Action) -> Expression:
-        return any_of(
-            in_compartment(scope, type, action)
+        granted = any_of(
+            all_of([reached(scope, type, action), label_filter(scope, type, circumstances)])
             for scope in scopes
-            if scope.type in ("*", type)
-            and action in scope.actions
-            and _role_permits(principal, scope, type, action)
+            if names(scope, type, action) and role_permits(principal, scope, type, action)
         )
+        if granted == NOTHING:
+            return NOTHING
+        found = all_of(
+            [
+                granted,
+                _tenancy(principal, type, action, circumstances),
+                consent_filter(type, principal, circumstances, registry),
+            ]
+        )
+        if action == "s" and found != granted:
+            require_standard(registry)
+        return found
 
-    def in_compartment(scope: ResourceScope, type: str, action: Action) -> Expression:
-        queried = _queried(scope, type, registry)
+    def reached(scope: ResourceScope, type: str, action: Action) -> Expression:
+        queried = scope_query(scope, type, registry)
         if scope.level != "patient":
             return queried
         if principal.patient is None:
@@ -86,10 +124,34 @@ def access_for(principal: Principal, registry: Registry) -> Access:
         )
         return all_of([own, queried])
 
-    return Access(principal, view)
+    return Access(principal, view, circumstances)
 
 
-def _queried(scope: ResourceScope, type: str, registry: Registry) -> Expression:
+def names(scope: ResourceScope, type: str, action: Action) -> bool:
+    """Whether the scope speaks of the action on the type."""
+    return scope.type in ("*", type) and action in scope.actions
+
+
+def label_filter(scope: ResourceScope, type: str, circumstances: Circumstances) -> Expression:
+    """The resources of the type whose labels the scope may pass by: all that are not restricted,
+    those with a label that it names, and those of patients in an emergency."""
+    labelled = circumstances.rules.labelled
+    if labelled is not None and type not in labelled:
+        return EVERYTHING
+    emergency = of_patients(type, circumstances.emergencies)
+    return any_of([unrestricted(type, scope.opens), emergency])
+
+
+def _tenancy(
+    principal: Principal, type: str, action: Action, circumstances: Circumstances
+) -> Expression:
+    if not circumstances.policy.has_tenants:
+        return EVERYTHING
+    return tenant_filter(type, action, principal.tenant)
+
+
+def scope_query(scope: ResourceScope, type: str, registry: Registry) -> Expression:
+    """What the scope's own query leaves of the type."""
     try:
         return scope_expression(scope, type, registry)
     except FhirError as refusal:
@@ -99,7 +161,8 @@ def _queried(scope: ResourceScope, type: str, registry: Registry) -> Expression:
         return NOTHING
 
 
-def _role_permits(principal: Principal, scope: ResourceScope, type: str, action: Action) -> bool:
+def role_permits(principal: Principal, scope: ResourceScope, type: str, action: Action) -> bool:
+    """Whether one of the caller's roles lets them use the scope for this."""
     roles = _roles(principal)
     if scope.level == "system" and ROLES["service"] not in roles:
         return False

@@ -6,6 +6,7 @@ from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.outcome import too_costly
 from fhir_server.search.expression import EVERYTHING, NOTHING, Expression
 from fhir_server.security.judge import Judge
+from fhir_server.security.scopes import Action
 from fhir_server.storage.port import HistoryPage, Key, Past, ResourceStore, Stored
 
 MOST_LOOKED_AT = 10_000
@@ -14,10 +15,12 @@ MOST_LOOKED_AT = 10_000
 
 async def guarded_history(store: ResourceStore, judge: Judge, past: Past) -> HistoryPage:
     """As the store's, without the hidden versions. A version is hidden when it, or the resource
-    as it is now, lies outside what the caller may read. Pages are full and the last has no next,
-    so that their sizes tell nothing."""
+    as it is now, lies outside what the caller may read; in the history of types, outside what the
+    caller may search (SMART: those come under `s`). Pages are full and the last has no next, so
+    that their sizes tell nothing."""
     types = [past.key.type] if past.key else past.types or sorted(resource_types())
-    views = {type: judge.access.filter(type, "r") for type in types}
+    action: Action = "r" if past.key else "s"
+    views = {type: judge.access.filter(type, action) for type in types}
     if all(view == EVERYTHING for view in views.values()):
         return await store.history(past)
     seen = tuple(type for type, view in views.items() if view != NOTHING)

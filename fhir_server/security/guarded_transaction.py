@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NoReturn
 
+from fhir_server.fhir.codec import parse
 from fhir_server.fhir.outcome import forbidden, not_found
 from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, Query
+from fhir_server.security.consents import is_in_force, read_consent
 from fhir_server.security.judge import Judge
+from fhir_server.security.labels import bears_restricted
+from fhir_server.security.rule_state import change, note_labelled
 from fhir_server.security.scopes import Action
+from fhir_server.security.subscribers import TYPE, note_owner
 from fhir_server.security.visibility import passes
 from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, Transaction
 
@@ -30,6 +35,8 @@ class GuardedTransaction:
         self._inner = transaction
         self._judge = judge
         self._written: list[tuple[Key, Expression, Terms]] = []
+        self._labelled: set[str] = set()
+        self._has_ruled = False
 
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
         """As the store's; what the caller may write but not read comes without its body."""
@@ -62,7 +69,10 @@ class GuardedTransaction:
             await self._check_old(stored.key, action, expected, view)
             if not stored.is_deleted:
                 self._written.append((stored.key, view, draft.terms))
+        self._note_rules(draft)
         await self._inner.put(draft, expected)
+        if stored.key.type == TYPE:
+            await note_owner(self._inner, self._judge.access, stored)
 
     async def keep(self, stored: Stored) -> None:
         """FhirError 403 for what the caller may not write, 404 for what it can't see."""
@@ -75,12 +85,19 @@ class GuardedTransaction:
         if view != EVERYTHING:
             await self._check_old(key, "u", stored.version, view)
         await self._inner.keep(stored)
+        if key.type == TYPE:
+            await note_owner(self._inner, self._judge.access, stored)
 
     async def finish(self) -> None:
-        """FhirError 403 unless each new version lies within what the caller may write."""
+        """FhirError 403 unless each new version lies within what the caller may write. What
+        changes the rules of access is known to every process with the commit."""
         for key, view, terms in self._written:
             if not await passes(view, terms, self._inner.find):
                 raise forbidden(f"This {key.type} lies outside what the caller may write")
+        if self._labelled:
+            await note_labelled(self._inner, self._labelled)
+        if self._has_ruled:
+            await change(self._inner)
 
     async def reserve(self, name: str) -> None:
         await self._inner.reserve(name)
@@ -106,6 +123,16 @@ class GuardedTransaction:
 
     async def seal(self, positions: Sequence[str]) -> None:
         not_offered("the audit journal")
+
+    def _note_rules(self, draft: Draft) -> None:
+        """FhirError 422 for a Consent that would not be honoured."""
+        stored = draft.stored
+        if bears_restricted(stored.key.type, draft.terms.terms):
+            self._labelled.add(stored.key.type)
+        if stored.key.type == "Consent":
+            self._has_ruled = True
+            if not stored.is_deleted and is_in_force(resource := parse(stored.body)):
+                read_consent(resource)
 
     async def _check_old(self, key: Key, action: Action, expected: int, view: Expression) -> None:
         if not expected:

@@ -1,6 +1,7 @@
 """Who is calling: what an access token says once it has been verified."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,14 @@ class Principal:
     tenant: str = "default"
     grant: str | None = field(default=None, compare=False)
     expires: float | None = field(default=None, compare=False)
+
+
+def principal_json(who: Principal) -> dict[str, Any]:
+    """The principal as a record keeps it."""
+    plain = {name: getattr(who, name) for name in Principal.__dataclass_fields__}
+    return plain | {"roles": sorted(who.roles)}
+
+
+def principal_of(value: dict[str, Any]) -> Principal:
+    """The principal that a record holds."""
+    return Principal(**{**value, "roles": frozenset(value["roles"])})

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 from urllib.parse import parse_qsl, quote
 
+from fhir_server.security.labels import opened_by
+
 Level = Literal["patient", "user", "system"]
 Action = Literal["c", "r", "u", "d", "s"]
 Pairs = frozenset[tuple[str, str]]
@@ -41,6 +43,12 @@ class ResourceScope:
         query = "&".join(f"{quote(n)}={quote(v, safe=':/|,.')}" for n, v in sorted(self.query))
         return f"{self.level}/{self.type}.{actions}" + (f"?{query}" if query else "")
 
+    @property
+    def opens(self) -> frozenset[str]:
+        """The restricted security labels that its query names: it reaches what a scope without
+        them does not, so in this alone a query widens."""
+        return opened_by(self.query)
+
     def contains(self, other: "ResourceScope") -> bool:
         """Whether everything that `other` grants is granted by this one."""
         return (
@@ -48,13 +56,17 @@ class ResourceScope:
             and _shared_type(self.type, other.type) == other.type
             and self.actions >= other.actions
             and self.query <= other.query
+            and self.opens >= other.opens
         )
 
     def meet(self, other: "ResourceScope") -> "ResourceScope | None":
-        """What both grant; None when that is nothing."""
+        """What both grant; None when that is nothing. Scopes that name different restricted
+        labels are taken to have nothing in common."""
         actions = self.actions & other.actions
         type_ = _shared_type(self.type, other.type)
         if self.level != other.level or not actions or type_ is None:
+            return None
+        if self.opens != other.opens:
             return None
         return ResourceScope(self.level, type_, actions, self.query | other.query)
 

@@ -2,7 +2,8 @@
 
 A token is a signed JWT for this FHIR base alone. Those given to a user name the grant that they
 came from; the grant's record is looked up on every request, so a sign-out or a revoked family
-ends them at once. Tokens of backend services live for minutes and have none.
+ends them at once. Tokens of backend services live for minutes and have none: one that was given
+back is remembered until it expires.
 """
 
 import hashlib
@@ -12,15 +13,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from joserfc import jwt
 from joserfc.errors import JoseError
 
 from fhir_server.fhir.outcome import login_required
 from fhir_server.security.keys import ACCESS_ALGORITHM, ACCESS_TOKEN_TYPE, KeyRing
 from fhir_server.security.principal import Principal
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.storage.port import ResourceStore
 
 GRANT_KIND = "grant"
+REVOKED_KIND = "revoked-token"
+"""Tokens without a grant that were given back before they expired, by their `jti`."""
 UNREADABLE = (JoseError, ValueError, TypeError, KeyError, RecursionError)
 """What decoding a JWT raises on rubbish."""
 _REMEMBERED = 10_000
@@ -32,6 +35,8 @@ class _Verified:
     principal: Principal
     expires: float
     grant: str | None
+    kid: str
+    jti: str
 
 
 class TokenVerifier:
@@ -61,24 +66,33 @@ class TokenVerifier:
         digest = hashlib.sha256(token.encode()).digest()
         verified = self._seen.get(digest)
         if verified is None:
-            verified = self._check(token)
+            verified = await self._check(token)
             self._remember(digest, verified)
+        await self._keys.refresh()
+        if not self._keys.has(verified.kid):
+            self._seen.pop(digest, None)
+            raise login_required("the access token is signed with a key that was retired")
         if verified.expires <= self._clock().timestamp():
             self._seen.pop(digest, None)
             raise login_required("the access token has expired")
-        if verified.grant and await self._store.record(GRANT_KIND, verified.grant) is None:
+        if await self._is_ended(verified):
             self._seen.pop(digest, None)
             raise login_required("the access token was revoked or its session has ended")
         return verified.principal
+
+    async def _is_ended(self, verified: _Verified) -> bool:
+        if verified.grant is not None:
+            return await self._store.record(GRANT_KIND, verified.grant) is None
+        return await self._store.record(REVOKED_KIND, verified.jti) is not None
 
     def _remember(self, digest: bytes, verified: _Verified) -> None:
         self._seen[digest] = verified
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
 
-    def _check(self, token: str) -> _Verified:
+    async def _check(self, token: str) -> _Verified:
         try:
-            decoded = jwt.decode(token, self._keys.access, [ACCESS_ALGORITHM])
+            decoded = await self._keys.read(token, ACCESS_ALGORITHM)
         except UNREADABLE as problem:
             raise login_required("the access token is not one of this server") from problem
         claims = decoded.claims
@@ -86,7 +100,13 @@ class TokenVerifier:
             raise login_required("the access token is not one of this server")
         if claims.get("aud") != self._audience:
             raise login_required("the access token is for another server")
-        return _Verified(principal_from(claims), float(claims["exp"]), claims.get("grant"))
+        return _Verified(
+            principal_from(claims),
+            float(claims["exp"]),
+            claims.get("grant"),
+            str(decoded.header["kid"]),
+            str(claims["jti"]),
+        )
 
 
 def principal_from(claims: Mapping[str, Any]) -> Principal:
@@ -101,6 +121,7 @@ def principal_from(claims: Mapping[str, Any]) -> Principal:
         patient=claims.get("patient"),
         encounter=claims.get("encounter"),
         session=claims.get("sid"),
+        tenant=claims.get("tenant", DEFAULT),
         grant=claims.get("grant"),
         expires=float(claims["exp"]) if "exp" in claims else None,
     )

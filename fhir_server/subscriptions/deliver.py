@@ -111,7 +111,7 @@ class Deliverer:
         for sent, delivery in enumerate(waiting):
             if delivery.value["next"] > self._now():
                 return sent
-            problem = await self._attempt(watch, delivery.value["number"])
+            problem = await self._attempt_if_seen(watch, delivery)
             if problem is not None:
                 await self._postpone(stored, delivery, problem)
                 return sent
@@ -134,6 +134,13 @@ class Deliverer:
             for delivery in waiting:
                 await self._drop(DELIVERY, delivery.id)
         await self._drop(STATE, id_)
+
+    async def _attempt_if_seen(self, watch: Watch, delivery: Record) -> str | None:
+        """`_attempt`, unless its owner may not see any more what it is about."""
+        type_, _, id_ = delivery.value["focus"].partition("/")
+        if not await self._parts.owners.may_see_now(watch.id, Key(type_, id_)):
+            return None
+        return await self._attempt(watch, delivery.value["number"])
 
     async def _attempt(self, watch: Watch, number: int) -> str | None:
         """Send one event; what went wrong, None when it was taken."""

@@ -21,6 +21,7 @@ from fhir_server.storage.port import (
     VersionConflict,
 )
 from fhir_server.subscriptions.criteria import UnusableSubscription, Watch, watch_of
+from fhir_server.subscriptions.owners import NOT_KNOWN
 from fhir_server.subscriptions.state import (
     DELIVERY,
     NOT_TRIED,
@@ -94,18 +95,21 @@ class Follower:
             if current is not None:
                 await self._meet(current)
         await self._retire_ended()
-        matching = self._matching(stored)
+        matching = await self._matching(stored)
         self._unstored += 1
         if matching or self._unstored >= QUIET_CHANGES:
             await self._store_step(change, matching)
 
-    def _matching(self, stored: Stored) -> list[Watch]:
-        """The watches that a version passes. Deletions are not told: R4 has no such event."""
+    async def _matching(self, stored: Stored) -> list[Watch]:
+        """The watches that a version passes and whose owners may see it. Deletions are not told:
+        R4 has no such event."""
         watches = [watch for watch in self._watches.values() if watch.type == stored.key.type]
         if not watches or stored.is_deleted:
             return []
         terms = self._parts.extract(parse(stored.body))
-        return [watch for watch in watches if watch.matches(terms)]
+        matching = [watch for watch in watches if watch.matches(terms)]
+        owners = self._parts.owners
+        return [watch for watch in matching if await owners.may_see(watch.id, stored)]
 
     async def _retire_ended(self) -> None:
         """R4: a Subscription is turned off when its `end` is reached."""
@@ -145,6 +149,9 @@ class Follower:
             return
         if watch.has_ended(self._parts.clock()):
             await set_status(self._parts, stored, "off")
+            return
+        if not await self._parts.owners.is_known(watch.id):
+            await set_status(self._parts, stored, "error", NOT_KNOWN)
             return
         self._watches[watch.id] = watch
         if resource["status"] == "requested":

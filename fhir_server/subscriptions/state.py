@@ -10,6 +10,7 @@ from fhir_server.fhir.codec import encode, parse
 from fhir_server.interactions.write import Submission, draft, put
 from fhir_server.search.plan import Scope
 from fhir_server.storage.port import ResourceStore, Stored, Terms, Transaction
+from fhir_server.subscriptions.owners import Owners
 
 Resource = dict[str, Any]
 
@@ -22,13 +23,16 @@ and the time from which the next may be made (seconds since 1970)."""
 @dataclass(frozen=True)
 class FollowerParts:
     """What the follower and the deliverer are made of; `scope()` is what criteria are planned
-    in, `audit` records what the server does to Subscriptions in its own name."""
+    in, `audit` records what the server does to Subscriptions in its own name, `owners` know who
+    may be told what."""
 
     store: ResourceStore
     extract: Callable[[Resource], Terms]
     scope: Callable[[], Scope]
     clock: Callable[[], datetime]
     audit: AuditTrail
+    owners: Owners
+    tenant: None = None
 
 
 def delivery_id(subscription: str, number: int) -> str:

@@ -5,6 +5,7 @@ grounded is NoAnswer. Sentences that rest on no chart fact, or that give a dose,
 """
 
 import asyncio
+import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class GeminiEndpoint:
-    """Where and how the provider is asked; `base_url` None is Google's own."""
+    """Where and how the provider is asked; `base_url` None is Google's own, `tls` None believes
+    the authorities of the system."""
 
     api_key: str
     model: str = "gemini-2.5-flash"
     base_url: str | None = None
     timeout_seconds: float = 8.0
+    tls: ssl.SSLContext | None = None
 
 
 class GeminiAnalyst:
@@ -109,7 +112,9 @@ def _connect(endpoint: GeminiEndpoint) -> "Client":
     from google import genai
 
     options = genai.types.HttpOptions(
-        base_url=endpoint.base_url, timeout=int(endpoint.timeout_seconds * 1000)
+        base_url=endpoint.base_url,
+        timeout=int(endpoint.timeout_seconds * 1000),
+        async_client_args={"verify": endpoint.tls} if endpoint.tls else None,
     )
     return genai.Client(api_key=endpoint.api_key, vertexai=False, http_options=options)
 

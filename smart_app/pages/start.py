@@ -22,9 +22,10 @@ from smart_app.pages.sending import send_waiting
 from smart_app.parts import Parts
 from smart_app.problems import Problem
 from smart_app.sessions import Attempt, Session
-from smart_app.visit import Visit
+from smart_app.visit import Visit, read_form
 
 log = logging.getLogger("medsage.app")
+_MOST_FORM_BYTES = 64 * 1024
 
 
 async def home(parts: Parts, request: Request) -> Response:
@@ -44,7 +45,7 @@ async def sign_in(parts: Parts, request: Request) -> Response:
     """Begin a standalone launch at the chosen issuer."""
     if not comes_from_us(request, parts.origin):
         raise Problem("forged")
-    form = await request.form()
+    form = await read_form(request, _MOST_FORM_BYTES)
     issuer = parts.config.issuer(str(form.get("issuer", "")))
     if issuer is None or not issuer.standalone:
         raise Problem("unknown-issuer")

@@ -32,9 +32,11 @@ _PATIENCE_SECONDS = 30.0
 @dataclass
 class Installation:
     """A running server: `origin` is its base URL, `ehr` the simulated EHR on another site (a
-    number is not the same site as a name), `fhir` an HTTP client with a service's token."""
+    number is not the same site as a name), `fhir` an HTTP client with a service's token; `folder`
+    holds its data."""
 
     port: int
+    folder: Path
     origin: str = field(init=False)
     ehr: str = field(init=False)
     fhir: httpx.Client = field(init=False)
@@ -113,7 +115,7 @@ def served(folder: Path, **settings: str) -> Iterator[Installation]:
         )
     try:
         _wait(process, port, folder / "log")
-        yield Installation(port)
+        yield Installation(port, folder)
     finally:
         process.send_signal(signal.SIGTERM)
         try:

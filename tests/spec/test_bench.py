@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench import diagnose, index, proof_concurrency, proof_fuzz, synthea
+from bench import diagnose, encryption, index, proof_concurrency, proof_fuzz, synthea
 from bench.client import percentile
 from bench.diagnose import marked
 from deploy.cli import app
@@ -48,6 +48,18 @@ def test_the_synthea_bench_states_each_figure_beside_its_floor(tmp_path: Path) -
             assert figures[work][clients]["refused"] == 0
     assert figures["read"]["1"]["of_floor"] > 0
     assert figures["update"]["64"]["of_floor"] > 0
+
+
+@pytest.mark.slow
+def test_the_encryption_bench_compares_the_same_work_both_ways(tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / f"{number}.json").write_text(json.dumps(patient_bundle(number)))
+
+    found = encryption.run({"set": str(tmp_path), "seconds": "0.5"})
+
+    assert found["resources"] == 18
+    assert set(found["ratio_of_cpu"]) == {"import", "read", "search"}
+    assert found["encrypted"]["file_mb"] > 0
 
 
 def test_the_index_bench_counts_terms_with_the_words_of_texts_apart(tmp_path: Path) -> None:

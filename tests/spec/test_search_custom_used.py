@@ -12,8 +12,10 @@ from deploy.commands.reindex import app
 from fhir_server.app import ITSELF
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.search.plan import Scope
+from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.sqlite.store import SqliteStore
 from fhir_server.subscriptions.notify import Follower
+from fhir_server.subscriptions.owners import Owners
 from fhir_server.subscriptions.state import DELIVERY, FollowerParts
 from fhir_server.system import new_id
 from tests.custom_world import Defining, defining_world, parameter
@@ -38,6 +40,7 @@ async def follow(own: Defining, marker: str) -> None:
         scope=lambda: Scope(live.known.in_hand, clock(), BASE),
         clock=clock,
         audit=AuditTrail(ITSELF, clock, new_id, BASE),
+        owners=Owners(own.world.store, lambda: live.known, Rulebook(own.world.store, clock)),
     )
     await Follower(parts, lambda: None).follow()
 

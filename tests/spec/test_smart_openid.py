@@ -68,3 +68,13 @@ async def test_the_keys_are_made_once_however_many_servers_start(world: SmartWor
     await world.store.transaction(lambda tx: tx.delete_record(KIND, CURRENT))
     rings = await asyncio.gather(*(open_key_ring(world.store) for _ in range(4)))
     assert len({str(ring.public_keys()) for ring in rings}) == 1
+
+
+async def test_at_hash_binds_the_id_token_to_the_access_token(world: SmartWorld) -> None:
+    import base64
+    import hashlib
+
+    tokens = await world.tokens()
+    half = hashlib.sha256(tokens["access_token"].encode()).digest()[:16]
+    expected = base64.urlsafe_b64encode(half).rstrip(b"=").decode()
+    assert (await _claims(world, tokens))["at_hash"] == expected

@@ -84,3 +84,25 @@ async def test_the_launch_context_comes_with_a_refresh_too(world: SmartWorld) ->
     second = (await world.refresh(first["refresh_token"])).json()
     assert second["patient"] == "p1"
     assert (await world.who(second["access_token"])).patient == "p1"
+
+
+async def test_a_public_client_refreshes_without_naming_itself(world: SmartWorld) -> None:
+    token = (await world.tokens("public-app", scope="openid offline_access"))["refresh_token"]
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+    answer = await world.browser.post(
+        "/auth/token", data=form, headers={"Origin": "https://public.test"}
+    )
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "https://public.test"
+    again = await world.browser.post("/auth/token", data=form)  # reuse ends the family
+    assert again.json()["error"] == "invalid_grant"
+    form["refresh_token"] = answer.json()["refresh_token"]
+    assert (await world.browser.post("/auth/token", data=form)).status_code == 400
+
+
+async def test_a_client_with_a_key_does_not_refresh_without_it(world: SmartWorld) -> None:
+    token = (await world.tokens(scope="openid online_access"))["refresh_token"]
+    form = {"grant_type": "refresh_token", "refresh_token": token}
+    answer = await world.browser.post("/auth/token", data=form)
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+    assert (await world.refresh(token)).status_code == 200  # and nothing was used up

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from joserfc.jwk import ECKey
 
+from fhir_server.security.authorization.client_metadata import client_from_metadata
 from fhir_server.security.authorization.clients import (
     BadRegistration,
     Client,
     check_client,
     client_from,
-    client_from_metadata,
     register_client,
 )
 from fhir_server.security.authorization.users import (
@@ -120,18 +120,31 @@ def test_metadata_becomes_a_client() -> None:
     assert not client.is_ehr
 
 
+METADATA = {
+    "client_name": "A",
+    "scope": "openid",
+    "redirect_uris": ["https://a.test/cb"],
+    "token_endpoint_auth_method": "none",
+}
+
+
 @pytest.mark.parametrize("name", ["jwks_uri", "is_preapproved", "is_ehr", "client_secret", "x"])
 def test_metadata_that_is_not_supported_is_refused_by_name(name: str) -> None:
-    metadata = {"client_name": "A", "redirect_uris": ["https://a.test/cb"], name: "x"}
+    metadata = METADATA | {"token_endpoint_auth_method": "private_key_jwt", name: "x"}
     with pytest.raises(BadRegistration, match=name):
         client_from_metadata("a", metadata)
 
 
 def test_the_way_to_authenticate_must_fit_the_keys() -> None:
-    metadata = {"client_name": "A", "redirect_uris": ["https://a.test/cb"]}
-    for wrong in ({"jwks": KEYS}, {"token_endpoint_auth_method": "client_secret_basic"}):
+    for wrong in (
+        {"jwks": KEYS},
+        {"jwks_uri": "https://a.test/jwks"},
+        {"jwks": KEYS, "token_endpoint_auth_method": "client_secret_basic"},
+        {"token_endpoint_auth_method": "private_key_jwt"},
+        {"token_endpoint_auth_method": "client_secret_post"},
+    ):
         with pytest.raises(BadRegistration, match="token_endpoint_auth_method"):
-            client_from_metadata("a", metadata | wrong)
+            client_from_metadata("a", METADATA | wrong)
 
 
 @pytest.mark.parametrize(

@@ -56,3 +56,24 @@ async def test_the_client_has_to_prove_itself_and_name_a_token(world: SmartWorld
     used = {**world.proof("app"), "token": "x"}
     assert (await world.browser.post("/auth/revoke", data=used)).status_code == 200
     assert (await world.browser.post("/auth/revoke", data=used)).status_code == 401
+
+
+async def test_a_backend_service_ends_its_own_token_and_no_other(world: SmartWorld) -> None:
+    async def token() -> str:
+        form = {"grant_type": "client_credentials", "scope": "system/Task.r"}
+        return str((await world.token("service", **form)).json()["access_token"])
+
+    given_back, other = await token(), await token()
+    assert await _revoke(world, given_back, "app") == 200
+    await world.who(given_back)
+    assert await _revoke(world, given_back, "service") == 200
+    with pytest.raises(Exception, match="revoked"):
+        await world.who(given_back)
+    assert (await world.who(other)).subject == "service"
+
+
+async def test_an_id_token_or_a_code_revokes_nothing(world: SmartWorld) -> None:
+    tokens = await world.tokens()
+    for token in (tokens["id_token"], await world.code()):
+        assert await _revoke(world, token) == 200
+    assert (await world.who(tokens["access_token"])).subject == "dr.amina"

@@ -24,6 +24,7 @@ from tests.smart_world import (
     answer_of,
     ec_key,
     hidden_fields,
+    put,
     smart_world,
 )
 
@@ -44,6 +45,15 @@ VISIT = {
     "period": {"start": "2026-02-01"},
 }
 
+REPORT = {
+    "resourceType": "DiagnosticReport",
+    "id": "r1",
+    "status": "preliminary",
+    "code": {"text": "Malaria smear <b>"},
+    "subject": {"reference": "Patient/p1"},
+    "issued": "2026-02-02T08:00:00Z",
+}
+
 
 def _fhir(world: SmartWorld) -> Starlette:
     """A FHIR server with two patients, which asks for the EHR's own token."""
@@ -57,6 +67,8 @@ def _fhir(world: SmartWorld) -> Starlette:
             return JSONResponse(known, 200) if known else Response(status_code=404)
         if type_ == "Encounter":
             found: list[Any] = [VISIT] if request.query_params["patient"] == "p1" else []
+        elif type_ == "DiagnosticReport":
+            found = [REPORT] if request.query_params["patient"] == "p1" else []
         else:
             name = request.query_params.get("name", "")
             found = [one for one in (AMA, BEN) if name.lower() in str(one["name"]).lower()]
@@ -71,6 +83,7 @@ def _fhir(world: SmartWorld) -> Starlette:
 async def world(tmp_path: Path) -> AsyncIterator[SmartWorld]:
     async with smart_world(tmp_path) as opened:
         opened.application.routes.append(Mount("/fhir", _fhir(opened)))
+        await opened.store.transaction(lambda tx: put(tx, REPORT))
         yield opened
 
 
@@ -152,6 +165,45 @@ async def test_the_launch_opens_the_app_in_a_frame_with_a_handle_that_works_ther
         answer = await world.authorize(browser=frame, launch=sent["launch"], scope=scope)
     tokens = (await world.redeem(answer_of(answer)["code"])).json()
     assert (tokens["patient"], tokens["need_patient_banner"]) == ("p1", False)
+
+
+async def _told(world: SmartWorld, page: httpx.Response) -> dict[str, Any]:
+    """What the app in the page's frame is told with its token."""
+    (url,) = _frames(page)
+    launch = dict(parse_qsl(urlsplit(url).query))["launch"]
+    async with world.new_browser() as frame:
+        answer = await world.authorize(browser=frame, launch=launch, scope="openid launch")
+    return dict((await world.redeem(answer_of(answer)["code"])).json())
+
+
+async def test_a_report_of_the_chart_is_opened_with_the_app(
+    world: SmartWorld, window: httpx.AsyncClient
+) -> None:
+    await _sign_in(window)
+    chart = await window.get("/ehr/chart/p1")
+    assert "02-Feb-2026 · Malaria smear &lt;b&gt; · preliminary" in chart.text
+    told = await _told(world, await window.get("/ehr/chart/p1/medsage", params={"report": "r1"}))
+    assert told["fhirContext"] == [{"reference": "DiagnosticReport/r1"}]
+    assert (told["intent"], told["tenant"]) == ("open-report", "synthetic-district-hospital")
+    assert "Report to open" not in (await window.get("/ehr/chart/p2")).text
+
+
+async def test_a_report_of_another_chart_is_not(window: httpx.AsyncClient) -> None:
+    await _sign_in(window)
+    page = await window.get("/ehr/chart/p2/medsage", params={"report": "r1"})
+    assert page.status_code == 502
+    assert "in the chart of this patient is not known here" in page.text
+
+
+async def test_a_link_says_what_the_app_is_wanted_for(
+    world: SmartWorld, window: httpx.AsyncClient
+) -> None:
+    await _sign_in(window)
+    chart = await window.get("/ehr/chart/p1")
+    (link,) = re.findall(r'href="(/ehr/chart/p1/medsage\?intent=[^"]+)"', chart.text)
+    assert (await _told(world, await window.get(link)))["intent"] == "new-assessment"
+    other = await window.get("/ehr/chart/p1/medsage", params={"intent": "anything"})
+    assert "intent" not in await _told(world, other)
 
 
 async def test_opening_the_page_again_is_a_new_launch(window: httpx.AsyncClient) -> None:

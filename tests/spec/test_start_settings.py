@@ -1,6 +1,8 @@
 """What must not start, and what a started process says about itself."""
 
+import base64
 import os
+import secrets
 import socket
 from pathlib import Path
 
@@ -8,9 +10,15 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.cli import app
+from deploy.refusals import problems
+from deploy.secret_files import make_missing
+from fhir_server.load_settings import load
+from fhir_server.storage.master_keys import master_keys, new_master_key
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.composed_world import whole
+from tests.stores import MASTER
 
+SECRET = secrets.token_hex(32)
 PRODUCTION = {
     "MEDSAGE_PROFILE": "prod",
     "MEDSAGE_DEMO": "false",
@@ -53,9 +61,6 @@ def test_a_value_that_can_not_be_used_stops_the_start() -> None:
         ([], {"MEDSAGE_OPEN_ACCESS": "true"}, "MEDSAGE_OPEN_ACCESS"),
         ([], {"MEDSAGE_DEMO": "true"}, "MEDSAGE_DEMO"),
         ([], {"MEDSAGE_BASE_URL": "http://medsage.example"}, "MEDSAGE_BASE_URL"),
-        ([], {}, "MEDSAGE_SECRET_KEY"),
-        ([], {"MEDSAGE_SECRET_KEY": "short"}, "32 bytes"),
-        ([], {"MEDSAGE_SECRET_KEY": "k" * 32}, "MEDSAGE_APP_KEY"),
     ],
 )
 def test_production_refuses_what_is_for_development(
@@ -65,6 +70,106 @@ def test_production_refuses_what_is_for_development(
     assert code == 2
     assert named in said
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({}, "MEDSAGE_SECRET_KEY: must be set"),
+        ({"MEDSAGE_SECRET_KEY": "short"}, "MEDSAGE_SECRET_KEY: must have 32 bytes"),
+        ({"MEDSAGE_SECRET_KEY": "k" * 32}, "MEDSAGE_SECRET_KEY: must be random"),
+        ({"MEDSAGE_SECRET_KEY": "changeme" + SECRET}, "MEDSAGE_SECRET_KEY: must be random"),
+        ({}, "MEDSAGE_APP_KEY: must be set"),
+        ({"MEDSAGE_APP_KEY": "{"}, "MEDSAGE_APP_KEY: is no JSON"),
+        ({"MEDSAGE_WORKER_KEY": '{"kty":"EC"}'}, "MEDSAGE_WORKER_KEY: must be a private EC P-384"),
+        ({"MEDSAGE_REDIS_URL": "redis://:medsage@h/0"}, "MEDSAGE_REDIS_URL: its password"),
+        ({"MEDSAGE_MONGODB_URI": "mongodb://u:s3cret@h/"}, "MEDSAGE_MONGODB_URI: its password"),
+        ({}, "MEDSAGE_ENCRYPTION_KEY_FILE: must be set"),
+        (
+            {"MEDSAGE_ENCRYPTION_DECLINED": "true", "MEDSAGE_ENCRYPTION_KEY_FILE": "keys"},
+            "MEDSAGE_ENCRYPTION_DECLINED",
+        ),
+    ],
+)
+def test_production_names_each_secret_that_is_missing_short_or_known(
+    settings: dict[str, str], told: str
+) -> None:
+    code, said = refused([], PRODUCTION | settings)
+    assert code == 2
+    assert told in said
+    assert not [value for value in settings.values() if len(value) > 8 and value in said]
+
+
+def test_what_production_refuses_is_named_all_at_once() -> None:
+    _, said = refused(["--open-access"], PRODUCTION)
+    named = {line.partition(":")[0] for line in said.splitlines() if line.startswith("MEDSAGE_")}
+    assert named == {
+        *("MEDSAGE_OPEN_ACCESS", "MEDSAGE_SECRET_KEY", "MEDSAGE_APP_KEY", "MEDSAGE_WORKER_KEY"),
+        "MEDSAGE_ENCRYPTION_KEY_FILE",
+    }
+
+
+def test_good_secrets_are_refused_nothing(tmp_path: Path) -> None:
+    make_missing(tmp_path)
+    given = PRODUCTION | {
+        "MEDSAGE_SECRETS_DIR": str(tmp_path),
+        "MEDSAGE_ENCRYPTION_KEY_FILE": str(tmp_path / "encryption_master_key"),
+    }
+    assert problems(load(given)[0]) == []
+    declined = {**given, "MEDSAGE_ENCRYPTION_KEY_FILE": "", "MEDSAGE_ENCRYPTION_DECLINED": "true"}
+    assert problems(load(declined)[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (None, "can't be read"),
+        ("", "there is no master key"),
+        ("not a key", "is not base64"),
+        ("c2hvcnQ=", "has 5 bytes and not 32"),
+        (base64.b64encode(b"k" * 32).decode(), "is not random"),
+        pytest.param(new_master_key(), "wrapped by master key", id="another key"),
+    ],
+)
+def test_a_key_file_that_does_not_open_the_store_stops_the_start(
+    tmp_path: Path, content: str | None, told: str
+) -> None:
+    (tmp_path / "data").mkdir()
+    SqliteStore.open(tmp_path / "data/medsage.sqlite", masters=master_keys([MASTER]))
+    if content is not None:
+        (tmp_path / "keys").write_text(content)
+    code, said = refused([], {"MEDSAGE_ENCRYPTION_KEY_FILE": "keys"})
+    assert code == 2
+    assert "MEDSAGE_ENCRYPTION_KEY_FILE" in said
+    assert told in said
+    assert not content or content not in said
+
+
+def test_an_encrypted_store_without_a_key_file_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    SqliteStore.open(tmp_path / "data/medsage.sqlite", masters=master_keys([MASTER]))
+    code, said = refused([], {})
+    assert code == 2
+    assert "the store is encrypted, and no key file is set" in said
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"MEDSAGE_SECOND_FACTOR_ROLES": "admin,root"}, "unknown roles: root"),
+        ({"MEDSAGE_BROKEN_PASSWORDS": "nowhere.txt"}, "nowhere.txt can't be read"),
+        ({"MEDSAGE_OPENID_PROVIDERS": "{secret"}, "must be a JSON list"),
+        ({"MEDSAGE_PASSWORD_LENGTH": "6"}, "greater than or equal to 12"),
+    ],
+)
+def test_rules_for_people_that_can_not_be_met_stop_the_start(
+    tmp_path: Path, settings: dict[str, str], says: str
+) -> None:
+    code, said = refused(["--data", str(tmp_path)], settings)
+    assert code == 2
+    assert f"{next(iter(settings))}: " in said
+    assert says in said
+    assert "secret" not in said
 
 
 def test_a_busy_port_is_named() -> None:

@@ -113,7 +113,11 @@ def test_networks_keep_the_parts_apart() -> None:
     nets = {name: set(service["networks"]) for name, service in services().items()}
     assert "data" not in nets["nginx"] | nets["app"] | nets["prometheus"] | nets["grafana"]
     assert [name for name, joined in nets.items() if "edge" in joined] == ["nginx"]
-    assert [name for name, joined in nets.items() if "outside" in joined] == ["worker", "app"]
+    assert [name for name, joined in nets.items() if "outside" in joined] == [
+        "server",
+        "worker",
+        "app",
+    ]
     networks = read("docker-compose.yml")["networks"]
     assert {name for name, network in networks.items() if not network.get("internal")} == {
         "edge",

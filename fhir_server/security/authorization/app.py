@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
+import httpx2
 import orjson
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -12,29 +13,70 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from fhir_server.security.authorization import metadata
+from fhir_server.security.authorization import (
+    account,
+    account_security,
+    admin,
+    admin_clients,
+    metadata,
+    registration,
+)
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.consent import answer_consent, show_consent
+from fhir_server.security.authorization.emergency import answer_emergency, show_emergency
+from fhir_server.security.authorization.emergency_call import (
+    begin_access,
+    end_access,
+    list_access,
+)
+from fhir_server.security.authorization.external import finish_external, start_external
+from fhir_server.security.authorization.introspection import introspect
+from fhir_server.security.authorization.key_sets import Fetch, KeySets
 from fhir_server.security.authorization.launch_endpoint import launch
+from fhir_server.security.authorization.openid_client import OpenIdClient
 from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
+from fhir_server.security.authorization.picker.encounters import choose_encounter, show_encounters
+from fhir_server.security.authorization.picker.patients import choose_patient, show_patients
 from fhir_server.security.authorization.revoke_endpoint import revoke
+from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.server import (
     AuthorizationServer,
     is_registered_origin,
     request_id,
 )
 from fhir_server.security.authorization.sign_in import show_login, sign_in
+from fhir_server.security.authorization.sign_in_steps import STEPS, show_step
 from fhir_server.security.authorization.sign_out import sign_out
+from fhir_server.security.authorization.style import STYLE_PATH, style
 from fhir_server.security.authorization.token_endpoint import token
+from fhir_server.security.authorization.userinfo import userinfo
+from fhir_server.security.checked_fetch import CheckedFetch, Reach
 from fhir_server.security.keys import KeyRing
 from fhir_server.security.rate_limit import Counters
 from fhir_server.security.tokens import TokenVerifier
 from fhir_server.storage.port import ResourceStore, VersionConflict
 
+PUBLIC = CheckedFetch(Reach())
 Endpoint = Callable[[AuthorizationServer, Request], Awaitable[Response]]
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT_SECONDS = "600"
+_PEOPLES_PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
+    ("/account", account.show_account, account.change_account),
+    ("/account/password", account_security.show_password, account_security.change_password),
+    (
+        "/account/second-factor",
+        account_security.show_second_factor,
+        account_security.change_second_factor,
+    ),
+    ("/admin/users", admin.show_users, None),
+    ("/admin/new-user", admin.show_new_user, admin.create_user),
+    ("/admin/user", admin.show_user, admin.change_user),
+    ("/admin/clients", admin_clients.show_clients, admin_clients.decide_client),
+    ("/admin/sessions", admin.show_sessions, admin.end_any_session),
+)
+"""Pages of people and admins: path, what shows it, what its forms are answered by."""
 
 
 def _now() -> datetime:
@@ -53,13 +95,21 @@ def authorization_server(
     store: ResourceStore,
     keys: KeyRing,
     counters: Counters,
+    charts: Charts,
     *,
     origin: str,
     lifetimes: Lifetimes,
     clock: Callable[[], datetime] = _now,
+    rules: SignInRules | None = None,
+    transport: httpx2.AsyncBaseTransport | None = None,
+    fetch: Fetch = PUBLIC,
+    takes_registrations: bool = True,
 ) -> AuthorizationServer:
     """The server of the issuer `{origin}/auth` for the FHIR base `{origin}/fhir`; `origin` has
-    no final slash."""
+    no final slash. `rules` says what is asked of people who sign in; `transport` replaces the
+    network on the way to other OpenID providers. `fetch` reads the key sets that clients
+    publish; `takes_registrations` lets clients register themselves, to be approved."""
+    asked = rules or SignInRules()
     issuer, fhir_base = f"{origin}/auth", f"{origin}/fhir"
     verifier = TokenVerifier(store, keys, issuer=issuer, audience=fhir_base, clock=clock)
     return AuthorizationServer(
@@ -67,12 +117,22 @@ def authorization_server(
         keys=keys,
         verifier=verifier,
         counters=counters,
+        charts=charts,
         issuer=issuer,
         fhir_base=fhir_base,
         lifetimes=lifetimes,
         clock=clock,
         new_id=_new_id,
         new_secret=_new_secret,
+        rules=asked,
+        openid={
+            provider.id: OpenIdClient(
+                provider, f"{issuer}/external-callback", lambda: clock().timestamp(), transport
+            )
+            for provider in asked.providers
+        },
+        key_sets=KeySets(fetch, clock),
+        takes_registrations=takes_registrations,
     )
 
 
@@ -93,25 +153,51 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
         headers = {"Retry-After": "1", "Cache-Control": "no-store"}
         return Response(orjson.dumps(body), 503, headers, media_type="application/json")
 
-    return Starlette(
+    application = Starlette(
         routes=[
             Route("/authorize", bound(authorize), methods=["GET", "POST"]),
             Route("/login", bound(show_login), methods=["GET"]),
             Route("/login", bound(sign_in), methods=["POST"]),
+            *(Route(f"/{step}", bound(show_step), methods=["GET"]) for step in STEPS),
+            *(Route(f"/{step}", bound(answer), methods=["POST"]) for step, answer in STEPS.items()),
+            Route("/external", bound(start_external), methods=["GET"]),
+            Route("/external-callback", bound(finish_external), methods=["GET"]),
             Route("/consent", bound(show_consent), methods=["GET"]),
             Route("/consent", bound(answer_consent), methods=["POST"]),
+            Route("/patient", bound(show_patients), methods=["GET"]),
+            Route("/patient", bound(choose_patient), methods=["POST"]),
+            Route("/encounter", bound(show_encounters), methods=["GET"]),
+            Route("/encounter", bound(choose_encounter), methods=["POST"]),
+            *(Route(path, bound(show), methods=["GET"]) for path, show, _ in _PEOPLES_PAGES),
+            *(Route(path, bound(act), methods=["POST"]) for path, _, act in _PEOPLES_PAGES if act),
             Route("/token", bound(token), methods=["POST"]),
             Route("/token", bound(_preflight), methods=["OPTIONS"]),
             Route("/revoke", bound(revoke), methods=["POST"]),
             Route("/revoke", bound(_preflight), methods=["OPTIONS"]),
+            Route("/introspect", bound(introspect), methods=["POST"]),
+            Route("/userinfo", bound(userinfo), methods=["GET", "POST"]),
+            Route("/userinfo", bound(_preflight), methods=["OPTIONS"]),
+            Route("/register", bound(registration.register), methods=["POST"]),
+            Route("/register/{client_id}", bound(registration.read), methods=["GET"]),
+            Route("/register/{client_id}", bound(registration.update), methods=["PUT"]),
+            Route("/register/{client_id}", bound(registration.remove), methods=["DELETE"]),
             Route("/launch", bound(launch), methods=["POST"]),
+            Route("/emergency", bound(show_emergency), methods=["GET"]),
+            Route("/emergency", bound(answer_emergency), methods=["POST"]),
+            Route("/emergency-access", bound(list_access), methods=["GET"]),
+            Route("/emergency-access", bound(begin_access), methods=["POST"]),
+            Route("/emergency-access/{id}", bound(end_access), methods=["DELETE"]),
             Route("/logout", bound(sign_out), methods=["GET", "POST"]),
             Route("/jwks", bound(_jwks), methods=["GET"]),
             Route("/.well-known/openid-configuration", bound(_openid), methods=["GET"]),
             Route("/pages.css", stylesheet, methods=["GET"]),
+            Route(STYLE_PATH, style, methods=["GET"]),
         ],
         exception_handlers={404: not_found, VersionConflict: busy},
     )
+    # A redirect to the path without its slash would lead to whatever host the request names.
+    application.router.redirect_slashes = False
+    return application
 
 
 def create_discovery(server: AuthorizationServer) -> ASGIApp:
@@ -119,17 +205,27 @@ def create_discovery(server: AuthorizationServer) -> ASGIApp:
     mounted: JSON whatever the Accept header, without a token, to any origin."""
 
     async def discovery(_: Request) -> Response:
-        return _document(metadata.smart_configuration(server.issuer))
+        return _document(_discovered(server, metadata.smart_configuration))
 
     return Starlette(routes=[Route("/{path:path}", discovery, methods=["GET"])])
 
 
 async def _jwks(server: AuthorizationServer, _: Request) -> Response:
+    await server.keys.refresh()
     return _document(server.keys.public_keys())
 
 
 async def _openid(server: AuthorizationServer, _: Request) -> Response:
-    return _document(metadata.openid_configuration(server.issuer))
+    return _document(_discovered(server, metadata.openid_configuration))
+
+
+def _discovered(
+    server: AuthorizationServer, document: Callable[[str], dict[str, object]]
+) -> dict[str, object]:
+    found = document(server.issuer)
+    if not server.takes_registrations:
+        del found["registration_endpoint"]
+    return found
 
 
 async def _preflight(server: AuthorizationServer, request: Request) -> Response:
@@ -139,8 +235,8 @@ async def _preflight(server: AuthorizationServer, request: Request) -> Response:
         return Response(status_code=403)
     headers = {
         "Access-Control-Allow-Origin": origin,
-        "Access-Control-Allow-Methods": "POST",
-        "Access-Control-Allow-Headers": "content-type",
+        "Access-Control-Allow-Methods": "GET, POST",
+        "Access-Control-Allow-Headers": "authorization, content-type",
         "Access-Control-Max-Age": _PREFLIGHT_SECONDS,
         "Vary": "Origin",
     }

@@ -2,7 +2,7 @@
 authorization code"; RFC 6749 section 4.1.1; RFC 7636)."""
 
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 
 from authlib.oauth2.rfc6749.errors import (
     InvalidRequestError,
@@ -11,8 +11,10 @@ from authlib.oauth2.rfc6749.errors import (
 )
 
 from fhir_server.security.authorization.clients import Client
+from fhir_server.security.authorization.context import context_of
 from fhir_server.security.authorization.launch import use_launch
-from fhir_server.security.authorization.negotiate import negotiate_user_scopes
+from fhir_server.security.authorization.negotiate import in_words_of, negotiate_user_scopes
+from fhir_server.security.authorization.openid_parameters import read_demands
 from fhir_server.security.authorization.parameters import Parameters
 from fhir_server.security.authorization.records import (
     AuthorizationRequest,
@@ -23,18 +25,19 @@ from fhir_server.security.authorization.records import (
     expiry_of,
     insert,
 )
+from fhir_server.security.authorization.users import User
 from fhir_server.security.scopes import parse_scopes
 from fhir_server.storage.port import Record
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")  # base64url of one SHA-256
-_PROMPTS = frozenset({"none", "login"})
 _LONGEST = 4096
 
 
 @dataclass(frozen=True)
 class Lifetimes:
     """How long things live, in seconds. `offline` is the life of a grant that outlives its
-    session, `request` that of a request that waits for sign-in or consent."""
+    session, `request` that of a request that waits for sign-in or consent, `emergency` the
+    longest emergency access."""
 
     session: int = 7200
     access_token: int = 3600
@@ -43,6 +46,7 @@ class Lifetimes:
     launch: int = 60
     request: int = 600
     offline: int = 30 * 24 * 3600
+    emergency: int = 3600
 
 
 @dataclass(frozen=True)
@@ -66,23 +70,19 @@ def read_request(
     URI have been checked before. Raises an OAuth2Error to send back by redirect."""
     if "authorization_code" not in client.grant_types:
         raise UnauthorizedClientError("the client is not registered for this grant")
-    for name in ("response_type", "state", "scope", "aud", "code_challenge"):
+    for name in ("response_type", "state", "scope", "code_challenge"):
         if name not in parameters:
             raise InvalidRequestError(f"{name} is missing")
     if parameters["response_type"] != "code":
         raise UnsupportedResponseTypeError("other than code")
-    if parameters["aud"].rstrip("/") != audience:
-        raise InvalidRequestError("aud is not the FHIR server that this server protects")
+    _check_audience(parameters, audience)
     if parameters.get("code_challenge_method") != "S256":
         raise InvalidRequestError("code_challenge_method must be S256")
     if not _CHALLENGE.fullmatch(parameters["code_challenge"]):
         raise InvalidRequestError("code_challenge is not a base64url SHA-256")
     if any(len(value) > _LONGEST for value in parameters.values()):
         raise InvalidRequestError("a parameter is too long")
-    if parameters.get("prompt", "login") not in _PROMPTS:
-        raise InvalidRequestError("prompt must be none or login")
-    if "request" in parameters or "request_uri" in parameters:
-        raise InvalidRequestError("request objects are not supported")
+    demands = read_demands(parameters)
     handle = parameters.get("launch")
     if handle and "launch" not in parse_scopes(parameters["scope"]).contexts:
         raise InvalidRequestError("the launch parameter needs the launch scope")
@@ -94,20 +94,42 @@ def read_request(
         challenge=parameters["code_challenge"],
         received=now,
         binding=binding,
-        nonce=parameters.get("nonce"),
-        prompt=parameters.get("prompt"),
+        words=parameters["scope"],
+        **demands,
     )
     return asked, handle
 
 
-def granted_scope(asked: AuthorizationRequest, client: Client, launch: Launch | None) -> str:
-    """The scopes that the request gets; InvalidScopeError when none."""
-    return negotiate_user_scopes(
-        asked.scope,
-        client.scopes,
-        patient=launch.patient if launch else None,
-        encounter=launch.encounter if launch else None,
-    )
+def _check_audience(parameters: Parameters, audience: str) -> None:
+    """`resource` (RFC 8707) is a synonym of `aud`; what is given must be this FHIR server."""
+    given = {name: parameters[name] for name in ("aud", "resource") if name in parameters}
+    if not given:
+        raise InvalidRequestError("aud is missing")
+    for name, value in given.items():
+        if value.rstrip("/") != audience:
+            raise InvalidRequestError(f"{name} is not the FHIR server that this server protects")
+
+
+def granted_scope(
+    asked: AuthorizationRequest, client: Client, launch: Launch | None, *, user: User | None = None
+) -> str:
+    """The scopes that the request gets; InvalidScopeError when none. A `user` who is no FHIR
+    resource gives no fhirUser."""
+    context = context_of(asked, launch)
+    found = {
+        "launch": launch is not None,
+        "launch/patient": context["patient"] is not None,
+        "launch/encounter": context["encounter"] is not None,
+        "fhirUser": user is None or user.fhir_user is not None,
+    }
+    absent = frozenset(name for name, is_there in found.items() if not is_there)
+    granted = negotiate_user_scopes(asked.scope, client.scopes, absent=absent)
+    return in_words_of(asked.words, granted)
+
+
+def check_scope(asked: AuthorizationRequest, client: Client) -> None:
+    """InvalidScopeError when no choice of the user's could make the request get anything."""
+    negotiate_user_scopes(asked.scope, client.scopes, absent=frozenset())
 
 
 @dataclass(frozen=True)
@@ -131,6 +153,7 @@ def issue_code(
     contexts = parse_scopes(allowed.scope).contexts
     is_offline = "offline_access" in contexts
     session_ends = expiry_of(allowed.session)
+    record, launch = allowed.launch or (None, None)
     grant = Grant(
         client_id=asked.client_id,
         user=allowed.user,
@@ -138,17 +161,9 @@ def issue_code(
         signed_in=allowed.session.value["started"],
         session=None if is_offline else allowed.session.id,
         nonce=asked.nonce,
+        **context_of(asked, launch),
     )
-    effects = Effects()
-    if allowed.launch is not None:
-        record, launch = allowed.launch
-        grant = replace(
-            grant,
-            patient=launch.patient,
-            encounter=launch.encounter,
-            need_patient_banner=launch.need_patient_banner,
-        )
-        effects = use_launch(record)
+    effects = Effects() if record is None else use_launch(record)
     code = Code(
         redirect_uri=asked.redirect_uri,
         challenge=asked.challenge,

@@ -15,13 +15,18 @@ from authlib.oauth2.rfc6749.errors import (
     InvalidRequestError,
     OAuth2Error,
 )
-from authlib.oidc.core.errors import ConsentRequiredError, LoginRequiredError
+from authlib.oidc.core.errors import (
+    ConsentRequiredError,
+    InteractionRequiredError,
+    LoginRequiredError,
+)
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fhir_server.security.authorization.authorize import (
     Authorization,
     Secrets,
+    check_scope,
     granted_scope,
     is_redirect_registered,
     issue_code,
@@ -29,7 +34,16 @@ from fhir_server.security.authorization.authorize import (
 )
 from fhir_server.security.authorization.browser import browser_session
 from fhir_server.security.authorization.clients import Client
+from fhir_server.security.authorization.consents import consent_to, is_remembered
+from fhir_server.security.authorization.context import context_of, next_step
 from fhir_server.security.authorization.launch import judge_launch
+from fhir_server.security.authorization.openid_parameters import (
+    check_user,
+    hinted_user,
+    must_sign_in_again,
+    prompts_for,
+    prompts_sign_in,
+)
 from fhir_server.security.authorization.pages import (
     BAD_REDIRECT,
     BAD_REQUEST,
@@ -59,7 +73,7 @@ from fhir_server.security.authorization.server import (
     user_principal,
 )
 from fhir_server.security.authorization.users import KIND as USER
-from fhir_server.security.authorization.users import user_from
+from fhir_server.security.authorization.users import active_user, user_from
 from fhir_server.storage.port import Record, Transaction
 
 
@@ -91,6 +105,8 @@ async def _answer(
             now=server.now(),
             binding=server.new_secret(),
         )
+        user = await hinted_user(parameters, server.keys, server.issuer)
+        asked = replace(asked, hinted_user=user)
         session = await browser_session(server, request)
         if handle is not None:
             asked, session = await _launched(server, asked, digest(handle), session)
@@ -113,7 +129,7 @@ async def _launched(
     ehr_session = await server.store.record(Session.KIND, launch.session)
     if ehr_session is None:
         raise AccessDeniedError("the session in the EHR has ended; sign in there again")
-    if asked.prompt == "login":
+    if prompts_sign_in(asked) or must_sign_in_again(asked, ehr_session):
         raise LoginRequiredError("a launch does not ask for a password; sign in at the EHR")
     return replace(asked, launch=launch_id, session=ehr_session.id), ehr_session
 
@@ -125,9 +141,9 @@ async def proceed(
     session: Record | None,
     handle: str | None = None,
 ) -> Response:
-    """Go as far as can be gone now: to the sign-in page, the consent page, or back to the app
-    with a code. `handle` names the kept request, if it has been kept. Raises an OAuth2Error to
-    send back by redirect."""
+    """Go as far as can be gone now: to the sign-in page, a page to choose a patient or a visit,
+    the consent page, or back to the app with a code. `handle` names the kept request, if it has
+    been kept. Raises an OAuth2Error to send back by redirect."""
     client = await find_client(server, asked.client_id)
     if client is None:
         raise AccessDeniedError("the client is no longer registered")
@@ -136,13 +152,37 @@ async def proceed(
             raise LoginRequiredError("nobody is signed in")
         handle = handle or await _keep(server, asked)
         return _redirect(request, f"login?request={handle}")
-    if not client.is_preapproved:
+    check_user(asked, session)
+    launch = await load_launch(server, asked)
+    step = next_step(asked, client, launch[1] if launch else None, session.id)
+    if step is not None:
+        check_scope(asked, client)
+        if asked.prompt == "none":
+            raise InteractionRequiredError(f"the user has to choose the {step}")
+        handle = handle or await _keep(server, asked)
+        return _redirect(request, f"{step}?request={handle}")
+    must_ask = prompts_for(asked, "consent")
+    if must_ask or not client.is_preapproved:
+        allowed = None if must_ask else await _allowed_before(server, asked, client, session)
+        if allowed:
+            asked = replace(asked, scope=allowed)
+            return await give_code(server, request, asked, session.id, handle)
         if asked.prompt == "none":
             raise ConsentRequiredError("the user has to be asked")
-        await load_launch(server, asked)
         handle = handle or await _keep(server, asked)
         return _redirect(request, f"consent?request={handle}")
     return await give_code(server, request, asked, session.id, handle)
+
+
+async def _allowed_before(
+    server: AuthorizationServer, asked: AuthorizationRequest, client: Client, session: Record
+) -> str | None:
+    """What a remembered consent gives the request, if it answers it."""
+    consent = await consent_to(server.store, session.value["user"], client.id)
+    if consent is None or not is_remembered(client, asked.redirect_uri):
+        return None
+    launch = await load_launch(server, asked)
+    return consent.answers(granted_scope(asked, client, launch[1] if launch else None))
 
 
 async def load_launch(
@@ -180,7 +220,6 @@ async def give_code(
         await apply(tx, issue_code(allowed, secrets, server.lifetimes, server.now()))
         if handle:
             await apply(tx, delete(AuthorizationRequest.KIND, digest(handle)))
-        launch = allowed.launch[1] if allowed.launch else None
         user_record = await tx.record(USER, allowed.user)
         principal = (
             client_principal(client)
@@ -191,7 +230,7 @@ async def give_code(
             interaction="authorize",
             outcome="success",
             status=302,
-            patient=launch.patient if launch else None,
+            patient=context_of(asked, allowed.launch[1] if allowed.launch else None)["patient"],
             detail=f"granted: {allowed.scope}",
         )
         await tx.journal(entry)
@@ -205,16 +244,18 @@ async def _load(
     tx: Transaction, asked: AuthorizationRequest, client: Client, session_id: str
 ) -> Authorization:
     session = await tx.record(Session.KIND, session_id)
-    user = None if session is None else await tx.record(USER, session.value["user"])
+    user = None if session is None else await active_user(tx, session.value["user"])
     if session is None or user is None:
         raise AccessDeniedError("the session has ended")
-    launch = None
+    record = launch = None
     if asked.launch is not None:
         record = await tx.record(Launch.KIND, asked.launch)
-        value = judge_launch(record, client.id, user.id)
-        launch = None if record is None else (record, value)
-    scope = granted_scope(asked, client, launch[1] if launch else None)
-    return Authorization(asked, scope, user.id, session, launch)
+        launch = judge_launch(record, client.id, user.id)
+    if next_step(asked, client, launch, session.id) is not None:
+        raise AccessDeniedError("the patient was chosen in another session; start again")
+    scope = granted_scope(asked, client, launch, user=user_from(user))
+    used = (record, launch) if record and launch else None
+    return Authorization(asked, scope, user.id, session, used)
 
 
 async def load_request(
@@ -270,11 +311,6 @@ async def _parameters(request: Request) -> Parameters:
     if request.method == "POST":
         return await read_form(request)
     return parse_parameters(request.url.query)
-
-
-def must_sign_in_again(asked: AuthorizationRequest, session: Record) -> bool:
-    """Whether the app asked for a fresh sign-in and the session is older than that."""
-    return asked.prompt == "login" and float(session.value["started"]) < asked.received
 
 
 def _redirect(request: Request, url: str) -> Response:

@@ -2,23 +2,83 @@
 
 import hashlib
 import hmac
+from datetime import timedelta
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fhir_server.security.authorization.lockout import Source, source_of_address
 from fhir_server.security.authorization.records import Session, digest
-from fhir_server.security.authorization.server import AuthorizationServer
+from fhir_server.security.authorization.server import AuthorizationServer, address_of
 from fhir_server.storage.port import Record
 
 _SESSION = "medsage-session"
 _FORM = "medsage-form"
+_KNOWN = "medsage-known"
+_KNOWN_SECONDS = 90 * 24 * 3600
+_USED_SECONDS = 60
+KNOWN = "known-browser"
+USED = "session-used"
+_BROWSERS = {
+    "Edg/": "Edge", "OPR/": "Opera", "Firefox/": "Firefox", "Chrome/": "Chrome",
+    "Safari/": "Safari",
+}  # fmt: skip
+_SYSTEMS = {
+    "Windows": "Windows", "Android": "Android", "iPhone": "iOS", "iPad": "iOS",
+    "Mac OS X": "macOS", "CrOS": "ChromeOS", "Linux": "Linux",
+}  # fmt: skip
 
 
 async def browser_session(server: AuthorizationServer, request: Request) -> Record | None:
-    """The session record that the browser's cookie names, while it lives."""
+    """The session record that the browser's cookie names, while it lives; notes that it is used,
+    to the minute."""
     secret = session_secret(server, request)
-    return await server.store.record(Session.KIND, digest(secret)) if secret else None
+    session = await server.store.record(Session.KIND, digest(secret)) if secret else None
+    if session is not None:
+        await _note_use(server, session)
+    return session
+
+
+async def _note_use(server: AuthorizationServer, session: Record) -> None:
+    noted = await server.store.record(USED, session.id)
+    if server.now() - (noted.value["at"] if noted else session.value["started"]) > _USED_SECONDS:
+        used = Record(USED, session.id, {"at": server.now()}, expires=session.expires)
+        await server.store.transaction(lambda tx: tx.put_record(used))
+
+
+def known_secret(server: AuthorizationServer, request: Request) -> str | None:
+    """The secret of a browser that somebody has signed in from before."""
+    return request.cookies.get(_name(server, _KNOWN))
+
+
+def keep_known_secret(server: AuthorizationServer, response: Response, secret: str) -> None:
+    """Set the cookie by which the browser is known again."""
+    _set(server, response, _KNOWN, secret, _KNOWN_SECONDS)
+
+
+def known_record(server: AuthorizationServer, secret: str, user: str) -> Record:
+    """The record that the user has signed in from the browser."""
+    expires = server.clock() + timedelta(seconds=_KNOWN_SECONDS)
+    return Record(KNOWN, f"{digest(secret)}\x1f{digest(user)}", {}, expires=expires)
+
+
+async def source_of(server: AuthorizationServer, request: Request, name: str) -> Source:
+    """Where an attempt to sign in under the name comes from."""
+    secret = known_secret(server, request)
+    if secret:
+        known = known_record(server, secret, name)
+        if await server.store.record(KNOWN, known.id) is not None:
+            return Source(f"browser {digest(secret)}", is_known=True)
+    return source_of_address(address_of(request))
+
+
+def browser_family(request: Request) -> str:
+    """Browser and system as their owner would call them."""
+    agent = request.headers.get("user-agent", "")
+    browser = next((name for word, name in _BROWSERS.items() if word in agent), None)
+    system = next((name for word, name in _SYSTEMS.items() if word in agent), None)
+    return " on ".join(name for name in (browser or "another browser", system) if name)
 
 
 def session_secret(server: AuthorizationServer, request: Request) -> str | None:

@@ -1,12 +1,13 @@
-"""The consent page: what an app asks for, in words, to allow or deny.
+"""The consent page: what an app asks for, in words, to allow, in part or whole, or deny. The
+answer is remembered (consents.py), so that only what is new is asked.
 
 First-party apps (`is_preapproved`) never come here. In a framed launch there is no cookie: the
 kept request, whose handle only this browser has, then says who is signed in.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from authlib.oauth2.rfc6749.errors import AccessDeniedError, OAuth2Error
+from authlib.oauth2.rfc6749.errors import AccessDeniedError, InvalidRequestError, OAuth2Error
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -26,45 +27,30 @@ from fhir_server.security.authorization.browser import (
     session_secret,
 )
 from fhir_server.security.authorization.clients import Client
+from fhir_server.security.authorization.consents import Consent, is_remembered, remember
 from fhir_server.security.authorization.pages import FORM_EXPIRED, REQUEST_EXPIRED, marked, page
-from fhir_server.security.authorization.parameters import read_form
-from fhir_server.security.authorization.records import AuthorizationRequest, Session
-from fhir_server.security.authorization.server import AuthorizationServer, find_client
+from fhir_server.security.authorization.parameters import Parameters, read_form
+from fhir_server.security.authorization.records import (
+    AuthorizationRequest,
+    Session,
+    apply,
+    digest,
+    replace_value,
+)
+from fhir_server.security.authorization.scope_words import describe
+from fhir_server.security.authorization.server import (
+    AuthorizationServer,
+    commit,
+    find_client,
+    trail,
+    user_principal,
+)
 from fhir_server.security.authorization.users import KIND as USER
-from fhir_server.security.scopes import ResourceScope, parse_scopes
-from fhir_server.storage.port import Record
+from fhir_server.security.authorization.users import active_user, user_from
+from fhir_server.storage.port import Record, Transaction
 
 _PURPOSE = "consent"
-_CONTEXT_TEXTS = {
-    "openid": marked("Know that it is you who is signed in"),
-    "fhirUser": marked("Know your name and your own record as a member of staff"),
-    "profile": marked("Know your name"),
-    "launch": marked("Know which chart is open"),
-    "launch/patient": marked("Know which patient is chosen"),
-    "launch/encounter": marked("Know which visit is open"),
-    "online_access": marked("Keep working until you sign out"),
-    "offline_access": marked("Keep working after you have signed out"),
-}
-_ACTION_TEXTS = {
-    "c": marked("create"),
-    "r": marked("read"),
-    "u": marked("change"),
-    "d": marked("delete"),
-    "s": marked("search"),
-}
-_LEVEL_TEXTS = {
-    "patient": marked("of this patient"),
-    "user": marked("of all patients that you may see"),
-    "system": marked("of all patients"),
-}
-
-
-@dataclass(frozen=True)
-class Line:
-    """One granted scope, in words and as it is."""
-
-    text: str
-    scope: str
+_NOTHING = marked("Nothing is ticked. Tick what you allow, or press Deny")
 
 
 @dataclass(frozen=True)
@@ -78,31 +64,33 @@ class _Asking:
     secret: str
 
 
-def describe(scope: str) -> list[Line]:
-    """The scopes of a granted scope string in words."""
-    scopes = parse_scopes(scope)
-    contexts = [Line(_CONTEXT_TEXTS[name], name) for name in sorted(scopes.contexts)]
-    return contexts + [Line(_sentence(one), str(one)) for one in scopes.resources]
-
-
 async def show_consent(server: AuthorizationServer, request: Request) -> Response:
     """GET: the page that asks."""
     asking = await _asking(server, request, request.query_params.get("request"))
     if asking is None:
         return await refuse_with_page(server, request, REQUEST_EXPIRED, "nothing to consent to")
+    return await _page(server, request, asking)
+
+
+async def _page(
+    server: AuthorizationServer, request: Request, asking: _Asking, message: str = ""
+) -> Response:
     try:
-        launch = await load_launch(server, asking.asked)
-        scope = granted_scope(asking.asked, asking.client, launch[1] if launch else None)
+        lines = describe(await _scope(server, asking))
     except OAuth2Error as refusal:
         return await _refuse(server, request, asking, refusal)
     user = await server.store.record(USER, asking.session.value["user"])
     return page(
         "consent.html",
+        status=400 if message else 200,
         frame_origins=asking.client.frame_origins if asking.asked.launch else (),
         form_targets=form_targets(asking.asked),
         client_name=asking.client.name,
         user_name=user.value["name"] if user else "",
-        lines=describe(scope),
+        fixed=[line for line in lines if line.is_fixed],
+        choices=[line for line in lines if not line.is_fixed],
+        message=message,
+        is_remembered=is_remembered(asking.client, asking.asked.redirect_uri),
         redirect_origin=form_targets(asking.asked)[0],
         csrf=form_token(asking.secret, _PURPOSE + asking.handle),
         request_handle=asking.handle,
@@ -123,9 +111,56 @@ async def answer_consent(server: AuthorizationServer, request: Request) -> Respo
     try:
         if form.get("decision") != "allow":
             raise AccessDeniedError("the user denied the request")
-        return await give_code(server, request, asking.asked, asking.session.id, asking.handle)
+        offered = await _scope(server, asking)
+        allowed = _ticked(offered, form)
+        if not allowed:
+            return await _page(server, request, asking, _NOTHING)
+        asked = await _answered(server, request, asking, (offered, allowed))
+        return await give_code(server, request, asked, asking.session.id, asking.handle)
     except OAuth2Error as refusal:
         return await _refuse(server, request, asking, refusal)
+
+
+async def _scope(server: AuthorizationServer, asking: _Asking) -> str:
+    """What the request would get if all of it were allowed."""
+    launch = await load_launch(server, asking.asked)
+    return granted_scope(asking.asked, asking.client, launch[1] if launch else None)
+
+
+def _ticked(offered: str, form: Parameters) -> str:
+    """The scopes that were left ticked, with those that can't be left out; empty when nothing
+    would be allowed by them."""
+    ticked = {value for name, value in form.items() if name.startswith("scope-")}
+    lines = [line for line in describe(offered) if line.is_fixed or line.scope in ticked]
+    means_something = any(not line.is_fixed or line.scope == "openid" for line in lines)
+    return " ".join(line.scope for line in lines) if means_something else ""
+
+
+async def _answered(
+    server: AuthorizationServer, request: Request, asking: _Asking, answer: tuple[str, str]
+) -> AuthorizationRequest:
+    """Keep what was allowed, in the kept request and for the next time."""
+    offered, allowed = answer
+    asked, client, user = asking.asked, asking.client, asking.session.value["user"]
+    narrowed = replace(asked, scope=allowed)
+    consent = Consent(client.id, user, offered, allowed, server.now())
+
+    async def unit(tx: Transaction) -> None:
+        kept = await tx.record(AuthorizationRequest.KIND, digest(asking.handle))
+        record = await active_user(tx, user)
+        if kept is None or record is None:
+            raise InvalidRequestError("the request was already answered")
+        await apply(tx, replace_value(kept, narrowed))
+        if is_remembered(client, asked.redirect_uri):
+            await apply(tx, remember(consent))
+        who = user_principal(user_from(record), client.id, session=asking.session.id)
+        entry = trail(server, request, who).entry(
+            interaction="consent", outcome="success", status=200, detail=f"allowed: {allowed}"
+        )
+        await tx.journal(entry)
+
+    await commit(server, unit)
+    return narrowed
 
 
 async def _asking(
@@ -151,11 +186,3 @@ async def _refuse(
 ) -> Response:
     target = (asking.asked.redirect_uri, asking.asked.state)
     return await refuse_by_redirect(server, request, asking.client, target, refusal)
-
-
-def _sentence(scope: ResourceScope) -> str:
-    actions = ", ".join(text for key, text in _ACTION_TEXTS.items() if key in scope.actions)
-    what = "all resources" if scope.type == "*" else scope.type
-    only = ", ".join(f"{name} = {value}" for name, value in sorted(scope.query))
-    where = f" with {only}" if only else ""
-    return f"{actions.capitalize()} {what}{where} {_LEVEL_TEXTS[scope.level]}"

@@ -35,6 +35,7 @@ from fhir_server.security.authorization.records import (
 )
 from fhir_server.security.authorization.users import User, user_from
 from fhir_server.security.scopes import parse_scopes
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.storage.port import Record
 
 NO_EFFECTS = Effects()
@@ -102,6 +103,8 @@ def redeem_code(
         return _refused("code_verifier is missing or does not match")
     if loaded.session is None or loaded.user is None:
         return _refused("the session has ended")
+    if not _serves(client, loaded.user):
+        return _refused("the app is another tenant's")
     grant = Grant(**code.grant)
     effects = replace_value(record, replace(code, is_used=True))
     effects += insert(grant, code.grant_id, expiry_of(record))
@@ -128,6 +131,8 @@ def refresh(parameters: Parameters, client: Client, loaded: Loaded, *, moment: M
         )
     if loaded.grant is None or loaded.user is None:
         return _refused("the grant was revoked or its session has ended")
+    if not _serves(client, loaded.user):
+        return _refused("the app is another tenant's")
     grant = value_of(Grant, loaded.grant)
     ends = expiry_of(loaded.grant)
     try:
@@ -173,6 +178,11 @@ def _with_refresh(tokens: Tokens, effects: Effects, ends: float, moment: Moment)
     fresh = RefreshToken(tokens.client.id, tokens.grant_id)
     effects += insert(fresh, moment.refresh_id, ends)
     return Decision(replace(tokens, refresh_token=moment.refresh_token), effects)
+
+
+def _serves(client: Client, user: Record) -> bool:
+    """Whether the client may act for a user of that tenant."""
+    return client.tenant in (DEFAULT, user_from(user).tenant)
 
 
 def _verifies(verifier: str | None, challenge: str) -> bool:

@@ -1,7 +1,10 @@
 """`/launch`: an EHR asks for a launch context (our own interface; SMART leaves this step open).
 
-POST JSON with the EHR's access token: `{"client_id": app, "patient": id, "encounter": id?,
-"need_patient_banner": true?}`; answers 201 with the handle and the address to open.
+POST JSON with the EHR's access token: `client_id` is the app; `patient`, `encounter`,
+`need_patient_banner`, `fhirContext`, `intent`, `smart_style_url` and `tenant`, each optional, are
+what the app is told in the token response. Answers 201 with the handle and the address to open.
+What is told is checked first: it must be well-formed, exist, be the signed-in user's to see, and,
+where it is the launch's own, be in the patient's chart.
 """
 
 from dataclasses import dataclass
@@ -14,10 +17,22 @@ from authlib.oauth2.rfc6749.errors import OAuth2Error
 from starlette.requests import Request
 from starlette.responses import Response
 
+from fhir_server.fhir.codec import parse
 from fhir_server.fhir.outcome import FhirError
+from fhir_server.security.authorization.charts import chart_of
 from fhir_server.security.authorization.clients import Client
+from fhir_server.security.authorization.fhir_context import (
+    LAUNCH_ROLE,
+    BadContext,
+    check_fhir_context,
+    check_style_url,
+    check_text,
+    role_of,
+    target_of,
+)
 from fhir_server.security.authorization.launch import create_launch
 from fhir_server.security.authorization.parameters import read_body
+from fhir_server.security.authorization.picker.encounters import is_about
 from fhir_server.security.authorization.records import Launch, Session
 from fhir_server.security.authorization.server import (
     AuthorizationServer,
@@ -27,16 +42,21 @@ from fhir_server.security.authorization.server import (
     trail,
 )
 from fhir_server.security.principal import Principal
-from fhir_server.storage.port import Key, Transaction
+from fhir_server.storage.port import Key, ResourceStore, Transaction
+from fhir_server.validation.validate import Validator
 
 
 class LaunchRequest(msgspec.Struct, forbid_unknown_fields=True):
     """What the EHR sends."""
 
     client_id: str
-    patient: str
+    patient: str | None = None
     encounter: str | None = None
     need_patient_banner: bool = True
+    fhir_context: list[dict[str, Any]] = msgspec.field(name="fhirContext", default_factory=list)
+    intent: str | None = None
+    smart_style_url: str | None = None
+    tenant: str | None = None
 
 
 @dataclass
@@ -51,10 +71,11 @@ async def launch(server: AuthorizationServer, request: Request) -> Response:
     principal = None
     try:
         principal = await server.verifier.verify(request.headers.get("authorization"))
-        asked = await _read(request)
+        asked = await _body(request)
         session = await _check_ehr(server, principal)
         app = await _check_app(server, asked)
-        await _check_chart(server, asked)
+        _check_form(asked)
+        await _check_chart(server, principal, asked)
     except FhirError as refusal:
         refused = _Refused(401, "invalid_token", str(refusal))
         return await _refuse(server, request, principal, refused)
@@ -69,6 +90,10 @@ async def launch(server: AuthorizationServer, request: Request) -> Response:
         patient=asked.patient,
         encounter=asked.encounter,
         need_patient_banner=asked.need_patient_banner,
+        fhir_context=tuple(asked.fhir_context),
+        intent=asked.intent,
+        smart_style_url=asked.smart_style_url,
+        tenant=asked.tenant,
     )
     expires = server.now() + server.lifetimes.launch
     entry = trail(server, request, principal).entry(
@@ -89,7 +114,7 @@ async def launch(server: AuthorizationServer, request: Request) -> Response:
     return _json(201, answer)
 
 
-async def _read(request: Request) -> LaunchRequest:
+async def _body(request: Request) -> LaunchRequest:
     try:
         return msgspec.json.decode(await read_body(request), type=LaunchRequest)
     except (msgspec.DecodeError, OAuth2Error) as problem:
@@ -114,19 +139,45 @@ async def _check_app(server: AuthorizationServer, asked: LaunchRequest) -> Clien
     return app
 
 
-async def _check_chart(server: AuthorizationServer, asked: LaunchRequest) -> None:
-    """The patient exists, and the encounter is that patient's."""
-    patient = await server.store.get(Key("Patient", asked.patient))
-    if patient is None or patient.is_deleted:
-        raise _Refused(400, "invalid_request", "the patient is not known here")
-    if asked.encounter is None:
-        return
-    encounter = await server.store.get(Key("Encounter", asked.encounter))
-    if encounter is None or encounter.is_deleted:
-        raise _Refused(400, "invalid_request", "the encounter is not known here")
-    subject = orjson.loads(encounter.body).get("subject", {}).get("reference", "")
-    if subject.removeprefix(f"{server.fhir_base}/") != f"Patient/{asked.patient}":
-        raise _Refused(400, "invalid_request", "the encounter is another patient's")
+def _check_form(asked: LaunchRequest) -> None:
+    try:
+        check_fhir_context(asked.fhir_context, Validator())
+        check_text("intent", asked.intent)
+        check_text("tenant", asked.tenant)
+        check_style_url(asked.smart_style_url)
+    except BadContext as fault:
+        raise _Refused(400, "invalid_request", str(fault)) from fault
+    if asked.encounter is not None and asked.patient is None:
+        raise _Refused(400, "invalid_request", "encounter: needs its patient")
+
+
+async def _check_chart(
+    server: AuthorizationServer, principal: Principal, asked: LaunchRequest
+) -> None:
+    """Everything named exists for the user; the encounter and what was opened with it are the
+    patient's."""
+    anywhere = await chart_of(server.store, server.charts, principal, None)
+    if asked.patient is not None:
+        await _read(anywhere, "the patient", Key("Patient", asked.patient))
+    if asked.encounter is not None:
+        encounter = await _read(anywhere, "the encounter", Key("Encounter", asked.encounter))
+        if not is_about(encounter, str(asked.patient), server.fhir_base):
+            raise _Refused(400, "invalid_request", "the encounter is another patient's")
+    chart = await chart_of(server.store, server.charts, principal, asked.patient)
+    for item in asked.fhir_context:
+        key = target_of(item)
+        if key is None:
+            continue
+        await _read(anywhere, str(key), key)
+        if role_of(item) == LAUNCH_ROLE:
+            await _read(chart, f"{key} in the chart of this patient", key)
+
+
+async def _read(store: ResourceStore, name: str, key: Key) -> dict[str, Any]:
+    stored = await store.get(key)
+    if stored is None or stored.is_deleted:
+        raise _Refused(400, "invalid_request", f"{name} is not known here")
+    return parse(stored.body)
 
 
 async def _refuse(

@@ -8,28 +8,36 @@ from dataclasses import replace
 
 from authlib.oauth2.rfc6749.errors import InvalidScopeError
 
-from fhir_server.security.scopes import Scopes, parse_scopes
+from fhir_server.security.scopes import (
+    V1_ENDINGS,
+    Scopes,
+    parse_scope,
+    parse_scopes,
+)
+
+_V1_ENDINGS = tuple(f".{ending}" for ending in V1_ENDINGS)
+
+_EXTENSIONS = ("launch/", "http://", "https://", "__")
+"""How scopes begin that SMART leaves to servers to support or to ignore."""
 
 
-def negotiate_user_scopes(
-    requested: str, registered: str, *, patient: str | None, encounter: str | None
-) -> str:
-    """The granted scope string of a user's authorization. Scopes that need a patient or an
-    encounter of the launch are left out without one. InvalidScopeError when a resource scope is
-    malformed or nothing is left."""
-    met = _meet(requested, registered)
-    resources = tuple(
-        scope
-        for scope in met.resources
-        if scope.level == "user" or (scope.level == "patient" and patient is not None)
-    )
-    absent = {"launch", "launch/patient"} if patient is None else set()
-    if encounter is None:
-        absent.add("launch/encounter")
+def negotiate_user_scopes(requested: str, registered: str, *, absent: frozenset[str]) -> str:
+    """The granted scope string of a user's authorization. `absent` are the contexts that there
+    are none of; without `launch/patient`, patient/ scopes are left out too. InvalidScopeError
+    when a resource scope is malformed or nothing is left."""
+    met = requested_of_registered(requested, registered)
+    levels = {"user"} if "launch/patient" in absent else {"user", "patient"}
+    resources = tuple(scope for scope in met.resources if scope.level in levels)
     granted = replace(met, resources=resources, contexts=met.contexts - absent)
     if not granted.resources and not granted.contexts & {"openid", "fhirUser", "profile"}:
-        raise InvalidScopeError(_nothing_left(met, patient))
+        raise InvalidScopeError("this client is not registered for any of the scopes")
     return str(granted)
+
+
+def requested_of_registered(requested: str, registered: str) -> Scopes:
+    """What a client asks for, as far as it was registered for that. InvalidScopeError when a
+    resource scope is malformed."""
+    return parse_scopes(registered).meet(_parse(requested))
 
 
 def negotiate_system_scopes(requested: str, registered: str) -> str:
@@ -43,7 +51,7 @@ def negotiate_system_scopes(requested: str, registered: str) -> str:
     met = parse_scopes(registered).meet(asked)
     if not met.resources:
         raise InvalidScopeError("this client is not registered for any of the scopes")
-    return str(met)
+    return in_words_of(requested, str(met))
 
 
 def narrow_scopes(requested: str | None, granted: str) -> str:
@@ -56,25 +64,24 @@ def narrow_scopes(requested: str | None, granted: str) -> str:
         raise InvalidScopeError("a refresh can't ask for more than was granted")
     if not asked.resources and not asked.contexts:
         raise InvalidScopeError("no scope is left")
-    return str(asked)
+    return in_words_of(requested, str(asked))
 
 
-def _meet(requested: str, registered: str) -> Scopes:
-    return parse_scopes(registered).meet(_parse(requested))
+def in_words_of(requested: str, granted: str) -> str:
+    """The granted scopes; those that were asked for in v1 words and are granted whole in those
+    words, as SMART recommends."""
+    v1 = (word for word in requested.split() if word.endswith(_V1_ENDINGS))
+    words = {str(parse_scope(word)): word for word in v1}
+    return " ".join(words.get(word, word) for word in granted.split())
 
 
 def _parse(requested: str) -> Scopes:
     scopes = parse_scopes(requested)
     for refused in scopes.refused:
-        if "/" in refused.text:  # other words may be another profile's scopes: not granted
+        # Other words may be another profile's scopes, and launch/… are hints: not granted.
+        if "/" in refused.text and not refused.text.startswith(_EXTENSIONS):
             raise InvalidScopeError(_ascii(f"{refused.text}: {refused.reason}"))
     return scopes
-
-
-def _nothing_left(met: Scopes, patient: str | None) -> str:
-    if met.needs_patient and patient is None:
-        return "patient/ scopes need a launch with a patient"
-    return "this client is not registered for any of the scopes"
 
 
 def _ascii(text: str) -> str:

@@ -60,6 +60,39 @@ NOT_FOUND = Problem(
     marked("Go back to the app or to your record system."),
     status=404,
 )
+NO_ACCESS = Problem(
+    "no-access",
+    marked("You can't sign in here now"),
+    marked("Your account here is disabled. Ask your administrator."),
+    status=403,
+)
+NO_ROLE = Problem(
+    "no-role",
+    marked("You have no role in MedSAGE"),
+    marked(
+        "The sign-in worked, but nobody has given you a role here. Ask your administrator, and "
+        "say with which account you signed in."
+    ),
+    status=403,
+)
+PROVIDER_FAILED = Problem(
+    "provider-failed",
+    marked("The sign-in at the other provider did not work"),
+    marked("Start again. If it happens once more, sign in another way or ask your administrator."),
+    status=502,
+)
+TOO_MANY_ATTEMPTS = Problem(
+    "too-many-attempts",
+    marked("Too many attempts"),
+    marked("Wait a quarter of an hour, then try again."),
+    status=429,
+)
+NOT_FOR_YOU = Problem(
+    "not-for-you",
+    marked("This page is for administrators"),
+    marked("Ask an administrator for what you need, or to give you the role."),
+    status=403,
+)
 
 
 @cache
@@ -91,14 +124,18 @@ def page(
     return HTMLResponse(html, status, headers=_headers(frame_origins, form_targets))
 
 
-def problem_page(problem: Problem, request_id: str, frame_origins: Iterable[str] = ()) -> Response:
-    """An error page that names the cause, the remedy, and the id to quote to support."""
+def problem_page(
+    problem: Problem, request_id: str, frame_origins: Iterable[str] = (), root: str = ""
+) -> Response:
+    """An error page that names the cause, the remedy, and the id to quote to support. `root` is
+    the way to the top of the pages here."""
     return page(
         "problem.html",
         status=problem.status,
         frame_origins=frame_origins,
         problem=problem,
         request_id=request_id,
+        root=root,
     )
 
 

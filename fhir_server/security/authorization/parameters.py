@@ -7,7 +7,7 @@ from authlib.oauth2.rfc6749.errors import InvalidRequestError
 from starlette.requests import Request
 
 MOST_BYTES = 64 * 1024
-_MOST_FIELDS = 50
+_MOST_FIELDS = 400  # a consent page has one for each scope
 FORM = "application/x-www-form-urlencoded"
 
 Parameters = Mapping[str, str]

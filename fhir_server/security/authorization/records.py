@@ -17,35 +17,46 @@ from fhir_server.storage.port import Record, Transaction
 
 @dataclass(frozen=True)
 class Session:
-    """A sign-in. `grants` are the grants that end with it."""
+    """A sign-in. `grants` are the grants that end with it; `address` and `browser` say where it
+    began, for its owner to recognise; `provider` who vouched for the person when it was not this
+    server, `provider_token` the id_token to sign out there with."""
 
     KIND: ClassVar[str] = "session"
     user: str
     started: float
     grants: tuple[str, ...] = ()
+    address: str | None = None
+    browser: str | None = None
+    provider: str | None = None
+    provider_token: str | None = None
 
 
 @dataclass(frozen=True)
 class Launch:
     """An EHR launch: the app that it is for, the EHR that made it, the user and the session
-    signed in there, and the chart that is open."""
+    signed in there, the chart that is open (if one is), and what else the EHR tells the app."""
 
     KIND: ClassVar[str] = "launch"
     client_id: str
     ehr: str
     user: str
     session: str
-    patient: str
+    patient: str | None = None
     encounter: str | None = None
     need_patient_banner: bool = True
+    fhir_context: tuple[Mapping[str, Any], ...] = ()
+    intent: str | None = None
+    smart_style_url: str | None = None
+    tenant: str | None = None
     is_used: bool = False
 
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """A request that passed every check and waits for sign-in or consent. `launch` is the launch
-    record's id; `session` is set when the launch signs its user in; `binding` keys the consent
-    form's CSRF token then."""
+    """A request that passed every check and waits for sign-in, a choice or consent. `launch` is
+    the launch record's id; `session` is set when the launch signs its user in; `binding` keys the
+    forms' CSRF tokens then; `hinted_user` is who the `id_token_hint` is about; `choice` is what
+    was chosen for it (context.py). `words` is the scope parameter as it came."""
 
     KIND: ClassVar[str] = "authorization-request"
     client_id: str
@@ -57,14 +68,20 @@ class AuthorizationRequest:
     binding: str
     nonce: str | None = None
     prompt: str | None = None
+    max_age: int | None = None
+    login_hint: str | None = None
+    hinted_user: str | None = None
     launch: str | None = None
     session: str | None = None
+    choice: Mapping[str, Any] | None = None
+    words: str = ""
 
 
 @dataclass(frozen=True)
 class Grant:
     """What a user allowed a client. While its record exists the tokens made from it are good;
-    `session` is None when it outlives the session (offline_access)."""
+    `session` is None when it outlives the session (offline_access); `ehr` is the EHR whose launch
+    it came from. The rest is the launch context."""
 
     KIND: ClassVar[str] = GRANT_KIND
     client_id: str
@@ -75,6 +92,11 @@ class Grant:
     patient: str | None = None
     encounter: str | None = None
     need_patient_banner: bool = True
+    fhir_context: tuple[Mapping[str, Any], ...] = ()
+    intent: str | None = None
+    smart_style_url: str | None = None
+    tenant: str | None = None
+    ehr: str | None = None
     nonce: str | None = None
 
 
@@ -111,16 +133,55 @@ class Assertion:
     client_id: str
 
 
-Value = Session | Launch | AuthorizationRequest | Grant | Code | RefreshToken | Assertion
-V = TypeVar("V", Session, Launch, AuthorizationRequest, Grant, Code, RefreshToken, Assertion)
+@dataclass(frozen=True)
+class PendingSignIn:
+    """Somebody who has proved the first factor and has a step to go, in the browser whose form
+    cookie has the digest `browser`; `has_proved` the second factor. `provider` and its token as in
+    a session."""
+
+    KIND: ClassVar[str] = "pending-sign-in"
+    user: str
+    browser: str
+    has_proved: bool = False
+    provider: str | None = None
+    provider_token: str | None = None
+
+
+@dataclass(frozen=True)
+class ExternalSignIn:
+    """Somebody who was sent to another provider; the record's id is the digest of the state."""
+
+    KIND: ClassVar[str] = "external-sign-in"
+    provider: str
+    nonce: str
+    verifier: str
+    browser: str
+    request: str | None = None
+    page: str = ""
+
+
+Value = (
+    Session | Launch | AuthorizationRequest | Grant | Code | RefreshToken | Assertion
+    | PendingSignIn | ExternalSignIn
+)  # fmt: skip
+_TUPLES = frozenset({"grants", "fhir_context"})
+"""Fields that JSON keeps as lists."""
+OF_USER = {Session.KIND: "session-of-user", Grant.KIND: "grant-of-user"}
+"""Kind of record → the kind of the entries that find a user's own."""
+_TUPLES = frozenset({"grants", "fhir_context"})
+"""Fields that JSON keeps as lists."""
+V = TypeVar(
+    "V", Session, Launch, AuthorizationRequest, Grant, Code, RefreshToken, Assertion,
+    PendingSignIn, ExternalSignIn,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Effects:
     """What a decision changes: records to write, each with the revision that it replaces (0: a
-    new one), and records to delete."""
+    new one, None: whatever there is), and records to delete."""
 
-    puts: tuple[tuple[Record, int], ...] = ()
+    puts: tuple[tuple[Record, int | None], ...] = ()
     deletes: tuple[tuple[str, str], ...] = ()
 
     def __add__(self, other: "Effects") -> "Effects":
@@ -136,8 +197,18 @@ async def apply(tx: Transaction, effects: Effects) -> None:
 
 
 def insert(value: Value, id: str, expires: float) -> Effects:
-    """Write a record that must not exist yet."""
-    return Effects(puts=((Record(value.KIND, id, asdict(value), expires=_time(expires)), 0),))
+    """Write a record that must not exist yet; what belongs to a user can then be found by them."""
+    ends = _time(expires)
+    records = [Record(value.KIND, id, asdict(value), expires=ends)]
+    if isinstance(value, Session | Grant):
+        records.append(Record(OF_USER[value.KIND], of_user(value.user, id), {}, expires=ends))
+    return Effects(tuple((record, 0) for record in records))
+
+
+def of_user(user: str, id: str = "") -> str:
+    """The id of the entry that finds a user's session or grant; without `id`, what the entries
+    of all of them start with."""
+    return f"{user}\x1f{id}"
 
 
 def replace_value(record: Record, value: Value) -> Effects:
@@ -152,10 +223,11 @@ def delete(kind: str, id: str) -> Effects:
 
 
 def value_of(kind: type[V], record: Record) -> V:
-    """The value that a record of the kind holds."""
-    value = {field.name: record.value[field.name] for field in fields(kind)}
-    if "grants" in value:
-        value["grants"] = tuple(value["grants"])
+    """The value that a record of the kind holds; what an older record lacks is its default."""
+    known = {field.name for field in fields(kind)} & record.value.keys()
+    value = {name: record.value[name] for name in known}
+    for name in _TUPLES & known:
+        value[name] = tuple(value[name])
     return kind(**value)
 
 

@@ -1,7 +1,7 @@
 """What every endpoint of the authorization server is given, and the few things they all do."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -10,8 +10,12 @@ from starlette.requests import Request
 
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.security.authorization.authorize import Lifetimes
+from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.clients import KIND as CLIENT
-from fhir_server.security.authorization.clients import Client, client_from
+from fhir_server.security.authorization.clients import Client, client_from, every_client
+from fhir_server.security.authorization.key_sets import KeySets
+from fhir_server.security.authorization.openid_client import OpenIdClient
+from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.users import User
 from fhir_server.security.keys import KeyRing
 from fhir_server.security.principal import Principal
@@ -27,18 +31,26 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 @dataclass(frozen=True)
 class AuthorizationServer:
     """One issuer and the FHIR base that it protects. `new_id` makes ids, `new_secret` random
-    secrets of 256 bits; `verifier` reads this server's own access tokens."""
+    secrets of 256 bits; `verifier` reads this server's own access tokens; `charts` is how patients
+    are found for who has to choose one; `rules` is what is asked of people who sign in; `openid`
+    the clients of its other providers, by id; `key_sets` are those that clients publish at an
+    address; with `takes_registrations` clients register themselves."""
 
     store: ResourceStore
     keys: KeyRing
     verifier: TokenVerifier
     counters: Counters
+    charts: Charts
     issuer: str
     fhir_base: str
     lifetimes: Lifetimes
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     new_secret: Callable[[], str]
+    rules: SignInRules
+    openid: Mapping[str, OpenIdClient]
+    key_sets: KeySets
+    takes_registrations: bool = True
 
     def now(self) -> float:
         """The injected now, in seconds since 1970."""
@@ -51,15 +63,21 @@ class AuthorizationServer:
 
 
 async def find_client(server: AuthorizationServer, client_id: str | None) -> Client | None:
-    """The registered client, if there is one with the id."""
+    """The client with the id, if it is registered and may work."""
+    client = await find_registration(server, client_id)
+    return client if client is not None and client.is_active else None
+
+
+async def find_registration(server: AuthorizationServer, client_id: str | None) -> Client | None:
+    """The client with the id, be it one that waits for approval or was refused."""
     record = await server.store.record(CLIENT, client_id) if client_id else None
     return None if record is None else client_from(record)
 
 
 async def is_registered_origin(store: ResourceStore, origin: str) -> bool:
-    """Whether some registered client lives on the web origin (CORS)."""
-    records = await store.records(CLIENT)
-    return any(origin in client_from(record).origins for record in records)
+    """Whether some registered client that may work lives on the web origin (CORS)."""
+    clients = await every_client(store)
+    return any(client.is_active and origin in client.origins for client, _ in clients)
 
 
 async def commit(server: AuthorizationServer, unit: Unit[T]) -> T:
@@ -124,11 +142,22 @@ def address_of(request: Request) -> str | None:
 
 def client_principal(client: Client) -> Principal:
     """A client acting for itself."""
-    return Principal(client.id, client.id, client.name, frozenset(), None, "", None, None, None)
+    return Principal(
+        client.id, client.id, client.name, frozenset(), None, "", None, None, None, client.tenant
+    )
 
 
 def user_principal(user: User, client_id: str, *, session: str | None) -> Principal:
     """A user acting through a client, or at this server's own pages (client id empty)."""
     return Principal(
-        user.id, client_id, user.name, user.roles, user.fhir_user, "", None, None, session
+        user.id,
+        client_id,
+        user.name,
+        user.roles,
+        user.fhir_user,
+        scopes="",
+        patient=None,
+        encounter=None,
+        session=session,
+        tenant=user.tenant,
     )

@@ -1,7 +1,7 @@
-"""`/login`: people sign in at this server.
+"""`/login`: people sign in at this server, with a password or at another provider.
 
-Attempts are counted per user name and address, and per address; an unknown name takes as long as
-a wrong password.
+Attempts are counted before the password is looked at (lockout.py), and per address; an unknown
+name takes as long as a wrong password.
 """
 
 import asyncio
@@ -9,24 +9,20 @@ from dataclasses import dataclass
 
 from authlib.oauth2.rfc6749.errors import OAuth2Error
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
-from fhir_server.security.authorization.authorize_endpoint import (
-    form_targets,
-    load_request,
-    must_sign_in_again,
-    proceed,
-    refuse_by_redirect,
-)
+from fhir_server.security.authorization.authorize_endpoint import form_targets
 from fhir_server.security.authorization.browser import (
     browser_session,
     form_secret,
     form_token,
     is_own_form,
     keep_form_secret,
-    keep_session,
     session_secret,
+    source_of,
 )
+from fhir_server.security.authorization.lockout import count_attempt
+from fhir_server.security.authorization.openid_parameters import must_sign_in_again
 from fhir_server.security.authorization.pages import (
     FORM_EXPIRED,
     REQUEST_EXPIRED,
@@ -36,13 +32,7 @@ from fhir_server.security.authorization.pages import (
     problem_page,
 )
 from fhir_server.security.authorization.parameters import read_form
-from fhir_server.security.authorization.records import (
-    AuthorizationRequest,
-    Session,
-    apply,
-    digest,
-    insert,
-)
+from fhir_server.security.authorization.records import PendingSignIn, digest
 from fhir_server.security.authorization.server import (
     AuthorizationServer,
     address_of,
@@ -50,19 +40,17 @@ from fhir_server.security.authorization.server import (
     find_client,
     journal_refusal,
     request_id,
-    trail,
-    user_principal,
 )
+from fhir_server.security.authorization.sessions import Errand, continue_errand, errand_of
+from fhir_server.security.authorization.sign_in_steps import advance
 from fhir_server.security.authorization.users import KIND as USER
-from fhir_server.security.authorization.users import is_password, sign_in_name, user_from
-from fhir_server.storage.port import Record, Transaction
+from fhir_server.security.authorization.users import active, is_password, sign_in_name
 
 _PURPOSE = "login"
 _WINDOW_SECONDS = 15 * 60
-_MOST_PER_USER = 5
 _MOST_PER_ADDRESS = 50
 _WRONG = marked("The user name or the password is not right")
-_TOO_MANY = marked("Too many attempts. Wait a quarter of an hour, then try again")
+_TOO_MANY = marked("Too many attempts. Wait a while, then try again")
 
 
 @dataclass(frozen=True)
@@ -76,133 +64,89 @@ class _Refusal:
 
 async def show_login(server: AuthorizationServer, request: Request) -> Response:
     """GET: the form; or onwards, when the browser is signed in already."""
-    handle = request.query_params.get("request")
-    asked = await load_request(server, handle)
-    if handle and asked is None:
+    errand = await errand_of(server, request.query_params)
+    if errand is None:
         return problem_page(REQUEST_EXPIRED, request_id(server, request))
     session = await browser_session(server, request)
+    asked = errand.asked
     if session is None or (asked is not None and must_sign_in_again(asked, session)):
-        return await _form(server, request, asked, handle)
-    if asked is not None:
-        return await _continue(server, request, asked, handle, session)
-    user = await server.store.record(USER, session.value["user"])
-    secret = session_secret(server, request) or ""
+        return await _form(server, request, errand)
+    if asked is not None or errand.page:
+        return await continue_errand(server, request, errand, session)
+    return await signed_in_page(server, request, session.value["user"])
+
+
+async def signed_in_page(server: AuthorizationServer, request: Request, id: str) -> Response:
+    """Who is signed in, the way to their own pages, and the button to sign out."""
+    user = await server.store.record(USER, id)
     return page(
         "signed_in.html",
         user_name=user.value["name"] if user else "",
-        csrf=form_token(secret, "logout"),
+        is_admin=user is not None and "admin" in user.value["roles"],
+        csrf=form_token(session_secret(server, request) or "", "logout"),
     )
 
 
-async def _continue(
-    server: AuthorizationServer,
-    request: Request,
-    asked: AuthorizationRequest,
-    handle: str | None,
-    session: Record,
-) -> Response:
-    try:
-        return await proceed(server, request, asked, session, handle)
-    except OAuth2Error as refusal:
-        client = await find_client(server, asked.client_id)
-        if client is None:
-            return problem_page(REQUEST_EXPIRED, request_id(server, request))
-        target = (asked.redirect_uri, asked.state)
-        return await refuse_by_redirect(server, request, client, target, refusal)
-
-
 async def sign_in(server: AuthorizationServer, request: Request) -> Response:
-    """POST: check the password and start a session."""
+    """POST: check the password; what is left to prove, or the session, comes next."""
     try:
         form = await read_form(request)
     except OAuth2Error as refusal:
         return await _problem(server, request, FORM_EXPIRED, str(refusal.description))
-    if not is_own_form(request, form.get("csrf"), form_secret(server, request), _PURPOSE):
+    secret = form_secret(server, request)
+    if secret is None or not is_own_form(request, form.get("csrf"), secret, _PURPOSE):
         return await _problem(server, request, FORM_EXPIRED, "foreign sign-in form")
-    handle = form.get("request")
-    asked = await load_request(server, handle)
-    if handle and asked is None:
+    errand = await errand_of(server, form)
+    if errand is None:
         return await _problem(server, request, REQUEST_EXPIRED, "the request has expired")
     name = sign_in_name(form.get("username", ""))
     wait = await _throttled(server, request, name)
-    if wait is not None:
+    if wait:
         detail = "too many sign-in attempts"
         await journal_refusal(server, request, "login", status=429, detail=detail)
-        answer = await _form(server, request, asked, handle, _Refusal(_TOO_MANY, name, 429))
+        answer = await _form(server, request, errand, _Refusal(_TOO_MANY, name, 429))
         answer.headers["Retry-After"] = str(wait)
         return answer
-    user = await server.store.record(USER, name)
+    user = active(await server.store.record(USER, name))
     if not await asyncio.to_thread(is_password, user, form.get("password", "")) or user is None:
         detail = f"wrong password for {name[:80]!r}" if user else "unknown user name"
         await journal_refusal(server, request, "login", status=400, detail=detail)
-        return await _form(server, request, asked, handle, _Refusal(_WRONG, name, 400))
-    return await _start_session(server, request, asked, handle, user)
+        return await _form(server, request, errand, _Refusal(_WRONG, name, 400))
+    return await advance(server, request, PendingSignIn(user.id, digest(secret)), errand)
 
 
-async def _start_session(
-    server: AuthorizationServer,
-    request: Request,
-    asked: AuthorizationRequest | None,
-    handle: str | None,
-    user_record: Record,
-) -> Response:
-    secret = server.new_secret()
-    user = user_from(user_record)
-    principal = user_principal(user, asked.client_id if asked else "", session=digest(secret))
-    entry = trail(server, request, principal).entry(
-        interaction="login", outcome="success", status=303
-    )
-    now = server.now()
-
-    async def unit(tx: Transaction) -> None:
-        session = Session(user.id, now)
-        await apply(tx, insert(session, digest(secret), now + server.lifetimes.session))
-        await tx.journal(entry)
-
-    await commit(server, unit)
-    await server.counters.clear(_user_key(request, user.id))
-    session = await server.store.record(Session.KIND, digest(secret))
-    if asked is None or session is None:
-        answer: Response = RedirectResponse("login", 303, {"Cache-Control": "no-store"})
-    else:
-        answer = await _continue(server, request, asked, handle, session)
-    keep_session(server, answer, secret)
-    return answer
-
-
-async def _throttled(server: AuthorizationServer, request: Request, name: str) -> int | None:
+async def _throttled(server: AuthorizationServer, request: Request, name: str) -> int:
     """Count the attempt; the seconds to wait when it is one too many."""
-    by_user = await server.counters.hit(_user_key(request, name), _WINDOW_SECONDS)
-    by_address = await server.counters.hit(f"login {address_of(request)}", _WINDOW_SECONDS)
-    if by_user.hits > _MOST_PER_USER:
-        return by_user.resets_in_seconds
+    address = f"login {address_of(request)}"
+    by_address = await server.counters.hit(address, _WINDOW_SECONDS)
     if by_address.hits > _MOST_PER_ADDRESS:
         return by_address.resets_in_seconds
-    return None
+    source = await source_of(server, request, name)
+    return await commit(server, lambda tx: count_attempt(tx, name, source, server.now()))
 
 
-def _user_key(request: Request, name: str) -> str:
-    return f"login {address_of(request)} {digest(name)}"
+def _hint(errand: Errand) -> str:
+    return (errand.asked.login_hint if errand.asked else None) or ""
 
 
 async def _form(
     server: AuthorizationServer,
     request: Request,
-    asked: AuthorizationRequest | None,
-    handle: str | None,
+    errand: Errand,
     refusal: _Refusal | None = None,
 ) -> Response:
     secret = form_secret(server, request) or server.new_secret()
-    client = await find_client(server, asked.client_id) if asked else None
+    client = await find_client(server, errand.client_id)
     answer = page(
         "login.html",
         status=refusal.status if refusal else 200,
-        form_targets=form_targets(asked),
+        form_targets=form_targets(errand.asked),
         client_name=client.name if client else None,
         message=refusal.message if refusal else None,
-        username=refusal.username if refusal else "",
+        username=refusal.username if refusal else _hint(errand),
         csrf=form_token(secret, _PURPOSE),
-        request_handle=handle,
+        errand=errand.fields,
+        providers=server.rules.providers,
     )
     keep_form_secret(server, answer, secret)
     return answer

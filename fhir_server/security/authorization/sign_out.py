@@ -8,17 +8,16 @@ allowed.
 
 from authlib.common.urls import add_params_to_uri
 from authlib.oauth2.rfc6749.errors import OAuth2Error
-from joserfc import jwt
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from fhir_server.security.authorization.browser import (
     browser_session,
     forget_session,
-    form_token,
     is_own_form,
     session_secret,
 )
+from fhir_server.security.authorization.openid_client import ProviderProblem
 from fhir_server.security.authorization.pages import (
     BAD_REQUEST,
     FORM_EXPIRED,
@@ -27,7 +26,7 @@ from fhir_server.security.authorization.pages import (
     problem_page,
 )
 from fhir_server.security.authorization.parameters import Parameters, parse_parameters, read_form
-from fhir_server.security.authorization.records import Grant, Session, value_of
+from fhir_server.security.authorization.records import Session, apply, value_of
 from fhir_server.security.authorization.server import (
     AuthorizationServer,
     commit,
@@ -37,6 +36,8 @@ from fhir_server.security.authorization.server import (
     trail,
     user_principal,
 )
+from fhir_server.security.authorization.sign_in import signed_in_page
+from fhir_server.security.authorization.standing import Standing, end
 from fhir_server.security.authorization.users import KIND as USER
 from fhir_server.security.authorization.users import user_from
 from fhir_server.security.keys import IDENTITY_ALGORITHM
@@ -60,18 +61,33 @@ async def sign_out(server: AuthorizationServer, request: Request) -> Response:
         return await _for_app(server, request, parameters)
     session = await browser_session(server, request)
     if session is None:
-        return page("signed_out.html")
+        return page("signed_out.html", provider=None, there=None)
     secret = session_secret(server, request) or ""
     if request.method != "POST":
-        user = await server.store.record(USER, session.value["user"])
-        name = user.value["name"] if user else ""
-        return page("signed_in.html", user_name=name, csrf=form_token(secret, _PURPOSE))
+        return await signed_in_page(server, request, session.value["user"])
     if not is_own_form(request, parameters.get("csrf"), secret, _PURPOSE):
         return await _problem(server, request, FORM_EXPIRED, "foreign sign-out form")
+    provider, there = await _at_provider(server, session)
     await _end(server, request, session.id, "")
-    answer = page("signed_out.html")
+    answer = page("signed_out.html", provider=provider, there=there)
     forget_session(server, answer)
     return answer
+
+
+async def _at_provider(
+    server: AuthorizationServer, session: Record
+) -> tuple[str | None, str | None]:
+    """The other provider that the session came from, and where to sign out there too, if it says
+    so and can be reached."""
+    value = value_of(Session, session)
+    client = server.openid.get(value.provider or "")
+    if client is None or value.provider_token is None:
+        return None, None
+    try:
+        there = await client.end_session_url(value.provider_token, f"{server.issuer}/logout")
+    except ProviderProblem:
+        there = None
+    return client.provider.name, there
 
 
 async def _for_app(
@@ -79,7 +95,7 @@ async def _for_app(
 ) -> Response:
     try:
         # An expired id_token still says whose session it was; its signature is what counts.
-        token = jwt.decode(parameters["id_token_hint"], server.keys.identity, [IDENTITY_ALGORITHM])
+        token = await server.keys.read(parameters["id_token_hint"], IDENTITY_ALGORITHM)
     except UNREADABLE:
         return await _problem(server, request, BAD_REQUEST, "id_token_hint is not ours")
     client = await find_client(server, token.claims.get("aud"))
@@ -93,7 +109,7 @@ async def _for_app(
     if session_id is not None:
         await _end(server, request, session_id, client.id)
     if back is None:
-        answer: Response = page("signed_out.html")
+        answer: Response = page("signed_out.html", provider=None, there=None)
     else:
         state = [("state", parameters["state"])] if "state" in parameters else []
         headers = {"Cache-Control": "no-store"}
@@ -112,7 +128,7 @@ async def _end(
         if record is None:
             return
         user = await tx.record(USER, record.value["user"])
-        await _delete(tx, record)
+        await apply(tx, end(Standing(sessions=(record,))))
         principal = user_principal(user_from(user), client_id, session=session_id) if user else None
         entry = trail(server, request, principal).entry(
             interaction="logout", outcome="success", status=200
@@ -120,12 +136,6 @@ async def _end(
         await tx.journal(entry)
 
     await commit(server, unit)
-
-
-async def _delete(tx: Transaction, session: Record) -> None:
-    for grant_id in value_of(Session, session).grants:
-        await tx.delete_record(Grant.KIND, grant_id)
-    await tx.delete_record(Session.KIND, session.id)
 
 
 async def _problem(

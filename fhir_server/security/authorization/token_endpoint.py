@@ -43,6 +43,7 @@ from fhir_server.security.authorization.records import (
     apply,
     digest,
 )
+from fhir_server.security.authorization.refreshing_client import naming_client
 from fhir_server.security.authorization.server import (
     AuthorizationServer,
     client_principal,
@@ -50,7 +51,7 @@ from fhir_server.security.authorization.server import (
     trail,
     user_principal,
 )
-from fhir_server.security.authorization.users import KIND as USER
+from fhir_server.security.authorization.users import active_user
 from fhir_server.storage.port import Record, Transaction
 
 
@@ -58,9 +59,9 @@ async def token(server: AuthorizationServer, request: Request) -> Response:
     """POST: tokens for a code, a refresh token or a backend service's own assertion."""
     client = None
     try:
-        parameters = await read_form(request)
-        client = await named_client(server, parameters)
-        proof = prove(server, request, parameters, client)
+        parameters = await naming_client(server, request, await read_form(request))
+        client = await named_client(server, request, parameters)
+        proof = await prove(server, request, parameters, client)
         if "grant_type" not in parameters:
             raise InvalidRequestError("grant_type is missing")
         if parameters["grant_type"] not in _GRANTS:
@@ -71,6 +72,7 @@ async def token(server: AuthorizationServer, request: Request) -> Response:
     outcome = await _exchange(server, request, parameters, proof)
     if isinstance(outcome, OAuth2Error):
         return error_answer(request, outcome, client)
+    await server.keys.refresh()
     body = token_response(
         outcome,
         server.keys,
@@ -116,7 +118,7 @@ async def _by_code(
     loaded = Loaded(
         code,
         session=await tx.record(Session.KIND, code.value["session"]),
-        user=await tx.record(USER, code.value["grant"]["user"]),
+        user=await active_user(tx, code.value["grant"]["user"]),
     )
     return redeem_code(parameters, client, loaded, moment=moment)
 
@@ -126,7 +128,7 @@ async def _by_refresh_token(
 ) -> Decision:
     presented = await tx.record(RefreshToken.KIND, digest(parameters["refresh_token"]))
     grant = await _grant_of(tx, presented)
-    user = None if grant is None else await tx.record(USER, grant.value["user"])
+    user = None if grant is None else await active_user(tx, grant.value["user"])
     return refresh(parameters, client, Loaded(presented, grant, user=user), moment=moment)
 
 

@@ -6,7 +6,7 @@ costly, never cut short.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fhir_server.fhir.outcome import FhirError, too_costly
 from fhir_server.search.expression import (
@@ -25,6 +25,7 @@ from fhir_server.storage.budget import SEARCH_SECONDS
 from fhir_server.storage.mongo.compile import NEVER, Asked, term_range, to_filter
 from fhir_server.storage.mongo.connect import Collections, Document, Session
 from fhir_server.storage.mongo.records import term
+from fhir_server.storage.vault import Vault
 
 MOST_LINKED = 10_000
 
@@ -32,11 +33,12 @@ MOST_LINKED = 10_000
 @dataclass(frozen=True, slots=True)
 class Reader:
     """Where to read: the collections, and the transaction's session if there is one; a search
-    is given up after `seconds`."""
+    is given up after `seconds`; what is read is opened by the `vault`."""
 
     collections: Collections
     session: Session | None = None
     seconds: float = SEARCH_SECONDS
+    vault: Vault = field(default_factory=Vault)
 
     @property
     def milliseconds(self) -> int:

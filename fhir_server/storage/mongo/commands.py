@@ -101,6 +101,7 @@ OPERATORS: Mapping[str, str] = {
     "$options": "2.6",
     # updates
     "$inc": "2.6",
+    "$unset": "2.6",
     "$set": "2.6",  # as a stage: 4.2
     # stages and their expressions
     "$match": "2.6",

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import UTC
+from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, quote
 
 from bson.codec_options import CodecOptions
 from pymongo import AsyncMongoClient
@@ -42,6 +44,18 @@ class Collections:
         """The collection of that name, one of NAMES."""
         found: Collection = getattr(self, name)
         return found
+
+
+def with_authorities(uri: str, ca_file: Path | None) -> str:
+    """The URI that also says by whose word a server's certificate is believed; as it is where it
+    does not ask for TLS, or names a file of its own."""
+    start, _, query = uri.partition("?")
+    options = {name.lower(): value.lower() for name, value in parse_qsl(query)}
+    asked = options.get("tls", options.get("ssl"))
+    uses_tls = asked == "true" or (asked is None and start.startswith("mongodb+srv:"))
+    if ca_file is None or not uses_tls or "tlscafile" in options:
+        return uri
+    return f"{start}?{query}{'&' if query else ''}tlsCAFile={quote(str(ca_file), safe='')}"
 
 
 def connect(uri: str) -> AsyncMongoClient[Document]:

@@ -22,6 +22,7 @@ from fhir_server.storage.mongo import reading
 from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import Collections, Document
 from fhir_server.storage.port import Change
+from fhir_server.storage.vault import Vault
 
 ALLOWED_SKEW = timedelta(seconds=30)
 """How far the clocks of two writing processes may lie apart."""
@@ -70,8 +71,10 @@ class _Lost(Exception):
 class Feed:
     """One reader's progress. Memory is bounded: what is forgotten may be repeated."""
 
-    def __init__(self, collections: Collections, after: str | None) -> None:
-        self._reader = Reader(collections)
+    def __init__(
+        self, collections: Collections, after: str | None, vault: Vault | None = None
+    ) -> None:
+        self._reader = Reader(collections, vault=vault or Vault())
         self._history = collections.history
         self._position = Position.read(after)
         self._passed: OrderedDict[str, datetime] = OrderedDict()

@@ -3,19 +3,19 @@ come meanwhile wait for the next, so that many readers share a majority write.""
 
 import asyncio
 
-from bson import ObjectId
-
-from fhir_server.storage.mongo.connect import Collection, Document
+from fhir_server.storage.mongo.chains import Reader
+from fhir_server.storage.mongo.connect import Document
+from fhir_server.storage.mongo.sealed import entry_in, refresh
 
 GROUP_LIMIT = 500
-_Waiting = tuple[Document, asyncio.Future[None]]
+_Waiting = tuple[bytes, asyncio.Future[None]]
 
 
 class Notes:
     """Appends records to the journal, in groups."""
 
-    def __init__(self, journal: Collection) -> None:
-        self._journal = journal
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
         self._waiting: list[_Waiting] = []
         self._sending: asyncio.Task[None] | None = None
 
@@ -23,7 +23,7 @@ class Notes:
         """Returns once a majority has the record; raises PyMongo's error when that is not known,
         as for all that were sent with it."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(({"_id": ObjectId(), "entry": entry}, done))
+        self._waiting.append((entry, done))
         if self._sending is None:
             self._sending = asyncio.create_task(self._send())
         await done
@@ -40,7 +40,9 @@ class Notes:
     async def _send_group(self, group: list[_Waiting]) -> None:
         failure: Exception | None = None
         try:
-            await self._journal.insert_many([document for document, _ in group], ordered=False)
+            await refresh(self._reader)
+            documents: list[Document] = [entry_in(self._reader.vault, entry) for entry, _ in group]
+            await self._reader.collections.journal.insert_many(documents, ordered=False)
         except Exception as raised:  # told to all who wait for this write
             failure = raised
         for _, done in group:

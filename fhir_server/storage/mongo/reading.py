@@ -12,7 +12,9 @@ from fhir_server.storage.mongo import records
 from fhir_server.storage.mongo.chains import Reader, both, condition
 from fhir_server.storage.mongo.connect import Collection, Document
 from fhir_server.storage.mongo.order import Phase, fields, phases, place
+from fhir_server.storage.mongo.sealed import opened
 from fhir_server.storage.port import Key, Page, Stored
+from fhir_server.storage.vault import Unreadable
 
 _IDS_AT_ONCE = 1000
 
@@ -125,10 +127,18 @@ async def whole(reader: Reader, document: Document) -> Stored:
     """The version that a document holds, its body put together when it lies in pieces."""
     count = document.get("pieces")
     if not count:
-        return records.stored(document)
+        return await opened(reader, records.stored(document))
     type_, id_, *_ = document["_id"].split("/")
     start = records.history_id(Key(type_, id_), document["version"])
-    return records.stored(document, await _body(reader.collections.bodies, reader, start, count))
+    try:
+        body = await _body(reader.collections.bodies, reader, start, count)
+        return await opened(reader, records.stored(document, body))
+    except (LookupError, Unreadable):
+        # The pieces may have been sealed anew since the document was read.
+        again = await reader.collections.history.find_one({"_id": start}, session=reader.session)
+        if again is None or again.get("sealedBy") == document.get("sealedBy"):
+            raise
+        return await whole(reader, again)
 
 
 async def _body(bodies: Collection, reader: Reader, start: str, count: int) -> bytes:

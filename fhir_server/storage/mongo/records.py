@@ -8,6 +8,7 @@
 | records | `kind␟id` | value as JSON text, revision, expires |
 | journal | ObjectId | one audit record that waits for the sealer |
 
+What is sealed names its data key in `sealedBy`, because binary content can't be asked for it.
 A term is `parameter␟value`. A deleted resource stays as a document without `type`, so that no
 search, which always names the type, can find it.
 """
@@ -20,13 +21,14 @@ from typing import Any
 from fhir_server.search.terms import SEPARATOR
 from fhir_server.storage.mongo.connect import Document
 from fhir_server.storage.port import Draft, Key, Record, Stored, Terms
+from fhir_server.storage.vault import key_of
 
 LONGEST_INLINE_BODY = 4 * 1024 * 1024
 """A document ends at 16 MB, and the event of a change stream carries a whole one."""
 
 PIECE = 8 * 1024 * 1024
 
-CURRENT = {"_id": 1, "version": 1, "updated": 1, "method": 1, "body": 1, "pieces": 1}
+CURRENT = {"_id": 1, "version": 1, "updated": 1, "method": 1, "body": 1, "pieces": 1, "sealedBy": 1}
 """The fields of a document that make a Stored."""
 
 
@@ -81,14 +83,24 @@ def _count(body: bytes) -> int:
 
 
 def _version(stored: Stored) -> Document:
-    count = _count(stored.body)
-    body: Document = {"pieces": count} if count else {"body": stored.body}
     return {
         "version": stored.version,
         "updated": stored.updated,
         "method": stored.method,
-        **body,
+        **body_fields(stored.body),
     }
+
+
+def body_fields(body: bytes) -> Document:
+    """The fields of a version that hold its body, or say that it lies in pieces."""
+    count = _count(body)
+    return {**({"pieces": count} if count else {"body": body}), **sealed_by(body)}
+
+
+def sealed_by(content: bytes) -> Document:
+    """The field that names the data key of sealed content."""
+    key = key_of(content)
+    return {"sealedBy": key} if key else {}
 
 
 def found_by(terms: Terms) -> Document:
@@ -134,11 +146,12 @@ def record_document(record: Record, revision: int) -> Document:
     }
 
 
-def live_record(document: Mapping[str, Any] | None, now: datetime) -> Record | None:
-    """The record of a document, None when there is none or it has expired."""
-    if document is None or (document["expires"] is not None and document["expires"] <= now):
-        return None
+def is_live(document: Mapping[str, Any], now: datetime) -> bool:
+    """Whether the record of a document has not expired."""
+    return document["expires"] is None or document["expires"] > now
+
+
+def record_of(document: Mapping[str, Any], value: dict[str, Any]) -> Record:
+    """The record of a document and of its value, read."""
     kind, _, id_ = document["_id"].partition(SEPARATOR)
-    return Record(
-        kind, id_, json.loads(document["value"]), document["revision"], document["expires"]
-    )
+    return Record(kind, id_, value, document["revision"], document["expires"])

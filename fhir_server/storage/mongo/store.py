@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 
 from fhir_server.search.expression import Query
 from fhir_server.storage.budget import SEARCH_SECONDS
-from fhir_server.storage.mongo import indexes, reading
+from fhir_server.storage.master_keys import MasterKeys
+from fhir_server.storage.mongo import indexes, reading, sealed
 from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import collections, connect
 from fhir_server.storage.mongo.explain import explain
@@ -15,7 +16,8 @@ from fhir_server.storage.mongo.feed import Feed
 from fhir_server.storage.mongo.history import history
 from fhir_server.storage.mongo.notes import Notes
 from fhir_server.storage.mongo.reachable import reachable
-from fhir_server.storage.mongo.records import live_record, record_id
+from fhir_server.storage.mongo.records import record_id
+from fhir_server.storage.mongo.resealing import MongoSealing
 from fhir_server.storage.mongo.reservations import reservation
 from fhir_server.storage.mongo.units import run
 from fhir_server.storage.port import (
@@ -32,6 +34,7 @@ from fhir_server.storage.port import (
     Unit,
     rehearsed,
 )
+from fhir_server.storage.rotation import Sealing
 
 _CHECK_SECONDS = 5.0
 
@@ -44,10 +47,12 @@ class MongoStore:
     """Implements `ResourceStore` on one database. Open with `open`, close with `close`."""
 
     def __init__(self, reader: Reader, clock: Callable[[], datetime]) -> None:
-        self._collections = collections = reader.collections
+        self._collections = reader.collections
         self._reader = reader
-        self._notes = Notes(collections.journal)
+        self._notes = Notes(reader)
         self._clock = clock
+        self.sealing: Sealing = MongoSealing(reader)
+        """For the encryption's own commands."""
 
     @classmethod
     async def open(
@@ -56,18 +61,21 @@ class MongoStore:
         database: str,
         clock: Callable[[], datetime] = _now,
         search_seconds: float = SEARCH_SECONDS,
+        masters: MasterKeys | None = None,
     ) -> "MongoStore":
         """Connect to the replica set of `uri` and create what `database` lacks; `clock` decides
         which records have expired; a search, count or history that would take longer than
-        `search_seconds` is refused. Raises pymongo's error when no server answers."""
+        `search_seconds` is refused. With `masters` the content is sealed; UnusableKeys when they
+        are not the database's, or are missing. Raises pymongo's error when no server answers."""
         client = connect(uri)
         opened = collections(client, database)
         try:
             await indexes.create(opened)
+            vault = await sealed.begin(opened, masters)
         except BaseException:
             await client.close()
             raise
-        return cls(Reader(opened, None, search_seconds), clock)
+        return cls(Reader(opened, None, search_seconds, vault), clock)
 
     @reachable
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
@@ -111,7 +119,7 @@ class MongoStore:
         return await rehearsed(self, unit)
 
     async def changes(self, after: str | None) -> AsyncIterator[Change]:
-        async with aclosing(Feed(self._collections, after).changes()) as feed:
+        async with aclosing(Feed(self._collections, after, self._reader.vault).changes()) as feed:
             async for change in feed:
                 yield change
 
@@ -119,12 +127,12 @@ class MongoStore:
     async def journal(self, limit: int, *, newest_first: bool = False) -> Sequence[JournalEntry]:
         order = -1 if newest_first else 1
         cursor = self._collections.journal.find({}, sort=[("_id", order)], limit=limit)
-        return [JournalEntry(str(each["_id"]), bytes(each["entry"])) async for each in cursor]
+        return [await sealed.entry_out(self._reader, each) async for each in cursor]
 
     @reachable
     async def record(self, kind: str, id: str) -> Record | None:
         document = await self._collections.records.find_one({"_id": record_id(kind, id)})
-        return live_record(document, self._clock())
+        return await sealed.value_out(self._reader, document, self._clock())
 
     @reachable
     async def records(
@@ -138,7 +146,7 @@ class MongoStore:
             sort=[("_id", 1)],
             limit=limit,
         )
-        found = [live_record(document, now) async for document in cursor]
+        found = [await sealed.value_out(self._reader, document, now) async for document in cursor]
         return [record for record in found if record is not None]
 
     @reachable

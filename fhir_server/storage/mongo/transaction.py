@@ -5,8 +5,8 @@ search inside the unit sends the resources first, so that it finds them; reads b
 answered from what waits.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bson import ObjectId
@@ -15,11 +15,13 @@ from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from fhir_server.search.expression import Query
-from fhir_server.storage.mongo import reading, records
+from fhir_server.storage.mongo import reading, records, sealed
 from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import Collection, Document, Session
+from fhir_server.storage.mongo.resealing import reseal
 from fhir_server.storage.mongo.reservations import reservation
 from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, VersionConflict
+from fhir_server.storage.rotation import Resealed
 
 Write = InsertOne[Document] | ReplaceOne[Document] | UpdateOne | DeleteOne
 _DUPLICATE_KEY = 11000
@@ -111,9 +113,8 @@ class MongoTransaction:
         self._reservations.add(name)
 
     async def record(self, kind: str, id: str) -> Record | None:
-        return records.live_record(
-            await self._record_document(records.record_id(kind, id)), self._clock()
-        )
+        document = await self._record_document(records.record_id(kind, id))
+        return await sealed.value_out(self._reader, document, self._clock())
 
     async def _record_document(self, id_: str) -> Document | None:
         if id_ not in self._records:
@@ -126,11 +127,11 @@ class MongoTransaction:
     async def put_record(self, record: Record, expected: int | None = None) -> None:
         id_ = records.record_id(record.kind, record.id)
         document = await self._record_document(id_)
-        present = records.live_record(document, self._clock())
-        revision = present.revision if present else 0
+        is_present = document is not None and records.is_live(document, self._clock())
+        revision = document["revision"] if document and is_present else 0
         if expected is not None and expected != revision:
             raise VersionConflict(f"{record.kind} {record.id} is at revision {revision}")
-        self._set_record(id_, records.record_document(record, revision + 1))
+        self._set_record(id_, sealed.value_in(self._reader.vault, record, revision + 1))
 
     async def delete_record(self, kind: str, id: str) -> None:
         id_ = records.record_id(kind, id)
@@ -143,7 +144,7 @@ class MongoTransaction:
         self._records[id_] = document
 
     async def journal(self, entry: bytes) -> None:
-        self._journal.append({"_id": ObjectId(), "entry": entry})
+        self._journal.append(sealed.entry_in(self._reader.vault, entry))
 
     async def seal(self, positions: Sequence[str]) -> None:
         await self._begin()
@@ -156,6 +157,15 @@ class MongoTransaction:
         )
         if gone.deleted_count != len(ids):
             raise VersionConflict("an audit record is sealed already")
+
+    async def reseal(self, place: str, after: str, limit: int) -> Resealed:
+        """Seal under the active key what lies at the place beyond `after`."""
+        await self._begin()
+        anew = await reseal(self._reader, place, after, limit)
+        for name in dict.fromkeys(name for name, _ in anew.writes):
+            writes: list[Write] = [write for each, write in anew.writes if each == name]
+            await self._bulk(self._collections.named(name), writes)
+        return anew.resealed
 
     async def send(self) -> None:
         """Send all that waits; the commit follows."""
@@ -190,14 +200,16 @@ class MongoTransaction:
 
     async def _send_resources(self) -> None:
         puts, self._puts = self._puts, {}
-        past, self._past = self._past, []
+        past = [sealed.body_in(self._reader.vault, stored) for stored in self._past]
+        self._past = []
+        bodies = {(stored.key, stored.version): stored for stored in past}
         indexed, self._indexed = self._indexed, []
         now = self._clock()
         replaced = sum(put.expected > 0 for put in puts.values())
         lost = Overtaken if all(put.is_confirmed for put in puts.values()) else VersionConflict
         try:
             matched = await self._bulk(
-                self._collections.resources, [_resource_write(put) for put in puts.values()]
+                self._collections.resources, [_resource_write(put, bodies) for put in puts.values()]
             )
             if matched != replaced:
                 raise lost("a resource is at another version")
@@ -246,8 +258,9 @@ class MongoTransaction:
         return int(result.matched_count)
 
 
-def _resource_write(put: _Put) -> Write:
-    document = records.current(put.draft)
+def _resource_write(put: _Put, bodies: Mapping[tuple[Key, int], Stored]) -> Write:
+    stored = put.draft.stored
+    document = records.current(replace(put.draft, stored=bodies[stored.key, stored.version]))
     if put.expected == 0:
         return InsertOne(document)
     return ReplaceOne({"_id": document["_id"], "version": put.expected}, document)

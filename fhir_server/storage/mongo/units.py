@@ -25,6 +25,7 @@ from pymongo.read_preferences import ReadPreference
 from fhir_server.fhir.outcome import too_large
 from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import MAJORITY, Session
+from fhir_server.storage.mongo.sealed import refresh
 from fhir_server.storage.mongo.transaction import MongoTransaction, Overtaken
 from fhir_server.storage.port import StoreUnavailable, T, Unit, VersionConflict
 
@@ -99,6 +100,7 @@ def _codes(failure: PyMongoError) -> set[int]:
 
 
 async def _attempt(reader: Reader, clock: Callable[[], datetime], unit: Unit[T]) -> T:
+    await refresh(reader)
     async with reader.collections.client.start_session() as session:
         await session.start_transaction(
             read_concern=ReadConcern("snapshot"),

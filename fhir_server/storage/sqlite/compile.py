@@ -42,6 +42,8 @@ Estimate = Callable[[Sql], int]
 SELECTIVE = 400
 UNBOUNDED = SELECTIVE * 1000
 MOST_NESTED = 5
+MOST_SOUGHT = 8
+"""Values of one test that are sought one by one among the terms of a row."""
 
 
 _Listed = HasTerm | HasRange | HasAnyTerm | Within
@@ -254,7 +256,9 @@ class Compiler:
         return Sql(f"SELECT {alias}.rid FROM resource {alias} WHERE {test.text}", test.arguments)
 
     def _term_probe(self, test: _Listed | HasText, alias: str) -> Sql:
-        condition = _term_condition(test, "value")
+        is_long = isinstance(test, HasAnyTerm) and len(test.values) > MOST_SOUGHT
+        # A row has few terms of a parameter: these are looked up in a long list, not the reverse.
+        condition = _term_condition(test, "+value" if is_long else "value")
         return Sql(
             f"EXISTS (SELECT 1 FROM term WHERE rid = {alias}.rid AND param = ?"
             f" AND {condition.text})",

@@ -2,19 +2,19 @@
 would run, and from which of its tests the search would begin."""
 
 import re
-import sqlite3
 from collections.abc import Iterable
 
 from fhir_server.search.cost import countable
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import COUNTED_TO, Explanation, Step
+from fhir_server.storage.sqlite.connect import Connection
 from fhir_server.storage.sqlite.rows import compiler, page_of
 
 _INDEX = re.compile(r"SEARCH .* USING (?:COVERING )?INDEX (\w+)|SCAN .* USING .*INDEX (\w+)")
 _TERMS = re.compile(r"(?:SEARCH|SCAN) (?:term|link|ours|theirs) USING PRIMARY KEY")
 
 
-def explain(connection: sqlite3.Connection, query: Query) -> Explanation:
+def explain(connection: Connection, query: Query) -> Explanation:
     """The explanation of `rows.find`."""
     compiled = compiler(connection)
     conjuncts = compiled.conjuncts(query)

@@ -1,17 +1,17 @@
 """The past: versions of one resource, of types, or of all, newest first."""
 
 import json
-import sqlite3
 from datetime import datetime, timedelta
 
 from fhir_server.storage.port import HistoryPage, Past
+from fhir_server.storage.sqlite.connect import Connection
 from fhir_server.storage.sqlite.rows import STORED, milliseconds, stored
 from fhir_server.storage.sqlite.sql import Sql
 
 _TICK = timedelta(milliseconds=1)
 
 
-def history(connection: sqlite3.Connection, past: Past) -> HistoryPage:
+def history(connection: Connection, past: Past) -> HistoryPage:
     """One page of versions, and the places after each."""
     tests = [_scope(past), *_times(past)]
     if past.before is not None:
@@ -25,7 +25,7 @@ def history(connection: sqlite3.Connection, past: Past) -> HistoryPage:
     page = rows[: past.limit]
     places = tuple(str(row[2]) if past.key else f"{row[6]}.{row[7]}" for row in page)
     more = places[-1] if len(rows) > past.limit and page else None
-    return HistoryPage(tuple(stored(row[:6]) for row in page), more, places)
+    return HistoryPage(tuple(stored(connection, row[:6]) for row in page), more, places)
 
 
 def _scope(past: Past) -> Sql:

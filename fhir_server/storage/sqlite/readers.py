@@ -3,7 +3,6 @@ found by its key, and threads for everything else."""
 
 import asyncio
 import queue
-import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any
 
 from fhir_server.storage.port import T
 from fhir_server.storage.sqlite.answers import StoreClosed, deliver, outcome_of
-from fhir_server.storage.sqlite.connect import connect
+from fhir_server.storage.sqlite.connect import Connection, connect
+from fhir_server.storage.vault import Vault
 
 THREADS = 4
 _Asked = tuple[Callable[..., Any], tuple[Any, ...], asyncio.Future[Any]]
@@ -20,12 +20,13 @@ _Asked = tuple[Callable[..., Any], tuple[Any, ...], asyncio.Future[Any]]
 class Readers:
     """Runs reads, each a function of a connection and its arguments."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, vault: Vault) -> None:
         self._path = path
+        self._vault = vault
         self._asked: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
-        self._own: sqlite3.Connection | None = None
+        self._own: Connection | None = None
         self._is_closed = False
 
     def at_once(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -33,7 +34,7 @@ class Readers:
         and back would. Raises sqlite3.OperationalError rather than wait for a lock."""
         if self._own is None:
             self._check_open()
-            self._own = connect(self._path, is_writer=False, waits=False)
+            self._own = connect(self._path, self._vault, is_writer=False, waits=False)
         return function(self._own, *arguments)
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
@@ -62,12 +63,12 @@ class Readers:
             raise StoreClosed("the store is closed")
 
     def _read(self) -> None:
-        connection: sqlite3.Connection | None = None
+        connection: Connection | None = None
 
         def ask(function: Callable[..., T], arguments: tuple[Any, ...]) -> T:
             nonlocal connection
             if connection is None:  # here, so that whoever asks hears why it can't be opened
-                connection = connect(self._path, is_writer=False)
+                connection = connect(self._path, self._vault, is_writer=False)
             return function(connection, *arguments)
 
         while asked := self._asked.get():

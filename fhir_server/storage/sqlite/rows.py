@@ -1,7 +1,5 @@
 """Statements on one connection, used alike by readers and by the writer's transactions."""
 
-import json
-import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -9,8 +7,11 @@ from functools import cache
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import JournalEntry, Key, Page, Record, Stored
 from fhir_server.storage.sqlite.compile import SELECTIVE, Compiler
+from fhir_server.storage.sqlite.connect import Connection
 from fhir_server.storage.sqlite.order import keyset, order_by, sort_column
+from fhir_server.storage.sqlite.sealed import content_out, opened, value_out
 from fhir_server.storage.sqlite.sql import Sql
+from fhir_server.storage.vault import JOURNAL
 
 STORED = "h.type, h.id, h.version, h.updated, h.body, h.method"
 """The columns of `history h` that make a Stored."""
@@ -29,10 +30,10 @@ def moment(value: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest * 1000)
 
 
-def stored(row: tuple[str, str, int, int, bytes, str]) -> Stored:
+def stored(connection: Connection, row: tuple[str, str, int, int, bytes, str]) -> Stored:
     """The version that a row of history holds."""
     type_, id_, version, updated, body, method = row
-    return Stored(Key(type_, id_), version, moment(updated), body, method)
+    return opened(connection, Stored(Key(type_, id_), version, moment(updated), body, method))
 
 
 class IsHeavy(Exception):
@@ -45,16 +46,16 @@ _FROM_PAST = "FROM history h WHERE h.type = ? AND h.id = ? AND h.version = ?"
 _LIGHT = f"h.version, h.updated, iif(length(h.body) <= {LIGHT_BYTES}, h.body, NULL), h.method"
 
 
-def get(connection: sqlite3.Connection, key: Key, version: int | None) -> Stored | None:
+def get(connection: Connection, key: Key, version: int | None) -> Stored | None:
     """The current version (None) or the given one, deleted ones too."""
     if version is None:
         row = connection.execute(f"SELECT {STORED} {_FROM_CURRENT}", key).fetchone()
     else:
         row = connection.execute(f"SELECT {STORED} {_FROM_PAST}", (*key, version)).fetchone()
-    return stored(row) if row else None
+    return stored(connection, row) if row else None
 
 
-def get_light(connection: sqlite3.Connection, key: Key, version: int | None) -> Stored | None:
+def get_light(connection: Connection, key: Key, version: int | None) -> Stored | None:
     """The same where the body is of LIGHT_BYTES or less; IsHeavy for a longer one."""
     if version is None:
         row = connection.execute(f"SELECT {_LIGHT} {_FROM_CURRENT}", key).fetchone()
@@ -65,11 +66,11 @@ def get_light(connection: sqlite3.Connection, key: Key, version: int | None) -> 
     version, updated, body, method = row
     if body is None:
         raise IsHeavy
-    return Stored(key, version, moment(updated), body, method)
+    return opened(connection, Stored(key, version, moment(updated), body, method))
 
 
 def current(
-    connection: sqlite3.Connection, after: Key | None, limit: int, since: datetime | None
+    connection: Connection, after: Key | None, limit: int, since: datetime | None
 ) -> list[Stored]:
     """Current versions that are not deleted, by type and id."""
     found = connection.execute(
@@ -78,10 +79,10 @@ def current(
         " ORDER BY r.type, r.id LIMIT ?",
         (*(after or ("", "")), milliseconds(since) if since else 0, limit),
     )
-    return [stored(row) for row in found]
+    return [stored(connection, row) for row in found]
 
 
-def compiler(connection: sqlite3.Connection, most: int = SELECTIVE) -> Compiler:
+def compiler(connection: Connection, most: int = SELECTIVE) -> Compiler:
     """A compiler for one query; candidates are counted up to `most`."""
 
     @cache
@@ -118,45 +119,43 @@ def page_of(compiler: Compiler, query: Query) -> Sql:
     )
 
 
-def find(connection: sqlite3.Connection, query: Query) -> Page:
+def find(connection: Connection, query: Query) -> Page:
     """One page of matches, and the keys after which the next begins."""
     statement = page_of(compiler(connection), query)
     rows = connection.execute(statement.text, statement.arguments).fetchall()
     page = rows[: query.limit]
     places = tuple(row[7:] for row in page)
     more = places[-1] if len(rows) > query.limit and page else None
-    return Page(tuple(stored(row[:6]) for row in page), more, places)
+    return Page(tuple(stored(connection, row[:6]) for row in page), more, places)
 
 
-def count(connection: sqlite3.Connection, query: Query) -> int:
+def count(connection: Connection, query: Query) -> int:
     """The number of matches on all pages."""
     matches = compiler(connection).matches(query, "count(*)", can_walk=False)
     (total,) = connection.execute(matches.text, matches.arguments).fetchone()
     return int(total)
 
 
-def changes(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, Stored]]:
+def changes(connection: Connection, after: int, limit: int) -> list[tuple[int, Stored]]:
     """Versions committed after the sequence number, each with its own."""
     rows = connection.execute(
         f"SELECT h.seq, {STORED} FROM history h WHERE h.seq > ? ORDER BY h.seq LIMIT ?",
         (after, limit),
     )
-    return [(row[0], stored(row[1:])) for row in rows]
+    return [(row[0], stored(connection, row[1:])) for row in rows]
 
 
-def journal(
-    connection: sqlite3.Connection, limit: int, newest_first: bool = False
-) -> list[JournalEntry]:
+def journal(connection: Connection, limit: int, newest_first: bool = False) -> list[JournalEntry]:
     """The oldest entries that wait to be sealed, or the newest."""
     order = "DESC" if newest_first else "ASC"
     rows = connection.execute(
         f"SELECT seq, entry FROM journal ORDER BY seq {order} LIMIT ?", (limit,)
     )
-    return [JournalEntry(str(seq), entry) for seq, entry in rows]
+    return [JournalEntry(str(seq), content_out(connection, JOURNAL, entry)) for seq, entry in rows]
 
 
 def records(
-    connection: sqlite3.Connection, kind: str, ids: tuple[str, str, str], page: tuple[int, int]
+    connection: Connection, kind: str, ids: tuple[str, str, str], page: tuple[int, int]
 ) -> Sequence[Record]:
     """`ids` is (from, to, after) and `page` is (limit, now in milliseconds)."""
     limit, now = page
@@ -166,20 +165,20 @@ def records(
         " ORDER BY id LIMIT ?",
         (kind, *ids, now, limit),
     )
-    return [
-        Record(kind, id_, json.loads(value), revision, moment(expires) if expires else None)
-        for kind, id_, value, revision, expires in rows
-    ]
+    return [_record(connection, row) for row in rows]
 
 
-def record(connection: sqlite3.Connection, kind: str, id_: str, now: int) -> Record | None:
+def record(connection: Connection, kind: str, id_: str, now: int) -> Record | None:
     """The record unless it expired by `now` (milliseconds)."""
     row = connection.execute(
-        "SELECT value, revision, expires FROM record WHERE kind = ? AND id = ?"
+        "SELECT kind, id, value, revision, expires FROM record WHERE kind = ? AND id = ?"
         " AND (expires IS NULL OR expires > ?)",
         (kind, id_, now),
     ).fetchone()
-    if row is None:
-        return None
-    value, revision, expires = row
-    return Record(kind, id_, json.loads(value), revision, moment(expires) if expires else None)
+    return None if row is None else _record(connection, row)
+
+
+def _record(connection: Connection, row: tuple[str, str, str | bytes, int, int | None]) -> Record:
+    kind, id_, value, revision, expires = row
+    found = value_out(connection, kind, id_, value)
+    return Record(kind, id_, found, revision, moment(expires) if expires else None)

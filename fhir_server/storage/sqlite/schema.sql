@@ -1,4 +1,5 @@
 -- Version 3. Text compares by UTF-8 bytes (BINARY), which is the order of code points.
+-- In an encrypted file `body`, `value` and `entry` are sealed (storage/vault.py).
 
 CREATE TABLE parameter (
     number INTEGER PRIMARY KEY,

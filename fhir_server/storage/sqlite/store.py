@@ -10,6 +10,7 @@ from typing import TypeVar
 from fhir_server.fhir.outcome import FhirError
 from fhir_server.search.expression import Query
 from fhir_server.storage.budget import SEARCH_SECONDS, history_too_slow, search_too_slow
+from fhir_server.storage.master_keys import MasterKeys
 from fhir_server.storage.port import (
     Change,
     Explanation,
@@ -24,12 +25,16 @@ from fhir_server.storage.port import (
     Unit,
     rehearsed,
 )
+from fhir_server.storage.rotation import Sealing
 from fhir_server.storage.sqlite import rows
 from fhir_server.storage.sqlite.allowance import Allowance
+from fhir_server.storage.sqlite.connect import Connection
 from fhir_server.storage.sqlite.explain import explain
 from fhir_server.storage.sqlite.history import history
 from fhir_server.storage.sqlite.readers import Readers
+from fhir_server.storage.sqlite.resealing import SqliteSealing
 from fhir_server.storage.sqlite.writer import Writer
+from fhir_server.storage.vault import Vault
 
 _POLL_SECONDS = 1.0
 _FEED_BATCH = 200
@@ -45,14 +50,20 @@ class SqliteStore:
     """Implements `ResourceStore` on one file. Open with `open`, close with `close`."""
 
     def __init__(
-        self, path: Path, clock: Callable[[], datetime], search_seconds: float = SEARCH_SECONDS
+        self,
+        path: Path,
+        clock: Callable[[], datetime],
+        search_seconds: float = SEARCH_SECONDS,
+        masters: MasterKeys | None = None,
     ) -> None:
-        self._path = path
         self._clock = clock
         self._search_seconds = search_seconds
         self._wakers: set[Callable[[], None]] = set()
-        self._writer = Writer(path, clock, self._wake, search_seconds)
-        self._readers = Readers(path)
+        vault = Vault(masters)
+        self._writer = Writer((path, vault), clock, self._wake, search_seconds)
+        self._readers = Readers(path, vault)
+        self.sealing: Sealing = SqliteSealing(path, vault, self._readers)
+        """For the encryption's own commands."""
 
     @classmethod
     def open(
@@ -60,10 +71,12 @@ class SqliteStore:
         path: Path | str,
         clock: Callable[[], datetime] = _now,
         search_seconds: float = SEARCH_SECONDS,
+        masters: MasterKeys | None = None,
     ) -> "SqliteStore":
         """Open or create the file `path`; `clock` decides which records have expired; a search,
-        count or history that would take longer than `search_seconds` is refused."""
-        return cls(Path(path), clock, search_seconds)
+        count or history that would take longer than `search_seconds` is refused. With `masters`
+        the content is sealed; UnusableKeys when they are not the store's, or are missing."""
+        return cls(Path(path), clock, search_seconds, masters)
 
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
         try:
@@ -72,7 +85,7 @@ class SqliteStore:
             return await self._readers.run(rows.get, key, version)
 
     async def get_many(self, keys: Sequence[Key]) -> dict[Key, Stored]:
-        def read(connection: sqlite3.Connection) -> dict[Key, Stored]:
+        def read(connection: Connection) -> dict[Key, Stored]:
             found = ((key, rows.get(connection, key, None)) for key in keys)
             return {key: version for key, version in found if version is not None}
 
@@ -128,9 +141,9 @@ class SqliteStore:
 
     def _limited(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         refusal: Callable[[float], FhirError],
-        read: Callable[[sqlite3.Connection, Asked], T],
+        read: Callable[[Connection, Asked], T],
         asked: Asked,
     ) -> T:
         with Allowance(self._search_seconds).spent_on(connection, refusal):

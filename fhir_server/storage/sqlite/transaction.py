@@ -1,6 +1,5 @@
 """A unit's view of the store: it reads and writes through the one writing connection."""
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
@@ -9,10 +8,14 @@ import orjson
 
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, VersionConflict
+from fhir_server.storage.rotation import Resealed
 from fhir_server.storage.sqlite import rows
 from fhir_server.storage.sqlite.allowance import Allowance
 from fhir_server.storage.sqlite.bulk import Rows
+from fhir_server.storage.sqlite.connect import Connection
 from fhir_server.storage.sqlite.order import IN_COLUMNS
+from fhir_server.storage.sqlite.resealing import reseal
+from fhir_server.storage.sqlite.sealed import body_in, value_in
 
 
 class ParameterNumbers(dict[str, int]):
@@ -36,7 +39,7 @@ class SqliteTransaction:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        connection: Connection,
         numbers: ParameterNumbers,
         clock: Callable[[], datetime],
         allowance: Allowance,
@@ -109,7 +112,7 @@ class SqliteTransaction:
                     version.version,
                     rows.milliseconds(version.updated),
                     version.method,
-                    version.body,
+                    body_in(self._connection, version),
                 ),
             ).lastrowid
         except sqlite3.IntegrityError:
@@ -191,7 +194,7 @@ class SqliteTransaction:
             (
                 record.kind,
                 record.id,
-                json.dumps(record.value),
+                value_in(self._connection, record),
                 revision + 1,
                 rows.milliseconds(record.expires) if record.expires else None,
             ),
@@ -211,6 +214,10 @@ class SqliteTransaction:
         ).rowcount
         if gone != len(sequences):
             raise VersionConflict("an audit record is sealed already")
+
+    async def reseal(self, place: str, after: str, limit: int) -> Resealed:
+        """Seal under the active key what lies at the place beyond `after`."""
+        return reseal(self._connection, place, after, limit)
 
 
 def _sort_json(terms: Terms, prefix: int) -> str:

@@ -22,6 +22,7 @@ from typing import Any
 
 from fhir_server.fhir.outcome import FhirError
 from fhir_server.storage.port import T, Unit
+from fhir_server.storage.sqlite import sealed
 from fhir_server.storage.sqlite.allowance import Allowance
 from fhir_server.storage.sqlite.answers import Answer, Outcome, StoreClosed, deliver
 from fhir_server.storage.sqlite.bulk import insert
@@ -29,6 +30,7 @@ from fhir_server.storage.sqlite.connect import connect, prepare
 from fhir_server.storage.sqlite.rows import milliseconds
 from fhir_server.storage.sqlite.transaction import ParameterNumbers, SqliteTransaction
 from fhir_server.storage.sqlite.trouble import told
+from fhir_server.storage.vault import Vault
 
 GROUP_LIMIT = 128
 _JOURNAL = "INSERT INTO journal (entry)"
@@ -42,13 +44,14 @@ class Writer:
 
     def __init__(
         self,
-        path: Path,
+        opening: tuple[Path, Vault],
         clock: Callable[[], datetime],
         after_commit: Callable[[], None],
         search_seconds: float,
     ) -> None:
-        self._connection = connect(path, is_writer=True)
+        self._connection = connect(*opening, is_writer=True)
         prepare(self._connection)
+        sealed.begin(self._connection)
         self._numbers = ParameterNumbers(self._connection)
         self._clock = clock
         self._after_commit = after_commit
@@ -127,8 +130,9 @@ class Writer:
 
     def _committed(self, units: Sequence[Unit[Any]], entries: list[bytes]) -> Sequence[Outcome]:
         """What became of the units, after the commit of the whole group."""
+        sealed.refresh(self._connection)
         if not units:
-            self._connection.execute(insert(_JOURNAL, 1, len(entries)), entries)
+            self._journal(entries)
             return ()
         self._connection.execute("BEGIN IMMEDIATE")
         outcomes: list[Outcome] = []
@@ -153,10 +157,13 @@ class Writer:
                 for unit in units
             ]
         for start in range(0, len(journal), GROUP_LIMIT):
-            part = journal[start : start + GROUP_LIMIT]
-            self._connection.execute(insert(_JOURNAL, 1, len(part)), part)
+            self._journal(journal[start : start + GROUP_LIMIT])
         self._connection.execute("COMMIT")
         return outcomes
+
+    def _journal(self, entries: Sequence[bytes]) -> None:
+        rows = sealed.entries_in(self._connection, entries)
+        self._connection.execute(insert(_JOURNAL, 1, len(rows)), rows)
 
     def _run_unit(self, unit: Unit[T], journal: list[bytes]) -> T:
         """The unit's result; its audit records are added to the group's."""

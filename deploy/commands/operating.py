@@ -1,0 +1,44 @@
+"""What the commands that change the register and the keys share: the store, opened and closed,
+and an audit record of who did it."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from fhir_server.app import open_store
+from fhir_server.audit.journal import AuditTrail
+from fhir_server.security.principal import Principal
+from fhir_server.settings import Settings
+from fhir_server.storage.port import ResourceStore
+from fhir_server.system import new_id, utc_now
+
+OPERATOR = Principal(
+    subject="operator",
+    client_id="medsage",
+    name="Operator of the server, at the command line",
+    roles=frozenset(),
+    fhir_user=None,
+    scopes="",
+    patient=None,
+    encounter=None,
+    session=None,
+)
+"""Who the audit trail says it was: whoever has the store's files or address."""
+
+
+@asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[ResourceStore]:
+    """The store of the settings, for as long as a command needs it."""
+    store = await open_store(settings)
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+def noted(
+    settings: Settings, interaction: str, detail: str, clock: Callable[[], datetime] = utc_now
+) -> bytes:
+    """An audit record of something that the operator did; `detail` says what."""
+    trail = AuditTrail(OPERATOR, clock, new_id, f"{settings.base_url}/fhir")
+    return trail.entry(interaction=interaction, outcome="success", status=200, detail=detail)

@@ -1,0 +1,131 @@
+"""The rules of a store as of now: read again when they have changed, for each request at once."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from fhir_server.fhir.codec import parse
+from fhir_server.fhir.definitions import resource_types
+from fhir_server.fhir.outcome import FhirError
+from fhir_server.search import terms
+from fhir_server.search.expression import HasAnyTerm, HasTerm, Query
+from fhir_server.security import emergencies
+from fhir_server.security.circumstances import PATIENTS_SHARE, Circumstances, Policy, Rules
+from fhir_server.security.consents import (
+    DENIES_ALL,
+    Directive,
+    is_in_force,
+    patient_of,
+    read_consent,
+)
+from fhir_server.security.labels import RESTRICTED, label_key, label_term
+from fhir_server.security.principal import Principal
+from fhir_server.security.rule_state import ID, KIND, LABELLED, read_state
+from fhir_server.storage.port import Record, ResourceStore, Stored, Transaction, VersionConflict
+
+_PAGE = 500
+
+
+class Rulebook:
+    """Keeps what was read last. One indexed read of a small record tells whether that still
+    holds, so a change counts with the next request of any process."""
+
+    def __init__(
+        self, store: ResourceStore, clock: Callable[[], datetime], policy: Policy = PATIENTS_SHARE
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._policy = policy
+        self._last: Rules | None = None
+        self._plain = Circumstances(policy)
+
+    async def of(self, principal: Principal) -> Circumstances:
+        """What counts for the caller now."""
+        rules = await self.rules()
+        if not rules.directives and not rules.emergencies:
+            return self._plain
+        now = self._clock()
+        places = await self._places(principal) if rules.names_places else frozenset()
+        patients = rules.emergencies_of(principal.subject, principal.tenant, now)
+        return Circumstances(self._policy, rules, rules.span(now), places, patients, now)
+
+    async def rules(self) -> Rules:
+        """The rules as of now."""
+        record = await read_state(self._store)
+        revision = 0 if record is None else record.revision
+        if self._last is None or self._last.revision != revision or record is None:
+            self._last = await self._read(record)
+            self._plain = Circumstances(self._policy, self._last)
+        return self._last
+
+    async def _read(self, record: Record | None) -> Rules:
+        # The record was read first: what changes meanwhile changes it again.
+        labelled = None if record is None else record.value[LABELLED]
+        return Rules(
+            0 if record is None else record.revision,
+            None if labelled is None else frozenset(labelled),
+            tuple(await _directives(self._store)),
+            emergencies.by_user(await self._store.records(emergencies.KIND)),
+        )
+
+    async def _places(self, principal: Principal) -> frozenset[str]:
+        """The PractitionerRoles of the person, and the Organizations that they are for."""
+        if principal.fhir_user is None:
+            return frozenset()
+        own = HasTerm(terms.key("PractitionerRole", "practitioner"), principal.fhir_user)
+        page = await self._store.find(Query("PractitionerRole", own, limit=_PAGE))
+        roles = [parse(stored.body) for stored in page.matches]
+        active = [role for role in roles if role.get("active", True)]
+        named = {role.get("organization", {}).get("reference", "") for role in active}
+        return frozenset(named - {""}) | {f"PractitionerRole/{role['id']}" for role in active}
+
+
+async def _directives(store: ResourceStore) -> list[Directive]:
+    """Every Consent in force. All of them are looked at rather than found by their terms: while
+    an index is made anew none may be missed."""
+    found: list[Directive] = []
+    query: Query | None = Query("Consent", limit=_PAGE)
+    while query is not None:
+        page = await store.find(query)
+        found += [each for stored in page.matches if (each := _directive(stored)) is not None]
+        query = Query("Consent", limit=_PAGE, after=page.next) if page.next else None
+    return found
+
+
+def _directive(stored: Stored) -> Directive | None:
+    resource = parse(stored.body)
+    if not is_in_force(resource):
+        return None
+    try:
+        return read_consent(resource)
+    except FhirError:
+        # It was stored before Consents were honoured, or by an older server.
+        patient = patient_of(resource)
+        return None if patient is None else Directive(patient, DENIES_ALL)
+
+
+async def prepare(store: ResourceStore, *, is_indexed: bool) -> None:
+    """At the start of a server: find out which types bear restricted labels, once, so that no
+    other search pays for them. Not while the index is made anew (`is_indexed`)."""
+    record = await read_state(store)
+    if record is not None and (record.value[LABELLED] is not None or not is_indexed):
+        return
+    labelled = await _labelled(store) if is_indexed else None
+
+    async def unit(transaction: Transaction) -> None:
+        expected = 0 if record is None else record.revision
+        await transaction.put_record(Record(KIND, ID, {LABELLED: labelled}), expected)
+
+    try:
+        await store.transaction(unit)
+    except VersionConflict:
+        return  # another process was first, or a label was put on something
+
+
+async def _labelled(store: ResourceStore) -> list[str]:
+    values = frozenset(label_term(code) for code in RESTRICTED)
+    found: list[str] = []
+    for type_ in sorted(resource_types()):
+        query = Query(type_, HasAnyTerm(label_key(type_), values), limit=1)
+        if (await store.find(query)).matches:
+            found.append(type_)
+    return found

@@ -1,0 +1,111 @@
+"""Redis goes, hangs and comes back: hits are counted all the same, and nobody is locked out."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from fhir_server.security.rate_limit import MemoryCounters
+from fhir_server.storage.redis.connect import connect
+from fhir_server.storage.redis.counters import RedisCounters
+from fhir_server.storage.redis.steady import RETRY_SECONDS, SteadyCounters
+from tests.availability import program
+
+pytestmark = pytest.mark.redis
+
+
+class Server:
+    """A redis-server that a test may stop."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port = int(found.getsockname()[1])
+        self._folder = folder
+        self.process = self.start()
+
+    def start(self) -> subprocess.Popen[bytes]:
+        server = program("redis-server")
+        assert server is not None
+        options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        self.process = subprocess.Popen(
+            [server, *options, "--dir", str(self._folder)], stdout=subprocess.DEVNULL
+        )
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return self.process
+            time.sleep(0.02)
+        raise RuntimeError("redis-server does not answer")
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    running = Server(tmp_path)
+    yield running
+    running.stop()
+
+
+class Ticks:
+    """A clock that a test moves."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def counters(server: Server, clock: Ticks) -> SteadyCounters:
+    redis = connect(f"redis://127.0.0.1:{server.port}/0", 0.3)
+    own = MemoryCounters(lambda: datetime.now(UTC))
+    return SteadyCounters(RedisCounters(redis), own, clock)
+
+
+async def test_without_redis_a_process_counts_for_itself_until_it_is_back(server: Server) -> None:
+    clock = Ticks()
+    steady = counters(server, clock)
+    assert [(await steady.hit("a", 60)).hits for _ in range(3)] == [1, 2, 3]
+    server.stop()
+    assert [(await steady.hit("a", 60)).hits for _ in range(3)] == [1, 2, 3]
+    server.start()
+    assert (await steady.hit("a", 60)).hits == 4, "not asked again at once"
+    clock.now += RETRY_SECONDS
+    assert (await steady.hit("a", 60)).hits == 1, "Redis has forgotten, and counts again"
+
+
+async def test_a_redis_that_hangs_holds_up_one_request_and_not_each(server: Server) -> None:
+    steady = counters(server, Ticks())
+    await steady.hit("a", 60)
+    server.process.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    hits = [(await steady.hit("a", 60)).hits for _ in range(20)]
+    assert hits == list(range(1, 21))
+    assert time.monotonic() - began < 2
+
+
+async def test_a_limit_still_holds_without_redis(server: Server) -> None:
+    steady = counters(server, Ticks())
+    server.stop()
+    found = await asyncio.gather(*(steady.hit("a", 60) for _ in range(9)))
+    assert sorted(each.hits for each in found) == list(range(1, 10))
+
+
+async def test_what_is_cleared_is_forgotten_on_both_sides(server: Server) -> None:
+    clock = Ticks()
+    steady = counters(server, clock)
+    await steady.hit("a", 60)
+    server.stop()
+    await steady.hit("a", 60)
+    await steady.clear("a")
+    assert (await steady.hit("a", 60)).hits == 1
