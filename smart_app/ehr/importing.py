@@ -12,7 +12,14 @@ from typing import Any
 
 from fhir_server.fhir.assessment import FROM_EHR
 from smart_app.ehr.chart import Listing, newest_of_each
-from smart_app.ehr.copies import Chart, entry_copy, identified, person_copy, same_content
+from smart_app.ehr.copies import (
+    Chart,
+    entry_copy,
+    identified,
+    is_restricted,
+    person_copy,
+    same_content,
+)
 from smart_app.ehr.evidence import Retrieval, copy_provenance
 from smart_app.fhir_client import FhirClient, FhirFailure, Resource
 from smart_app.launch.own_scopes import chart_tag, copy_access
@@ -109,12 +116,12 @@ class Import:
         chosen = newest_of_each(found) if listing.type == "Observation" else found
         writes = []
         for source in chosen:
-            copy = entry_copy(chart, source)
+            copy, old = entry_copy(chart, source), known.get(source["id"])
             if copy is None:
                 self.left_out[listing.type] += 1
-                continue
-            old = known.get(source["id"])
-            if old is None or not same_content(old, copy):
+                # What may not be copied any more does not stay as it once was.
+                writes += [] if old is None else [Write(listing.type, None, None, *_version(old))]
+            elif old is None or not same_content(old, copy):
                 condition = identified(chart.issuer, source["id"])
                 writes.append(Write(listing.type, copy, source, *_version(old), condition))
         if listing.is_whole:
@@ -162,6 +169,8 @@ def importer(parts: Parts, retrieval: Retrieval) -> Import:
 def patient_copy(issuer: str, patient: Resource) -> Resource:
     """The copy of the launch's patient; Problem `no-chart` when it can't be read safely."""
     copy = person_copy(issuer, patient)
+    if copy is None and is_restricted(patient):
+        raise Problem("no-chart", ("Patient: it is labelled as restricted",))
     if copy is None:
         raise Problem("no-chart", ("Patient: it has a modifier that MedSAGE does not know",))
     return copy

@@ -133,6 +133,26 @@ async def test_a_patient_that_cant_be_read_ends_in_a_page(world: EhrWorld) -> No
     assert await world.stored("Patient", identifier=f"{EHR_FHIR}|") == []
 
 
+async def test_what_is_restricted_there_is_not_copied_and_not_taken_for_absent(
+    world: EhrWorld,
+) -> None:
+    browser = world.browser()
+    system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+    restricted = {"meta": {"security": [{"system": system, "code": "R"}]}}
+    allergy = world.ehr.resources["AllergyIntolerance", "a1"]
+    assert "Quinine" in await opened(world, browser)
+    world.ehr.put({**allergy, **restricted})
+    page = await opened(world, browser)
+    assert "Quinine" not in page
+    assert "No allergy information recorded" not in page
+    assert "others that could not be copied" in page
+    assert await world.stored("AllergyIntolerance") == []
+    world.ehr.put({**world.ehr.resources["Patient", "p1"], **restricted})
+    refused = await world.answer(browser)
+    assert refused.status_code == 502
+    assert "labelled as restricted" in refused.text
+
+
 async def test_who_signs_is_never_guessed(world: EhrWorld) -> None:
     browser = world.browser()
 
