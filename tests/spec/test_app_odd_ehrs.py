@@ -183,6 +183,19 @@ async def test_who_signs_is_never_guessed(world: EhrWorld) -> None:
     assert "did not say who you are" in await told({}, id_token=None)
 
 
+async def test_each_clinician_has_so_many_analyses_in_an_hour(world: EhrWorld) -> None:
+    async def started(browser: Browser) -> int:
+        chart = await world.launch(browser)
+        await browser.submit(f"{chart}intake", f"{chart}intake", temperature="39.2", fever="yes")
+        answer = await browser.submit(f"{chart}check", f"{chart}start")
+        return answer.status_code
+
+    browser = world.browser()
+    assert [await started(browser) for _ in range(3)] == [303, 303, 429]
+    world.ehr.claims_extra = {"fhirUser": "Practitioner/dr-other", "name": "Dr Other"}
+    assert await started(browser) == 303
+
+
 async def test_a_false_identity_opens_nothing(world: EhrWorld) -> None:
     browser = world.browser()
     for claims in ({"nonce": "another"}, {"aud": "somebody"}, {"iss": "https://evil.example"}):
