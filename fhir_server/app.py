@@ -35,7 +35,7 @@ from fhir_server.security.authorization.app import (
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.passwords import BrokenPasswords, PasswordRules
-from fhir_server.security.authorization.providers import read_providers
+from fhir_server.security.authorization.providers import BadProvider, read_providers
 from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.server import AuthorizationServer, is_registered_origin
 from fhir_server.security.authorization.users import SHORTEST_PASSWORD
@@ -155,12 +155,14 @@ async def create_server(
         access_token=settings.access_token_seconds,
         emergency=settings.emergency_minutes * 60,
     )
+    await prepare(store, is_indexed=(await definitions.status()).is_whole)
     trusted = trusting(settings.tls_ca_file, settings.tls_minimum)
+    cursors, rulebook = CursorSealer(cursor_key), Rulebook(store, utc_now, policy_of(settings))
     smart = authorization_server(
         store,
         await open_key_ring(store, utc_now),
         limits.counters,
-        Charts(known.live, CursorSealer(cursor_key)),
+        Charts(known.live, cursors, rulebook),
         origin=settings.base_url,
         lifetimes=lifetimes,
         clock=utc_now,
@@ -169,15 +171,14 @@ async def create_server(
         fetch=CheckedFetch(reach_of(settings), trusted=lambda: trusted),
         takes_registrations=settings.client_registration,
     )
-    await prepare(store, is_indexed=(await definitions.status()).is_whole)
     parts = FhirParts(
         store=store,
         search=known.live,
         definitions=definitions,
         validator=Validator(),
-        cursors=CursorSealer(cursor_key),
+        cursors=cursors,
         authenticate=partial(_authenticate, smart, settings.open_access),
-        rulebook=Rulebook(store, utc_now, policy_of(settings)),
+        rulebook=rulebook,
         allows_origin=partial(is_registered_origin, store),
         metrics=FhirMetrics(metrics),
         clock=utc_now,
@@ -206,6 +207,8 @@ def sign_in_rules(settings: Settings) -> SignInRules:
         broken = None if listed is None else BrokenPasswords(listed)
         named = "MEDSAGE_OPENID_PROVIDERS"
         read = () if providers is None else read_providers(providers.get_secret_value())
+        if unknown := {provider.tenant for provider in read} - tenants_of(settings):
+            raise BadProvider(f"MEDSAGE_TENANTS names no tenant {', '.join(sorted(unknown))}")
         named = "MEDSAGE_SECOND_FACTOR_ROLES"
         shortest = SHORTEST_PASSWORD if settings.demo else settings.password_length
         return SignInRules(PasswordRules(shortest, broken), frozenset(roles), read)
