@@ -37,4 +37,4 @@ lock:  ## requirements.lock from pyproject.toml, newest versions that fit (needs
 	    pyproject.toml --output-file requirements.lock
 	PATH="$$PWD/.venv/bin:$$PATH" uv pip compile --universal --python-version 3.11 --all-extras --quiet \
 	    --no-annotate --no-emit-index-url --generate-hashes --custom-compile-command 'make lock' \
-	    -c requirements.lock pyproject.toml --output-file requirements.hashes
+	    -c requirements.lock pyproject.toml --output-file deploy/requirements.hashes

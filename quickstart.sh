@@ -100,7 +100,7 @@ setup() {
         fail "pip could not install the packages; the whole log is $log"
     fi
     if ! (cd "$root" && "$venv/bin/python" -m deploy.dependencies "$venv/install.json"); then
-        fail "these are not the packages that requirements.hashes names"
+        fail "these are not the packages that deploy/requirements.hashes names"
     fi
     printf '%s %s\n' "$versions" "$missing${installed:+,$installed}" >"$stamp"
 }

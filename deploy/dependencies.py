@@ -1,4 +1,4 @@
-"""What MedSAGE is built from, held against `requirements.lock` and `requirements.hashes`.
+"""What MedSAGE is built from, held against `requirements.lock` and `requirements.hashes` beside this file.
 
     python -m deploy.dependencies REPORT    # of `pip install --report REPORT`
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCK, HASHES = ROOT / "requirements.lock", ROOT / "requirements.hashes"
+LOCK, HASHES = ROOT / "requirements.lock", ROOT / "deploy/requirements.hashes"
 _PIN = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?==([^\s;\\]+)")
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 Pins = Mapping[tuple[str, str], frozenset[str]]
