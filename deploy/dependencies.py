@@ -1,4 +1,4 @@
-"""What MedSAGE is built from, held against `requirements.lock` and `requirements.hashes` beside this file.
+"""What MedSAGE is built from, held against `requirements.lock` and `deploy/requirements.hashes`.
 
     python -m deploy.dependencies REPORT    # of `pip install --report REPORT`
 
