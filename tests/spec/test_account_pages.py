@@ -12,10 +12,15 @@ from fhir_server.security.authorization.clients import Client, client_from, regi
 from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.totp import code_of, step_of
 from fhir_server.security.authorization.users import PasswordHash, User, register_user
-from tests.smart_world import PASSWORD, SmartWorld, hidden_fields, smart_world
+from tests.smart_world import PASSWORD, SmartWorld, hidden_fields, quick_hashing, smart_world
 
 FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
 NEW = "a brand new password"
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick_hashing(monkeypatch)
 
 
 @pytest.fixture
