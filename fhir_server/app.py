@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 import httpx
+import httpx2
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
@@ -56,6 +57,7 @@ from fhir_server.subscriptions.notify import Follower
 from fhir_server.subscriptions.owners import Owners
 from fhir_server.subscriptions.state import FollowerParts
 from fhir_server.system import new_id, utc_now
+from fhir_server.tls import trusting
 from fhir_server.validation.validate import Validator
 
 ITSELF = Principal(
@@ -153,27 +155,30 @@ async def create_server(
         access_token=settings.access_token_seconds,
         emergency=settings.emergency_minutes * 60,
     )
+    await prepare(store, is_indexed=(await definitions.status()).is_whole)
+    trusted = trusting(settings.tls_ca_file, settings.tls_minimum)
+    cursors, rulebook = CursorSealer(cursor_key), Rulebook(store, utc_now, policy_of(settings))
     smart = authorization_server(
         store,
         await open_key_ring(store, utc_now),
         limits.counters,
-        Charts(known.live, CursorSealer(cursor_key)),
+        Charts(known.live, cursors, rulebook),
         origin=settings.base_url,
         lifetimes=lifetimes,
         clock=utc_now,
         rules=sign_in_rules(settings),
-        fetch=CheckedFetch(reach_of(settings)),
+        transport=httpx2.AsyncHTTPTransport(verify=trusted),
+        fetch=CheckedFetch(reach_of(settings), trusted=lambda: trusted),
         takes_registrations=settings.client_registration,
     )
-    await prepare(store, is_indexed=(await definitions.status()).is_whole)
     parts = FhirParts(
         store=store,
         search=known.live,
         definitions=definitions,
         validator=Validator(),
-        cursors=CursorSealer(cursor_key),
+        cursors=cursors,
         authenticate=partial(_authenticate, smart, settings.open_access),
-        rulebook=Rulebook(store, utc_now, policy_of(settings)),
+        rulebook=rulebook,
         allows_origin=partial(is_registered_origin, store),
         metrics=FhirMetrics(metrics),
         clock=utc_now,

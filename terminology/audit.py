@@ -30,6 +30,12 @@ AUDIT_SUBTYPE = System(
     (
         Concept("launch", "Launch", "An EHR handed over its context for a SMART launch."),
         Concept("authorize", "Authorize", "A client asked for authorization."),
+        Concept(
+            "emergency-begin",
+            "Emergency access begun",
+            "Somebody opened, for a time and a reason, what was kept from them of one record.",
+        ),
+        Concept("emergency-end", "Emergency access ended", "It ended, by hand or by itself."),
         Concept("user-create", "User created", "A person was given a way to sign in."),
         Concept("session-end", "Session ended", "A sign-in was ended by its owner or an admin."),
         Concept("consent", "Consent to an app", "A user allowed an app, or took that back."),
@@ -74,6 +80,21 @@ def audit_block() -> Resource:
             "MedSAGE audit blocks",
             "The number of the signed block of the audit chain that an AuditEvent is sealed in "
             "(AuditEvent.meta.tag): a decimal number, counted up block by block.",
+        ),
+        "caseSensitive": True,
+        "content": "not-present",
+    }
+
+
+def tenant() -> Resource:
+    """The CodeSystem of tenants: each installation has its own, so none is listed."""
+    return {
+        **own(
+            "CodeSystem",
+            "tenant",
+            "MedSAGE tenants",
+            "The tenant to whom a resource belongs, as the server alone labels it "
+            "(meta.security): the name that the operator gave it.",
         ),
         "caseSensitive": True,
         "content": "not-present",

@@ -11,6 +11,7 @@ def resources() -> list[Resource]:
         *(code_system(system) for system in systems),
         intake.symptoms(),
         audit.audit_block(),
+        audit.tenant(),
         intake.all_symptoms(),
         intake.danger_signs(),
         intake.questionnaire(),

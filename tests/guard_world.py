@@ -11,6 +11,7 @@ from fhir_server.search.extract import Extractor
 from fhir_server.search.plan import Scope, plan_search
 from fhir_server.search.registry import Registry
 from fhir_server.security.access import Access, access_for
+from fhir_server.security.circumstances import PLAIN
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.guarded_store import GuardedStore
 from fhir_server.security.principal import Principal
@@ -37,7 +38,7 @@ def access(scopes: str, role: str = "doctor", patient: str | None = "x") -> Acce
         encounter=None,
         session=None,
     )
-    return access_for(principal, REGISTRY)
+    return access_for(principal, REGISTRY, PLAIN)
 
 
 def guard(store: ResourceStore, scopes: str, patient: str | None = "x") -> GuardedStore:

@@ -42,6 +42,7 @@ from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import CURRENT, KIND, open_key_ring
 from fhir_server.security.principal import Principal
 from fhir_server.security.rate_limit import MemoryCounters
+from fhir_server.security.rulebook import Rulebook, prepare
 from fhir_server.storage.port import Draft, Key, Record, ResourceStore, Stored, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.fhir_world import registry
@@ -185,9 +186,14 @@ def extract() -> Any:
     return with_guard_terms(Extractor(registry(), FHIR), FHIR)
 
 
-def charts() -> Charts:
+def search() -> LiveSearch:
+    """The search parameters of this FHIR base."""
+    return LiveSearch(lambda _: extract(), registry())
+
+
+def charts(store: ResourceStore, clock: Clock) -> Charts:
     """How charts are looked for here."""
-    return Charts(LiveSearch(lambda _: extract(), registry()), CursorSealer(b"k" * 32))
+    return Charts(search(), CursorSealer(b"k" * 32), Rulebook(store, clock))
 
 
 @dataclass
@@ -397,12 +403,13 @@ async def smart_world_over(
     keys = await open_key_ring(store, clock)
     _KEYS.update((await store.record(KIND, CURRENT)).value)  # type: ignore[union-attr]
     await store.transaction(_fill)
+    await prepare(store, is_indexed=True)
     web = Web()
     server = authorization_server(
         store,
         keys,
         MemoryCounters(clock),
-        charts(),
+        charts(store, clock),
         origin=ORIGIN,
         lifetimes=Lifetimes(),
         clock=clock,

@@ -14,6 +14,7 @@ Facts = dict[str, Any]
 YES, PERHAPS, NO = 2, 1, 0
 TODAY = "2026-11-24"
 LEVELS = "ULMNRV"
+DOCUMENTS = ("DocumentReference", "Composition")
 
 
 def verdict(consent: Resource, resource: Resource, caller: Facts) -> list[str]:
@@ -78,7 +79,9 @@ def _by_class(rule: Resource, resource: Resource, caller: Facts) -> int:
             answers.append(YES)
         elif type_ == "Binary" and (is_document or each["code"] in ("DocumentReference", "Media")):
             answers.append(PERHAPS)
-        elif type_ == "DocumentReference" and each["code"] == _code(resource, "type"):
+        elif type_ in ("DocumentReference", "Composition") and each["code"] == _code(
+            resource, "type"
+        ):
             answers.append(YES)
         else:
             answers.append(NO)
@@ -121,7 +124,7 @@ def _by_label(rule: Resource, resource: Resource, caller: Facts) -> int:
 def _by_date(rule: Resource, resource: Resource, caller: Facts) -> int:
     if "dataPeriod" not in rule:
         return YES
-    date = resource.get("effectiveDateTime")
+    date = resource.get("effectiveDateTime", resource.get("date"))
     if date is None:
         return PERHAPS
     month = date[:7]

@@ -182,7 +182,9 @@ async def _replace(
         if caller is not None:
             for patient in caller.emergencies:
                 await emergencies.begin(transaction, _emergency(caller, patient))
-            await change(transaction, {draft.stored.key.type for draft in drafts})
+            keys = [draft.stored.key for draft in drafts]
+            consents = [key.id for key in keys if key.type == "Consent"]
+            await change(transaction, {key.type for key in keys}, consents or [""])
 
     await store.transaction(unit)
 
@@ -201,6 +203,9 @@ async def _clear(store: ResourceStore, resources: Any, caller: Caller | None) ->
             await transaction.put(Draft(gone), current.version)
         for patient in caller.emergencies if caller else ():
             await emergencies.end(transaction, f"emergency-{patient}")
+        consents = [each["id"] for each in resources if each["resourceType"] == "Consent"]
+        if caller is not None and consents:
+            await change(transaction, consents=consents)
 
     await store.transaction(unit)
 

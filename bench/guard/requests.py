@@ -162,6 +162,10 @@ def _lastn(chance: Random, ward: Ward) -> Request:
     return Request("$lastn", "Observation", f"Observation/$lastn?patient=Patient/{person}&max=2")
 
 
+def _document(chance: Random, ward: Ward) -> Request:
+    return Request("$document", "Composition", f"Composition/{ward.name}d/$document")
+
+
 def _labels(chance: Random, ward: Ward) -> Request:
     type_ = chance.choice(("Observation", "Patient", "Condition"))
     return Request("labels in use", type_, f"{type_}/$meta")
@@ -189,7 +193,15 @@ Route = Callable[[Random, Ward], Request]
 _WEIGHED: tuple[tuple[Route, int], ...] = (
     *((_search, 5), (_chain, 4), (_has, 4), (_include, 3), (_revinclude, 3), (_sort, 3)),
     *((_total, 3), (_compartment, 1), (_several, 1), (_post, 1), (_read, 5), (_vread, 2)),
-    *((_history, 2), (_meta, 1), (_everything, 1), (_lastn, 1), (_labels, 1), (_bundle, 1)),
+    *(
+        (_history, 2),
+        (_meta, 1),
+        (_everything, 1),
+        (_lastn, 1),
+        (_labels, 1),
+        (_bundle, 1),
+        (_document, 1),
+    ),
 )
 _ROUTES = [route for route, _ in _WEIGHED]
 _WEIGHTS = [weight for _, weight in _WEIGHED]

@@ -46,6 +46,7 @@ def random_ward(chance: Random, name: str) -> Ward:
     made += [_record(chance, ward, number) for number in range(chance.randint(*_SIZES))]
     for number in range(chance.choice((0, 0, 1, 1, 2))):
         made.append(_consent(chance, ward, number))
+    made.append(_composition(chance, ward))
     if ward.has_tenants:
         made.append({"resourceType": "ValueSet", "id": f"{name}v", "status": "active"})
     for each in made:
@@ -132,6 +133,21 @@ def _record(chance: Random, ward: Ward, number: int) -> Resource:
         case _:
             resource["subject"] = patient
     return resource
+
+
+def _composition(chance: Random, ward: Ward) -> Resource:
+    named = f"{chance.choice(RECORDS)}/{ward.name}r{chance.randrange(16)}"
+    return {
+        "resourceType": "Composition",
+        "id": f"{ward.name}d",
+        "status": "final",
+        "type": _concept(chance.choice(DOCUMENT_CODES)),
+        "subject": {"reference": f"Patient/{chance.choice(ward.patients)}"},
+        "date": "2026-03-01",
+        "author": [{"reference": f"Practitioner/{ward.name}amina"}],
+        "title": "Summary",
+        "section": [{"title": "All", "entry": [{"reference": named}]}],
+    }
 
 
 def _concept(code: str) -> Resource:

@@ -81,9 +81,7 @@ class Access:
         return hashlib.sha256(orjson.dumps(rights)).hexdigest()
 
 
-def access_for(
-    principal: Principal, registry: Registry, circumstances: Circumstances = PLAIN
-) -> Access:
+def access_for(principal: Principal, registry: Registry, circumstances: Circumstances) -> Access:
     """The access of a verified caller in these circumstances; FhirError 403 when a granted scope
     can't be honoured."""
     scopes = parse_scopes(principal.scopes).resources
@@ -106,7 +104,7 @@ def access_for(
                 consent_filter(type, principal, circumstances, registry),
             ]
         )
-        if action == "s" and found != granted:
+        if found != granted and (action == "s" or type in FOLLOWS):
             require_standard(registry)
         return found
 

@@ -36,7 +36,7 @@ class GuardedTransaction:
         self._judge = judge
         self._written: list[tuple[Key, Expression, Terms]] = []
         self._labelled: set[str] = set()
-        self._has_ruled = False
+        self._consents: set[str] = set()
 
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
         """As the store's; what the caller may write but not read comes without its body."""
@@ -96,8 +96,8 @@ class GuardedTransaction:
                 raise forbidden(f"This {key.type} lies outside what the caller may write")
         if self._labelled:
             await note_labelled(self._inner, self._labelled)
-        if self._has_ruled:
-            await change(self._inner)
+        if self._consents:
+            await change(self._inner, consents=sorted(self._consents))
 
     async def reserve(self, name: str) -> None:
         await self._inner.reserve(name)
@@ -130,7 +130,7 @@ class GuardedTransaction:
         if bears_restricted(stored.key.type, draft.terms.terms):
             self._labelled.add(stored.key.type)
         if stored.key.type == "Consent":
-            self._has_ruled = True
+            self._consents.add(stored.key.id)
             if not stored.is_deleted and is_in_force(resource := parse(stored.body)):
                 read_consent(resource)
 

@@ -1,7 +1,9 @@
 """The rules of a store as of now: read again when they have changed, for each request at once."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 
 from fhir_server.fhir.codec import parse
 from fhir_server.fhir.definitions import resource_types
@@ -18,9 +20,10 @@ from fhir_server.security.consents import (
     read_consent,
 )
 from fhir_server.security.labels import RESTRICTED, label_key, label_term
+from fhir_server.security.latest import Latest
 from fhir_server.security.principal import Principal
-from fhir_server.security.rule_state import ID, KIND, LABELLED, read_state
-from fhir_server.storage.port import Record, ResourceStore, Stored, Transaction, VersionConflict
+from fhir_server.security.rule_state import State, put_state, read_state
+from fhir_server.storage.port import Key, ResourceStore, Stored, VersionConflict
 
 _PAGE = 500
 
@@ -35,8 +38,11 @@ class Rulebook:
         self._store = store
         self._clock = clock
         self._policy = policy
-        self._last: Rules | None = None
+        self._state = Latest(partial(read_state, store))
+        self._last = Rules()
         self._plain = Circumstances(policy)
+        self._directives: dict[str, Directive] = {}
+        self._reading = asyncio.Lock()
 
     async def of(self, principal: Principal) -> Circumstances:
         """What counts for the caller now."""
@@ -50,20 +56,30 @@ class Rulebook:
 
     async def rules(self) -> Rules:
         """The rules as of now."""
-        record = await read_state(self._store)
-        revision = 0 if record is None else record.revision
-        if self._last is None or self._last.revision != revision or record is None:
-            self._last = await self._read(record)
-            self._plain = Circumstances(self._policy, self._last)
+        state = await self._state()
+        if self._last.revision != state.revision or not state.revision:
+            # The state was read first: what changes meanwhile changes it again.
+            async with self._reading:
+                if self._last.revision != state.revision or not state.revision:
+                    self._last = await self._read(state)
+                    self._plain = Circumstances(self._policy, self._last)
         return self._last
 
-    async def _read(self, record: Record | None) -> Rules:
-        # The record was read first: what changes meanwhile changes it again.
-        labelled = None if record is None else record.value[LABELLED]
+    async def _read(self, state: State) -> Rules:
+        changed = state.since(self._last.revision)
+        if changed is None:
+            self._directives = await _directives(self._store)
+        elif changed:
+            keys = [Key("Consent", id) for id in changed]
+            found = await self._store.get_many(keys)
+            self._directives = {
+                **{id: each for id, each in self._directives.items() if id not in changed},
+                **_said(found.values()),
+            }
         return Rules(
-            0 if record is None else record.revision,
-            None if labelled is None else frozenset(labelled),
-            tuple(await _directives(self._store)),
+            state.revision,
+            state.labelled,
+            tuple(self._directives.values()),
             emergencies.by_user(await self._store.records(emergencies.KIND)),
         )
 
@@ -79,16 +95,22 @@ class Rulebook:
         return frozenset(named - {""}) | {f"PractitionerRole/{role['id']}" for role in active}
 
 
-async def _directives(store: ResourceStore) -> list[Directive]:
-    """Every Consent in force. All of them are looked at rather than found by their terms: while
-    an index is made anew none may be missed."""
-    found: list[Directive] = []
+async def _directives(store: ResourceStore) -> dict[str, Directive]:
+    """Every Consent in force, by its id. All of them are looked at rather than found by their
+    terms: while an index is made anew none may be missed."""
+    found: dict[str, Directive] = {}
     query: Query | None = Query("Consent", limit=_PAGE)
     while query is not None:
         page = await store.find(query)
-        found += [each for stored in page.matches if (each := _directive(stored)) is not None]
+        found |= _said(page.matches)
         query = Query("Consent", limit=_PAGE, after=page.next) if page.next else None
     return found
+
+
+def _said(consents: Iterable[Stored]) -> dict[str, Directive]:
+    """What these say, as far as they are in force."""
+    said = {each.key.id: _directive(each) for each in consents if not each.is_deleted}
+    return {id: directive for id, directive in said.items() if directive is not None}
 
 
 def _directive(stored: Stored) -> Directive | None:
@@ -106,17 +128,12 @@ def _directive(stored: Stored) -> Directive | None:
 async def prepare(store: ResourceStore, *, is_indexed: bool) -> None:
     """At the start of a server: find out which types bear restricted labels, once, so that no
     other search pays for them. Not while the index is made anew (`is_indexed`)."""
-    record = await read_state(store)
-    if record is not None and (record.value[LABELLED] is not None or not is_indexed):
+    state = await read_state(store)
+    if state.revision and (state.labelled is not None or not is_indexed):
         return
     labelled = await _labelled(store) if is_indexed else None
-
-    async def unit(transaction: Transaction) -> None:
-        expected = 0 if record is None else record.revision
-        await transaction.put_record(Record(KIND, ID, {LABELLED: labelled}), expected)
-
     try:
-        await store.transaction(unit)
+        await store.transaction(lambda unit: put_state(unit, state, labelled))
     except VersionConflict:
         return  # another process was first, or a label was put on something
 

@@ -12,6 +12,7 @@ from fhir_server.search.expression import EVERYTHING, NOTHING
 from fhir_server.search.extract import Extractor
 from fhir_server.search.registry import Registry
 from fhir_server.security.access import OPEN_ACCESS, Access, Action, access_for
+from fhir_server.security.circumstances import PLAIN
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.principal import Principal
 
@@ -37,7 +38,7 @@ def principal(scopes: str, role: str = "doctor", **more: Any) -> Principal:
 
 
 def access(scopes: str, role: str = "doctor", **more: Any) -> Access:
-    return access_for(principal(scopes, role, **more), REGISTRY)
+    return access_for(principal(scopes, role, **more), REGISTRY, PLAIN)
 
 
 def service(scopes: str) -> Access:

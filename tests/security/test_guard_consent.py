@@ -270,14 +270,11 @@ async def test_a_consent_that_would_not_be_honoured_is_refused_by_name(ward: Wor
         assert harmless.status_code == 201
 
 
-async def test_one_that_was_stored_all_the_same_denies_everything(ward: World) -> None:
+async def test_one_that_was_stored_before_denies_everything(ward: World) -> None:
     from tests.guard_world import draft, write
 
-    assert await hidden(ward) == set()
     odd = consent(provision=exceptions(deny(code=[{"text": "HIV"}]))) | {"id": "odd"}
     await write(ward.store, draft(odd))
-    assert await hidden(ward) == set()  # nothing has told of it
-    await say(ward, consent("y"))
     assert await hidden(ward) == ALL_OF_X
 
 

@@ -257,3 +257,41 @@ async def test_without_the_guards_terms_image_bytes_are_hidden_rather_than_shown
         assert (await world.put("/Binary/b", image)).status_code == 201
         world.caller.principal = APP
         assert (await world.get("/Binary/b")).status_code == 404
+
+
+async def test_no_route_changes_an_audit_event(world: World) -> None:
+    event = {
+        "resourceType": "AuditEvent",
+        "type": {"code": "rest"},
+        "recorded": "2026-11-24T02:00:00Z",
+        "agent": [{"requestor": True}],
+        "source": {"observer": {"display": "test"}},
+    }
+    entry = {"request": {"method": "POST", "url": "AuditEvent"}, "resource": event}
+    world.caller.principal = None
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    made = (await world.post("/", bundle)).json()
+    id_ = made["entry"][0]["response"]["location"].split("AuditEvent/")[1].split("/")[0]
+    changed = event | {"id": id_}
+    meta = {"name": "meta", "valueMeta": {"tag": [{"code": "x"}]}}
+    parameters = {"resourceType": "Parameters", "parameter": [meta]}
+    undo = {"name": "transaction", "valueId": made["id"]}
+    for principal_ in (None, AUDITOR, principal("system/AuditEvent.cruds", roles=frozenset())):
+        world.caller.principal = principal_
+        refused = [
+            await world.put(f"/AuditEvent/{id_}", changed),
+            await world.put(f"/AuditEvent?_id={id_}", changed),
+            await world.patch(f"/AuditEvent/{id_}", [{"op": "remove", "path": "/agent"}]),
+            await world.delete(f"/AuditEvent/{id_}"),
+            await world.delete(f"/AuditEvent?_id={id_}"),
+            await world.post(f"/AuditEvent/{id_}/$meta-add", parameters),
+            await world.post("/$undo", {"resourceType": "Parameters", "parameter": [undo]}),
+        ]
+        for method in ("PUT", "DELETE"):
+            asked: Json = {"request": {"method": method, "url": f"AuditEvent/{id_}"}}
+            if method == "PUT":
+                asked["resource"] = changed
+            refused.append(await world.post("/", bundle | {"entry": [asked]}))
+        assert {each.status_code // 100 for each in refused} == {4}, refused
+    world.caller.principal = None
+    assert (await world.get(f"/AuditEvent/{id_}")).headers["etag"] == 'W/"1"'

@@ -156,11 +156,6 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
     async def not_found(request: Request, _: Exception) -> Response:
         return problem_page(NOT_FOUND, request_id(server, request))
 
-    async def busy(_: Request, __: Exception) -> Response:
-        body = {"error": "temporarily_unavailable", "error_description": "try again"}
-        headers = {"Retry-After": "1", "Cache-Control": "no-store"}
-        return Response(orjson.dumps(body), 503, headers, media_type="application/json")
-
     application = Starlette(
         routes=[
             Route("/authorize", bound(authorize), methods=["GET", "POST"]),
@@ -187,11 +182,17 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/pages.css", stylesheet, methods=["GET"]),
             Route(STYLE_PATH, style, methods=["GET"]),
         ],
-        exception_handlers={404: not_found, VersionConflict: busy},
+        exception_handlers={404: not_found, VersionConflict: _busy},
     )
     # A redirect to the path without its slash would lead to whatever host the request names.
     application.router.redirect_slashes = False
     return application
+
+
+async def _busy(_: Request, __: Exception) -> Response:
+    body = {"error": "temporarily_unavailable", "error_description": "try again"}
+    headers = {"Retry-After": "1", "Cache-Control": "no-store"}
+    return Response(orjson.dumps(body), 503, headers, media_type="application/json")
 
 
 def create_discovery(server: AuthorizationServer) -> ASGIApp:

@@ -1,8 +1,8 @@
 """Patients and visits as a user may see them, for the pages where one is chosen and for the check
 of what an EHR launches.
 
-What the user sees is decided by the guard, as for every FHIR request: the role's rights, without
-an app's scopes, as no app is asking yet.
+What the user sees is decided by the guard, as for every FHIR request: the role's rights, tenant,
+labels and Consents, without an app's scopes, as no app is asking yet.
 """
 
 from collections.abc import Iterable
@@ -17,6 +17,7 @@ from fhir_server.search.plan import Scope, plan_search
 from fhir_server.security.access import Access, access_for
 from fhir_server.security.guarded_store import GuardedStore
 from fhir_server.security.principal import Principal
+from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import Key, ResourceStore
 
 PAGE_SIZE = 20
@@ -27,11 +28,12 @@ Pairs = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Charts:
-    """How charts are looked for: the search parameters of now, and what seals the place of a
-    page."""
+    """How charts are looked for: the search parameters of now, what seals the place of a page,
+    and what else decides who sees what."""
 
     search: LiveSearch
     cursors: CursorSealer
+    rulebook: Rulebook
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ async def chart_of(
 async def _guarded(
     store: ResourceStore, charts: Charts, principal: Principal
 ) -> tuple[Access, GuardedStore]:
+    circumstances = await charts.rulebook.of(principal)
     known = charts.search.known
-    access = access_for(principal, known.registry)
+    access = access_for(principal, known.registry, circumstances)
     return access, GuardedStore(store, access, known.extract)

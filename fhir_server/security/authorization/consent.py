@@ -28,8 +28,10 @@ from fhir_server.security.authorization.browser import (
 )
 from fhir_server.security.authorization.clients import Client
 from fhir_server.security.authorization.consents import Consent, is_remembered, remember
+from fhir_server.security.authorization.context import context_of
 from fhir_server.security.authorization.pages import FORM_EXPIRED, REQUEST_EXPIRED, marked, page
 from fhir_server.security.authorization.parameters import Parameters, read_form
+from fhir_server.security.authorization.picker.pending import named_patient
 from fhir_server.security.authorization.records import (
     AuthorizationRequest,
     Session,
@@ -77,9 +79,12 @@ async def _page(
 ) -> Response:
     try:
         lines = describe(await _scope(server, asking))
+        launch = await load_launch(server, asking.asked)
     except OAuth2Error as refusal:
         return await _refuse(server, request, asking, refusal)
     user = await server.store.record(USER, asking.session.value["user"])
+    chosen = context_of(asking.asked, launch[1] if launch else None)["patient"]
+    who = user and user_principal(user_from(user), asking.client.id, session=asking.session.id)
     return page(
         "consent.html",
         status=400 if message else 200,
@@ -87,6 +92,7 @@ async def _page(
         form_targets=form_targets(asking.asked),
         client_name=asking.client.name,
         user_name=user.value["name"] if user else "",
+        patient=await named_patient(server, who, chosen) if who else None,
         fixed=[line for line in lines if line.is_fixed],
         choices=[line for line in lines if not line.is_fixed],
         message=message,

@@ -29,7 +29,7 @@ from fhir_server.security.authorization.server import (
     user_principal,
 )
 from fhir_server.security.authorization.users import KIND as USER
-from fhir_server.security.authorization.users import user_from
+from fhir_server.security.authorization.users import active, user_from
 from fhir_server.security.emergencies import (
     LONGEST_TEXT,
     REASONS,
@@ -85,7 +85,7 @@ async def answer_emergency(server: AuthorizationServer, request: Request) -> Res
 
 async def _asking(server: AuthorizationServer, request: Request) -> _Asking | Response:
     session = await browser_session(server, request)
-    record = session and await server.store.record(USER, session.value["user"])
+    record = session and active(await server.store.record(USER, session.value["user"]))
     if session is None or record is None:
         return RedirectResponse("login", 303, {"Cache-Control": "no-store"})
     who = user_principal(user_from(record), "", session=session.id)

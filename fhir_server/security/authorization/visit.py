@@ -41,6 +41,7 @@ from fhir_server.security.authorization.users import (
     is_password,
     user_from,
 )
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.storage.port import Record
 
 WRONG_PASSWORD = marked("Your current password is not right")
@@ -92,7 +93,7 @@ class Visit:
 
 async def visit(server: AuthorizationServer, request: Request, area: str) -> Visit | Response:
     """The visit; the way to the sign-in page for nobody, a page that says so for somebody who is
-    no admin in the admin area."""
+    no admin in the admin area. Users and clients of all tenants are kept by the default one's."""
     root = "../" * request.url.path.partition(f"/{area}")[2].count("/")
     session, secret = await browser_session(server, request), session_secret(server, request)
     record = session and active(await server.store.record(KIND, session.value["user"]))
@@ -100,10 +101,11 @@ async def visit(server: AuthorizationServer, request: Request, area: str) -> Vis
         headers = {"Cache-Control": "no-store"}
         return RedirectResponse(f"{root}login?page={area}", 303, headers)
     found = Visit(area, root, record, session, secret)
-    if area == "admin" and "admin" not in found.user.roles:
+    keeps_all = "admin" in found.user.roles and found.user.tenant == DEFAULT
+    if area == "admin" and not keeps_all:
         who = user_principal(found.user, "", session=session.id)
         entry = trail(server, request, who).entry(
-            interaction="user-security", outcome="refused", status=403, detail="not an admin"
+            interaction="user-security", outcome="refused", status=403, detail="not an admin of all"
         )
         await server.store.note(entry)
         return problem_page(NOT_FOR_YOU, request_id(server, request), root=root)
