@@ -104,7 +104,9 @@ def challenge_of(verifier: str) -> str:
 def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the server hash new passwords cheaply: for tests that are not about the cost."""
     cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    nobody = cheap.hash("nobody")
     monkeypatch.setattr("fhir_server.security.authorization.users._hasher", cheap)
+    monkeypatch.setattr("fhir_server.security.authorization.users._nobody", lambda: nobody)
 
 
 def clients() -> list[Client]:
