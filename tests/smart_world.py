@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 import orjson
+import pytest
 from argon2 import PasswordHasher
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
@@ -98,6 +99,14 @@ def challenge_of(verifier: str) -> str:
     """The S256 code_challenge, computed by the RFC's words."""
     hashed = hashlib.sha256(verifier.encode()).digest()
     return base64.urlsafe_b64encode(hashed).rstrip(b"=").decode()
+
+
+def quick_hashing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the server hash new passwords cheaply: for tests that are not about the cost."""
+    cheap = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    nobody = cheap.hash("nobody")
+    monkeypatch.setattr("fhir_server.security.authorization.users._hasher", cheap)
+    monkeypatch.setattr("fhir_server.security.authorization.users._nobody", lambda: nobody)
 
 
 def clients() -> list[Client]:

@@ -88,7 +88,7 @@ async def test_what_is_open_is_found_by_its_owner_and_not_by_one_whose_name_begi
     assert [r.id for r in (await standing_of(store, "anna")).sessions] == ["b"]
 
 
-@pytest.mark.parametrize("round_", range(5))
+@pytest.mark.parametrize("round_", range(2))
 async def test_nothing_opened_while_a_user_is_disabled_stays_open(
     store: ResourceStore, round_: int
 ) -> None:

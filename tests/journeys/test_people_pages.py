@@ -63,7 +63,7 @@ def origin(tmp_path: Path) -> Iterator[str]:
                 store,
                 await open_key_ring(store),
                 MemoryCounters(utc_now),
-                charts(),
+                charts(store, utc_now),
                 origin=address,
                 lifetimes=Lifetimes(),
                 rules=SignInRules(second_factor_roles=frozenset({"admin"}), providers=(CLINIC,)),

@@ -27,9 +27,22 @@ from fhir_server.security.authorization.passwords import (
 )
 from fhir_server.security.authorization.people import Desk
 from fhir_server.security.authorization.users import User
-from tests.smart_world import FHIR, ORIGIN, PASSWORD, SmartWorld, hidden_fields, smart_world
+from tests.smart_world import (
+    FHIR,
+    ORIGIN,
+    PASSWORD,
+    SmartWorld,
+    hidden_fields,
+    quick_hashing,
+    smart_world,
+)
 
 AMINA = User("dr.amina", "Dr Amina", frozenset({"doctor"}))
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick_hashing(monkeypatch)
 
 
 @pytest.fixture

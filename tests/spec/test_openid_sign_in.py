@@ -46,6 +46,7 @@ from tests.smart_world import (
     answer_of,
     charts,
     hidden_fields,
+    quick_hashing,
     smart_world,
 )
 
@@ -100,6 +101,11 @@ async def second_server(world: SmartWorld, folder: Path) -> AsyncIterator[Starle
     )
     yield Starlette(routes=[Mount("/auth", create_authorization(server))])
     await store.close()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick_hashing(monkeypatch)
 
 
 @pytest.fixture

@@ -22,9 +22,14 @@ from fhir_server.security.authorization.users import (
 )
 from fhir_server.storage.sqlite.store import SqliteStore
 from fhir_server.system import utc_now
-from tests.smart_world import FHIR, PASSWORD, SmartWorld, answer_of, smart_world
+from tests.smart_world import FHIR, PASSWORD, SmartWorld, answer_of, quick_hashing, smart_world
 
 HASH = PasswordHash("not a hash")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick_hashing(monkeypatch)
 
 
 @pytest.fixture

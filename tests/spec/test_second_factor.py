@@ -30,11 +30,17 @@ from tests.smart_world import (
     SmartWorld,
     answer_of,
     hidden_fields,
+    quick_hashing,
     smart_world,
 )
 
 RFC_SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"  # "12345678901234567890"
 NOW = 1_111_111_109.0
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick_hashing(monkeypatch)
 
 
 @pytest.fixture
