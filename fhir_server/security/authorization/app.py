@@ -75,6 +75,7 @@ _PEOPLES_PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
     ("/admin/user", admin.show_user, admin.change_user),
     ("/admin/clients", admin_clients.show_clients, admin_clients.decide_client),
     ("/admin/sessions", admin.show_sessions, admin.end_any_session),
+    ("/emergency", show_emergency, answer_emergency),
 )
 """Pages of people and admins: path, what shows it, what its forms are answered by."""
 
@@ -182,8 +183,6 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/register/{client_id}", bound(registration.update), methods=["PUT"]),
             Route("/register/{client_id}", bound(registration.remove), methods=["DELETE"]),
             Route("/launch", bound(launch), methods=["POST"]),
-            Route("/emergency", bound(show_emergency), methods=["GET"]),
-            Route("/emergency", bound(answer_emergency), methods=["POST"]),
             Route("/emergency-access", bound(list_access), methods=["GET"]),
             Route("/emergency-access", bound(begin_access), methods=["POST"]),
             Route("/emergency-access/{id}", bound(end_access), methods=["DELETE"]),
