@@ -35,3 +35,6 @@ lock:  ## requirements.lock from pyproject.toml, newest versions that fit (needs
 	PATH="$$PWD/.venv/bin:$$PATH" uv pip compile --universal --python-version 3.11 --all-extras --upgrade --quiet \
 	    --no-annotate --no-emit-index-url --custom-compile-command 'make lock' \
 	    pyproject.toml --output-file requirements.lock
+	PATH="$$PWD/.venv/bin:$$PATH" uv pip compile --universal --python-version 3.11 --all-extras --quiet \
+	    --no-annotate --no-emit-index-url --generate-hashes --custom-compile-command 'make lock' \
+	    -c requirements.lock pyproject.toml --output-file requirements.hashes

@@ -95,9 +95,12 @@ setup() {
     missing=${missing#,}
     say "Installing medsage[$missing]; the first time this takes a minute or two"
     if ! "$venv/bin/python" -m pip install --disable-pip-version-check --no-input \
-        -c "$root/requirements.lock" -e "$root[$missing]" 2>&1 | tee "$log" | show_progress; then
+        --report "$venv/install.json" -c "$root/requirements.lock" -e "$root[$missing]" 2>&1 | tee "$log" | show_progress; then
         tail -n 20 "$log" >&2
         fail "pip could not install the packages; the whole log is $log"
+    fi
+    if ! (cd "$root" && "$venv/bin/python" -m deploy.dependencies "$venv/install.json"); then
+        fail "these are not the packages that requirements.hashes names"
     fi
     printf '%s %s\n' "$versions" "$missing${installed:+,$installed}" >"$stamp"
 }

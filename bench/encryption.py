@@ -2,8 +2,8 @@
 on a plain and on an encrypted store.
 
 Options (`--option name=value`): `store` sqlite (default) or mongodb; `set` the archive; `bundles`
-how many of it (20); `seconds` for each measurement (3). The ratios are those of the server's
-processor time, which other work on the machine does not change.
+how many of it (20); `seconds` for each measurement (6). The ratios are those of the servers'
+processor time; reads and searches are measured in turns, and the best turn of each counts.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -28,6 +29,10 @@ _SEED = 4
 _SAMPLES = 300
 _ROUNDS = 8
 _CLIENTS = 4
+_TURNS = 6
+
+_Work = tuple[Running, dict[str, list[bytes]]]
+"""A server, and what to ask it by kind."""
 
 
 def run(options: Mapping[str, str]) -> dict[str, Any]:
@@ -37,21 +42,24 @@ def run(options: Mapping[str, str]) -> dict[str, Any]:
     if unknown or kind not in {"sqlite", "mongodb"}:
         raise ValueError(f"not an option of this benchmark: {unknown or kind}")
     found = bundles(Path(options.get("set", DEFAULT)), int(options.get("bundles", "20")))
-    return asyncio.run(_compared(kind, found, float(options.get("seconds", "3"))))
+    return asyncio.run(_compared(kind, found, float(options.get("seconds", "6"))))
 
 
 async def _compared(kind: str, given: Sequence[Bundle], seconds: float) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory() as folder, database(kind, Path(folder)) as uri:
-        key_file = Path(folder) / "master"
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        uri = stack.enter_context(database(kind, folder))
+        key_file = folder / "master"
         key_file.write_text(new_master_key())
         ways = {"plain": {}, "encrypted": {"MEDSAGE_ENCRYPTION_KEY_FILE": str(key_file)}}
-        measured = {}
+        measured: dict[str, Any] = {}
+        work: dict[str, _Work] = {}
         for name, settings in ways.items():
             place = environment(uri, f"medsage_bench_{name}") | settings
-            with medsage(Path(folder) / name, place) as server:
-                measured[name] = await _measured(server, given, seconds)
-            measured[name]["file_mb"] = _megabytes(Path(folder) / name)
-        plain, encrypted = measured.values()
+            server = stack.enter_context(medsage(folder / name, place))
+            measured[name], work[name] = await _imported(server, given)
+            measured[name]["file_mb"] = _megabytes(folder / name)
+        await _asked(work, measured, seconds / _TURNS)
         return {
             "bench": "encryption",
             "store": kind,
@@ -59,35 +67,47 @@ async def _compared(kind: str, given: Sequence[Bundle], seconds: float) -> dict[
             "resources": sum(each.types.total() for each in given),
             **measured,
             "ratio_of_cpu": {
-                name: round(encrypted[name]["cpu_ms"] / plain[name]["cpu_ms"], 3)
-                for name in ("import", "read", "search")
+                each: round(
+                    measured["encrypted"][each]["cpu_ms"] / measured["plain"][each]["cpu_ms"], 3
+                )
+                for each in ("import", "read", "search")
             },
         }
 
 
-async def _measured(server: Running, given: Sequence[Bundle], seconds: float) -> dict[str, Any]:
+async def _imported(server: Running, given: Sequence[Bundle]) -> tuple[dict[str, Any], _Work]:
+    """What the import took, and what to ask afterwards."""
     bearer, random, ids = await token(server, _SCOPES), Random(_SEED), _Ids()
     posts = [request("POST", "/fhir", body=each.body, token=bearer) for each in given]
     used = server.cpu_seconds()
     load = await drive(server.port, posts, 1, answered=ids.add)
     total = sum(each.types.total() for each in given)
-    found: dict[str, Any] = {
+    found = {
         "import": {
             "cpu_ms": round((server.cpu_seconds() - used) * 1000 / total, 4),
             "per_second": round(total / load.seconds, 1),
         }
     }
     chosen = [random.choice(ids.found["Observation"]) for _ in range(_SAMPLES)]
-    work = {
-        "read": [request("GET", f"/fhir/Observation/{id_}", token=bearer) for id_ in chosen],
-        "search": [
-            request("GET", f"/fhir/{text}", token=bearer)
-            for text in searches(ids.found["Patient"], random, _ROUNDS)
-        ],
-    }
-    for name, requests in work.items():
-        found[name] = await _rate(server, requests, seconds)
-    return found
+    mix = searches(ids.found["Patient"], random, _ROUNDS)
+    return found, (
+        server,
+        {
+            "read": [request("GET", f"/fhir/Observation/{id_}", token=bearer) for id_ in chosen],
+            "search": [request("GET", f"/fhir/{text}", token=bearer) for text in mix],
+        },
+    )
+
+
+async def _asked(work: Mapping[str, _Work], measured: dict[str, Any], seconds: float) -> None:
+    """Both servers in turns, so that what else the machine does meets both; the turn that took
+    least counts."""
+    for _ in range(_TURNS):
+        for name, (server, requests) in work.items():
+            for kind, each in requests.items():
+                found = await _rate(server, each, seconds)
+                best = measured[name].get(kind, found)
+                measured[name][kind] = min(best, found, key=lambda one: one["cpu_ms"])
 
 
 async def _rate(server: Running, requests: Sequence[bytes], seconds: float) -> dict[str, float]:

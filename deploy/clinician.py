@@ -7,6 +7,7 @@ from starlette.types import ASGIApp
 from deploy import registrations
 from deploy.background import Work
 from deploy.process import Process
+from fhir_server.security.limits import read_rules
 from fhir_server.system import new_id, utc_now
 from smart_app.app import create_app
 from smart_app.ehr.resending import send_forever
@@ -36,6 +37,7 @@ async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
         secret=process.keys.secret,
         session_seconds=settings.session_seconds,
         max_upload_bytes=settings.max_upload_bytes,
+        analyses_an_hour=read_rules(settings.rate_limits)["diagnoses", "", ""],
     )
     store = await _sessions(process, stack)
     app = create_app(config, process.http, store=store, clock=utc_now, new_id=new_id)

@@ -144,7 +144,9 @@ async def _server_and_worker(process: Process, stack: AsyncExitStack) -> None:
     known = await asyncio.to_thread(knowledge, f"{settings.base_url}/fhir")
     definitions = await defined(store, known)
     process.running.append(Work(definitions.run))
-    process.limits = RateLimits(read_rules(settings.rate_limits), _counters(process, stack))
+    # The app counts the people of other record systems itself: here they all are the app.
+    rules = read_rules(f"diagnoses@user:{registrations.APP}=none,{settings.rate_limits}")
+    process.limits = RateLimits(rules, _counters(process, stack))
     server = None
     if settings.role != "worker":
         server = await _server(process, store, (known, definitions))

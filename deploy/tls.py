@@ -8,16 +8,12 @@ import uvicorn
 
 from fhir_server.rest.middleware import STRICT_TRANSPORT, Headers
 from fhir_server.settings import Settings
-
-MINIMUM = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+from fhir_server.tls import MINIMUM, trusting
 
 
 def calling(settings: Settings) -> ssl.SSLContext:
-    """For HTTPS calls: certificates are judged by the authorities of the settings, or by those of
-    the system, and by the name that was called."""
-    context = ssl.create_default_context(cafile=settings.tls_ca_file)
-    context.minimum_version = MINIMUM[settings.tls_minimum]
-    return context
+    """For HTTPS calls, by the authorities of the settings."""
+    return trusting(settings.tls_ca_file, settings.tls_minimum)
 
 
 def called(config: uvicorn.Config, settings: Settings) -> None:

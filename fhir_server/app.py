@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 import httpx
+import httpx2
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
@@ -34,7 +35,7 @@ from fhir_server.security.authorization.app import (
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.passwords import BrokenPasswords, PasswordRules
-from fhir_server.security.authorization.providers import read_providers
+from fhir_server.security.authorization.providers import BadProvider, read_providers
 from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.server import AuthorizationServer, is_registered_origin
 from fhir_server.security.authorization.users import SHORTEST_PASSWORD
@@ -56,6 +57,7 @@ from fhir_server.subscriptions.notify import Follower
 from fhir_server.subscriptions.owners import Owners
 from fhir_server.subscriptions.state import FollowerParts
 from fhir_server.system import new_id, utc_now
+from fhir_server.tls import trusting
 from fhir_server.validation.validate import Validator
 
 ITSELF = Principal(
@@ -154,17 +156,19 @@ async def create_server(
         emergency=settings.emergency_minutes * 60,
     )
     await prepare(store, is_indexed=(await definitions.status()).is_whole)
-    rulebook = Rulebook(store, utc_now, policy_of(settings))
+    trusted = trusting(settings.tls_ca_file, settings.tls_minimum)
+    cursors, rulebook = CursorSealer(cursor_key), Rulebook(store, utc_now, policy_of(settings))
     smart = authorization_server(
         store,
         await open_key_ring(store, utc_now),
         limits.counters,
-        Charts(known.live, CursorSealer(cursor_key), rulebook),
+        Charts(known.live, cursors, rulebook),
         origin=settings.base_url,
         lifetimes=lifetimes,
         clock=utc_now,
         rules=sign_in_rules(settings),
-        fetch=CheckedFetch(reach_of(settings)),
+        transport=httpx2.AsyncHTTPTransport(verify=trusted),
+        fetch=CheckedFetch(reach_of(settings), trusted=lambda: trusted),
         takes_registrations=settings.client_registration,
     )
     parts = FhirParts(
@@ -172,7 +176,7 @@ async def create_server(
         search=known.live,
         definitions=definitions,
         validator=Validator(),
-        cursors=CursorSealer(cursor_key),
+        cursors=cursors,
         authenticate=partial(_authenticate, smart, settings.open_access),
         rulebook=rulebook,
         allows_origin=partial(is_registered_origin, store),
@@ -203,6 +207,8 @@ def sign_in_rules(settings: Settings) -> SignInRules:
         broken = None if listed is None else BrokenPasswords(listed)
         named = "MEDSAGE_OPENID_PROVIDERS"
         read = () if providers is None else read_providers(providers.get_secret_value())
+        if unknown := {provider.tenant for provider in read} - tenants_of(settings):
+            raise BadProvider(f"MEDSAGE_TENANTS names no tenant {', '.join(sorted(unknown))}")
         named = "MEDSAGE_SECOND_FACTOR_ROLES"
         shortest = SHORTEST_PASSWORD if settings.demo else settings.password_length
         return SignInRules(PasswordRules(shortest, broken), frozenset(roles), read)

@@ -44,7 +44,8 @@ class AppConfig:
     """Plain values the app is made with. `base_url` is the public origin (no final slash); the
     app lives under `{base_url}/app`. `issuers` are our own servers, the first of which keeps the
     copies of charts; `foreign()` gives those that an administrator registered, as they are now.
-    `secret` (32 bytes or more) keys the form tokens."""
+    `secret` (32 bytes or more) keys the form tokens. `analyses_an_hour` is for each clinician of a
+    registered record system; None is no limit."""
 
     base_url: str
     issuers: tuple[Issuer, ...]
@@ -53,6 +54,7 @@ class AppConfig:
     max_upload_bytes: int = 16 * 1024 * 1024
     max_images: int = 10
     foreign: Callable[[], Sequence[Issuer]] = none_registered
+    analyses_an_hour: int | None = 50
 
     @property
     def root(self) -> str:

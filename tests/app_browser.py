@@ -51,10 +51,10 @@ class World:
 class Browser:
     """One browser with its own cookies."""
 
-    def __init__(self, app: Any, world: World | None = None) -> None:
+    def __init__(self, app: Any, world: World | None = None, origin: str = ORIGIN) -> None:
         self.world = world
         transport = httpx.ASGITransport(app)
-        self.http = httpx.AsyncClient(transport=transport, base_url=ORIGIN)
+        self.http = httpx.AsyncClient(transport=transport, base_url=origin)
         self.cookies: dict[str, str] = {}
 
     async def get(self, path: str, **headers: str) -> httpx.Response:

@@ -102,6 +102,7 @@ class Surroundings:
     others: dict[str, Any] = field(default_factory=dict)
     foreign: Callable[[], Sequence[Issuer]] = none_registered
     clock: Callable[[], datetime] = _now
+    analyses_an_hour: int = 2
 
 
 ALONE = Surroundings()
@@ -125,7 +126,7 @@ async def app_world(
         Charts(
             LiveSearch(lambda _: _extract(base), registry()),
             CursorSealer(b"k" * 32),
-            Rulebook(store, around.clock),
+            Rulebook(store, _now),
         ),
         origin=origin,
         lifetimes=Lifetimes(),
@@ -158,9 +159,7 @@ async def app_world(
     mounts[origin] = httpx.ASGITransport(server_side)
     own_side = httpx.ASGITransport(server_side)
     http = httpx.AsyncClient(transport=own_side, base_url=origin, mounts=mounts)
-    issuer = Issuer("Demo", base, "medsage-app", key.as_dict(private=True), (EHR_ORIGIN,))
-    config = AppConfig(origin, (issuer,), b"s" * 32, foreign=around.foreign)
-    app = create_app(config, http, clock=around.clock)
+    app = create_app(_config(origin, key, around), http, clock=around.clock)
     application = Starlette(routes=[Mount("/app", app), Mount("/", server_side)])
     bare = httpx.ASGITransport(unguarded, root_path="/fhir")
     async with http, httpx.AsyncClient(transport=bare, base_url=base) as worker_http:
@@ -168,6 +167,13 @@ async def app_world(
         await _put_patients(worker_http, base)
         yield AppWorld(application, store, key, client, app)
     await store.close()
+
+
+def _config(origin: str, key: ECKey, around: Surroundings) -> AppConfig:
+    private = key.as_dict(private=True)
+    issuer = Issuer("Demo", f"{origin}/fhir", "medsage-app", private, (EHR_ORIGIN,))
+    most = around.analyses_an_hour
+    return AppConfig(origin, (issuer,), b"s" * 32, foreign=around.foreign, analyses_an_hour=most)
 
 
 async def _put_patients(http: httpx.AsyncClient, base: str) -> None:

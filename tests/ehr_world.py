@@ -18,7 +18,7 @@ from smart_app.parts import Parts
 from tests.app_browser import Browser, Clock, hidden_fields
 from tests.app_records import png
 from tests.app_server import RecordSystem
-from tests.app_world import AppWorld, Surroundings, app_world
+from tests.app_world import ORIGIN, AppWorld, Surroundings, app_world
 
 EHR = "https://ehr.example"
 EHR_FHIR = f"{EHR}/fhir"
@@ -104,7 +104,7 @@ class EhrWorld:
         transport = httpx.ASGITransport(asked.app)
         async with httpx.AsyncClient(transport=transport) as elsewhere:
             back = await elsewhere.get(begun.headers["location"])
-        return await browser.get(str(back.headers["location"]).partition("5000")[2])
+        return await browser.get(httpx.URL(back.headers["location"]).raw_path.decode())
 
     async def launch(self, browser: Browser, ehr: RecordSystem | None = None) -> str:
         """A whole launch; the path of the chart."""
@@ -133,14 +133,17 @@ def registered(ehr: RecordSystem, key: ECKey, **more: Any) -> Issuer:
     """The registration of a record system, as an administrator makes it."""
     private = key.as_dict(private=True)
     known: dict[str, Any] = {"is_own": False, "standalone": False, **more}
-    return Issuer("General Hospital", ehr.fhir, "medsage-there", private, (EHR,), **known)
+    site = ehr.fhir.removesuffix("/fhir")
+    return Issuer("General Hospital", ehr.fhir, "medsage-there", private, (site,), **known)
 
 
 @asynccontextmanager
-async def ehr_world(folder: Path, *more: RecordSystem) -> AsyncIterator[EhrWorld]:
-    """MedSAGE, and one record system that may launch it; `more` may too."""
+async def ehr_world(
+    folder: Path, *more: RecordSystem, origin: str = ORIGIN, ehr_origin: str = EHR
+) -> AsyncIterator[EhrWorld]:
+    """MedSAGE at `origin`, and one record system that may launch it; `more` may too."""
     key = ECKey.generate_key("P-384", {"kid": "there"}, private=True)
-    ehr = record_system(key)
+    ehr = record_system(key, ehr_origin)
     issuers = [registered(ehr, key)]
     clock = Clock()
     asked: list[str] = []
@@ -149,13 +152,13 @@ async def ehr_world(folder: Path, *more: RecordSystem) -> AsyncIterator[EhrWorld
         asked.append(scope["path"])
         await Response(status_code=404)(scope, receive, send)
 
-    others: dict[str, ASGIApp] = {EHR: ehr.app, "all://": elsewhere}
+    others: dict[str, ASGIApp] = {ehr_origin: ehr.app, "all://": elsewhere}
     for each in more:
         each.client_key = key
         issuers.append(registered(each, key))
         others[each.fhir.removesuffix("/fhir")] = each.app
     around = Surroundings(others, lambda: tuple(issuers), clock)
-    async with app_world(folder, around=around) as home:
+    async with app_world(folder, origin, around) as home:
         yield EhrWorld(home, ehr, issuers, clock, asked)
 
 

@@ -20,7 +20,7 @@ _TELLS_OF_THE_INSIDE = re.compile(
 _MAY_BE_KEPT = re.compile(
     r"no-store|private, no-cache|public, max-age=(300|3600)|public, max-age=31536000, immutable"
 )
-_MAY_BE_READ_BY_ALL = ("/jwks", "/.well-known/", "/fhir/metadata")
+_MAY_BE_READ_BY_ALL = ("/jwks", "/.well-known/", "/fhir/metadata", "/smart-style")
 _FORBIDDEN_METHODS = frozenset({"TRACE", "CONNECT", "PROPFIND", "DEBUG"})
 
 

@@ -22,7 +22,7 @@ from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.server import is_registered_origin
 from fhir_server.security.authorization.users import User, register_user
 from fhir_server.security.principal import Principal
-from fhir_server.security.rulebook import Rulebook
+from fhir_server.security.rulebook import prepare
 from fhir_server.storage.port import ResourceStore
 from tests.fhir_world import validator
 from tests.smart_world import (
@@ -33,7 +33,6 @@ from tests.smart_world import (
     hidden_fields,
     password_hash,
     put,
-    search,
     smart_world,
 )
 
@@ -146,6 +145,7 @@ async def launch_world(
             await register_client(tx, WIDE)
 
         await world.store.transaction(fill)
+        await prepare(world.store, is_indexed=True)
         world.application.routes.append(Mount("/fhir", _fhir(world)))
         yield world
 
@@ -156,11 +156,11 @@ def _fhir(world: SmartWorld) -> FhirApplication:
 
     parts = FhirParts(
         store=world.store,
-        search=search(),
+        search=world.server.charts.search,
         validator=validator(),
         cursors=CursorSealer(b"k" * 32),
         authenticate=authenticate,
-        rulebook=Rulebook(world.store, world.clock),
+        rulebook=world.server.charts.rulebook,
         allows_origin=partial(is_registered_origin, world.store),
         metrics=FhirMetrics(CollectorRegistry()),
         clock=world.clock,

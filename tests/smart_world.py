@@ -184,6 +184,11 @@ def search() -> LiveSearch:
     return LiveSearch(lambda _: extract(), registry())
 
 
+def charts(store: ResourceStore, clock: Clock) -> Charts:
+    """How charts are looked for here."""
+    return Charts(search(), CursorSealer(b"k" * 32), Rulebook(store, clock))
+
+
 @dataclass
 class Web:
     """What lies at the addresses where clients publish their keys; the fetches are counted."""
@@ -397,7 +402,7 @@ async def smart_world_over(
         store,
         keys,
         MemoryCounters(clock),
-        Charts(search(), CursorSealer(b"k" * 32), Rulebook(store, clock)),
+        charts(store, clock),
         origin=ORIGIN,
         lifetimes=Lifetimes(),
         clock=clock,

@@ -19,7 +19,7 @@ TOP_LEVEL = frozenset(
         *(".ci", ".dockerignore", ".env.example", ".gitattributes", ".gitignore", "CHANGELOG.md"),
         *("LICENSE", "Makefile", "README.md", "bench", "deploy", "deploy.sh", "docker-compose.yml"),
         *("docs", "fhir_server", "models", "pyproject.toml", "quickstart.sh", "requirements.lock"),
-        *("smart_app", "terminology", "tests"),
+        *("requirements.hashes", "smart_app", "terminology", "tests"),
     )
 )
 REGISTRY_HOSTS = re.compile(

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from secrets import token_urlsafe
 from typing import Annotated, Any
@@ -14,6 +15,7 @@ from deploy.commands import client_options as options
 from deploy.commands.ending import fail
 from deploy.commands.operating import noted, opened
 from deploy.commands.serve import store_settings
+from fhir_server.app import tenants_of
 from fhir_server.security.authorization.approval import (
     NotDecidable,
     approve_client,
@@ -33,6 +35,7 @@ from fhir_server.security.authorization.clients import (
     register_client,
 )
 from fhir_server.security.authorization.records import digest
+from fhir_server.security.tenants import DEFAULT
 from fhir_server.settings import Settings
 from fhir_server.storage.port import Transaction, VersionConflict
 
@@ -62,6 +65,7 @@ def add(
     first_party: options.FirstParty = False,
     ehr: options.Ehr = False,
     resource_server: options.ResourceServer = False,
+    tenant: options.Tenant = DEFAULT,
     data: options.Data = None,
 ) -> None:
     """Register a client, which works at once. It proves itself in one way: --jwks-uri, --jwks,
@@ -87,6 +91,7 @@ def add(
             is_preapproved=first_party,
             is_ehr=ehr,
             is_resource_server=resource_server,
+            tenant=tenant,
         )
         _insert(store_settings(data), client)
     except BadRegistration as problem:
@@ -126,6 +131,7 @@ def show(client_id: options.ClientId, data: options.Data = None) -> None:
         "ehr": client.is_ehr,
         "resource_server": client.is_resource_server,
         "frame_origins": list(client.frame_origins),
+        "tenant": client.tenant,
         "registered_itself": client.registration is not None,
     }
     typer.echo(json.dumps({**metadata_of(client), **own}, indent=2, ensure_ascii=False))
@@ -137,12 +143,16 @@ def approve(
     scope: Annotated[
         str | None, typer.Option(help="Grant at most these of the scopes that it asked for.")
     ] = None,
+    tenant: options.Tenant = DEFAULT,
     data: options.Data = None,
 ) -> None:
     """Let a client that registered itself work."""
-    client = _decided(
-        data, client_id, "approved", lambda tx: approve_client(tx, client_id, scopes=scope)
-    )
+    try:
+        _check_tenant(store_settings(data), tenant)
+    except BadRegistration as problem:
+        fail(str(problem))
+    approval = partial(approve_client, client_id=client_id, scopes=scope, tenant=tenant)
+    client = _decided(data, client_id, "approved", approval)
     typer.echo(f"{client_id} works from now on, with at most: {client.scopes}")
 
 
@@ -213,6 +223,7 @@ def _decided(
 
 
 def _insert(settings: Settings, client: Client) -> None:
+    _check_tenant(settings, client.tenant)
     if settings.profile != "dev" and client.jwks_uri and not client.jwks_uri.startswith("https:"):
         raise BadRegistration("jwks_uri: must be https")
     entry = noted(settings, "client-registration", f"{client.id} registered")
@@ -236,6 +247,11 @@ async def _all(settings: Settings) -> list[Client]:
 async def _end_grants(settings: Settings, client_id: str) -> int:
     async with opened(settings) as store:
         return await end_grants(store, client_id)
+
+
+def _check_tenant(settings: Settings, tenant: str) -> None:
+    if tenant not in tenants_of(settings):
+        raise BadRegistration(f"MEDSAGE_TENANTS names no tenant {tenant!r}")
 
 
 @dataclass(frozen=True)

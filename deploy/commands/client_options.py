@@ -40,3 +40,6 @@ Ehr = Annotated[bool, typer.Option("--ehr", help="May launch apps and sign its u
 ResourceServer = Annotated[
     bool, typer.Option("--resource-server", help="May ask about every token (introspection).")
 ]
+Tenant = Annotated[
+    str, typer.Option(help="The tenant that it serves; one of the default tenant serves all users.")
+]

@@ -1,12 +1,14 @@
 """`medsage issuer`: the record systems that may launch the app."""
 
 import asyncio
+import ssl
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx
 import typer
 
+from deploy import tls
 from deploy.commands.ending import NO_SERVER, UNUSABLE, fail
 from deploy.commands.serve import read_settings
 from deploy.keys import MissingSecret, keys_of
@@ -112,7 +114,7 @@ def ask(base: Base, data: Data = None) -> None:
     if found is None:
         fail(f"{base} is not registered: nothing is asked of it")
     try:
-        checks = asyncio.run(_ask(_issuer(settings, found)))
+        checks = asyncio.run(_ask(_issuer(settings, found), tls.calling(settings)))
     except IssuerUnreachable as problem:
         fail(f"{base}: {problem}", NO_SERVER)
     for check in checks:
@@ -121,8 +123,8 @@ def ask(base: Base, data: Data = None) -> None:
         raise typer.Exit(1)
 
 
-async def _ask(issuer: Issuer) -> list[Check]:
-    async with httpx.AsyncClient(trust_env=False) as http:
+async def _ask(issuer: Issuer, trusted: ssl.SSLContext) -> list[Check]:
+    async with httpx.AsyncClient(trust_env=False, verify=trusted) as http:
         found = await discover(http, issuer.fhir_base)
         try:
             statement = await fetch_json(

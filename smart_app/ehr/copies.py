@@ -33,6 +33,8 @@ before a language model reads it."""
 SUBJECTS = {"Encounter": "subject", "AllergyIntolerance": "patient", "Observation": "subject"}
 MEANING_CHANGES = frozenset({"modifierExtension", "implicitRules"})
 WITHDRAWN = frozenset({"entered-in-error", "cancelled", "unknown", "registered"})
+CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+RESTRICTED = frozenset({"R", "V"})
 _ALWAYS_DROPPED = frozenset({"extension", "id", "assigner"})
 
 
@@ -63,14 +65,14 @@ def source_of(issuer: str, resource: Resource) -> str:
 
 
 def person_copy(issuer: str, resource: Resource) -> Resource | None:
-    """The copy of a Patient or Practitioner; None when it must not be read without what we don't
-    understand of it."""
+    """The copy of a Patient or Practitioner; None when it is restricted, or must not be read
+    without what we don't understand of it."""
     return _copy(issuer, resource)
 
 
 def entry_copy(chart: Chart, resource: Resource) -> Resource | None:
-    """The copy of an entry of the chart; None when it belongs to somebody else, or must not be
-    read without what we don't understand of it."""
+    """The copy of an entry of the chart; None when it belongs to somebody else, is restricted, or
+    must not be read without what we don't understand of it."""
     subject = SUBJECTS[resource["resourceType"]]
     reference = str(resource.get(subject, {}).get("reference", ""))
     if _local(chart.issuer, reference) != f"Patient/{chart.patient}":
@@ -79,6 +81,16 @@ def entry_copy(chart: Chart, resource: Resource) -> Resource | None:
     if copied is not None:
         copied[subject] = {"reference": f"Patient/{chart.copy}"}
     return copied
+
+
+def is_restricted(resource: Resource) -> bool:
+    """Whether it is labelled as restricted (R, V). Such a resource is not copied: our guard would
+    hide the copy from the app too, and the app would take what it can't see for absent."""
+    labels = resource.get("meta", {}).get("security", ())
+    return any(
+        label.get("system", CONFIDENTIALITY) == CONFIDENTIALITY and label.get("code") in RESTRICTED
+        for label in labels
+    )
 
 
 def is_withdrawn(resource: Resource) -> bool:
@@ -92,7 +104,7 @@ def same_content(one: Resource, other: Resource) -> bool:
 
 
 def _copy(issuer: str, resource: Resource) -> Resource | None:
-    if _changes_meaning(resource):
+    if _changes_meaning(resource) or is_restricted(resource):
         return None
     type_ = resource["resourceType"]
     found = {name: _plain(resource[name]) for name in KEPT[type_] if name in resource}

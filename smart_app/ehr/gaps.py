@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from smart_app.language import gettext as _
+from smart_app.language import ngettext
 from smart_app.sessions import Origin
 
 NO_USER = "no-user"
@@ -46,8 +47,10 @@ def gap_lines(origin: Origin) -> Sequence[str]:
     }  # fmt: skip
     lines += [words[note] % name for note in origin.notes if note in words]
     if origin.left_out:
-        lines.append(
-            _("%(count)s entries of the chart could not be taken over. Look at the chart itself.")
-            % {"count": origin.left_out}
+        text = ngettext(
+            "%(count)s entry of the chart could not be taken over. Look at the chart itself.",
+            "%(count)s entries of the chart could not be taken over. Look at the chart itself.",
+            origin.left_out,
         )
+        lines.append(text % {"count": origin.left_out})
     return lines

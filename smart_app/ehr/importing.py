@@ -7,12 +7,19 @@ the same transaction, so no copy lies here without saying where it is from.
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhir_server.fhir.assessment import FROM_EHR
 from smart_app.ehr.chart import Listing, newest_of_each
-from smart_app.ehr.copies import Chart, entry_copy, identified, person_copy, same_content
+from smart_app.ehr.copies import (
+    Chart,
+    entry_copy,
+    identified,
+    is_restricted,
+    person_copy,
+    same_content,
+)
 from smart_app.ehr.evidence import Retrieval, copy_provenance
 from smart_app.fhir_client import FhirClient, FhirFailure, Resource
 from smart_app.launch.own_scopes import chart_tag, copy_access
@@ -52,13 +59,15 @@ class Import:
         key = copy["identifier"][-1]
         condition = identified(key["system"], key["value"])
         type_ = copy["resourceType"]
+        is_written = False
         for _ in range(_ROUNDS):
             known = await self._known(type_, {"identifier": condition.partition("=")[2]})
-            if known is not None and (source is None or same_content(known, copy)):
+            is_done = is_written or source is None or (known and same_content(known, copy))
+            if known is not None and is_done:
                 return str(known["id"])
-            write = Write(type_, copy, source, *_version(known), condition)
             try:
-                await self._commit([write])
+                await self._commit([Write(type_, copy, source, *_version(known), condition)])
+                is_written = True
             except FhirFailure as failure:
                 # Another launch wrote it at the same time: look again.
                 if failure.status not in _LOST_RACE:
@@ -67,31 +76,35 @@ class Import:
 
     async def entries(self, chart: Chart, listings: Sequence[Listing]) -> None:
         """Bring the copies of the chart's entries up to date."""
-        writes: list[Write] = []
-        for listing in listings:
-            if listing.gap is None:
-                writes += await self._changes(chart, listing)
-        if not writes:
-            return
-        own = FhirClient(
-            self.own.http,
-            self.own.fhir_base,
-            self.own.token,
-            (*self.own.tags, chart_tag(chart.copy)),
-        )
+        own = replace(self.own, tags=(*self.own.tags, chart_tag(chart.copy)))
         for _ in range(_ROUNDS):
+            self.left_out.clear()
+            writes: list[Write] = []
+            for listing in listings:
+                if listing.gap is None:
+                    writes += await self._changes(chart, listing)
+            try:
+                await self._commit_sound(writes, own)
+                return
+            except FhirFailure as failure:
+                # Another launch wrote some of it at the same time: look again.
+                if failure.status not in _LOST_RACE:
+                    raise
+        raise FhirFailure(409)
+
+    async def _commit_sound(self, writes: Sequence[Write], own: FhirClient) -> None:
+        """Commit those that our server takes; it names the entries that it refuses."""
+        while writes:
             try:
                 await self._commit(writes, own)
                 return
             except FhirFailure as failure:
                 refused = _refused_entries(failure)
-                if failure.status not in {400, 422} or not refused:
+                kept = [w for n, w in enumerate(writes) if n not in refused]
+                if failure.status not in {400, 422} or len(kept) == len(writes):
                     raise
                 self.left_out.update(w.type for n, w in enumerate(writes) if n in refused)
-                writes = [w for n, w in enumerate(writes) if n not in refused]
-                if not writes:
-                    return
-        raise FhirFailure(422)
+                writes = kept
 
     async def _changes(self, chart: Chart, listing: Listing) -> list[Write]:
         query = {"patient": chart.copy, "identifier": f"{chart.issuer}|"}
@@ -103,12 +116,12 @@ class Import:
         chosen = newest_of_each(found) if listing.type == "Observation" else found
         writes = []
         for source in chosen:
-            copy = entry_copy(chart, source)
+            copy, old = entry_copy(chart, source), known.get(source["id"])
             if copy is None:
                 self.left_out[listing.type] += 1
-                continue
-            old = known.get(source["id"])
-            if old is None or not same_content(old, copy):
+                # What may not be copied any more does not stay as it once was.
+                writes += [] if old is None else [Write(listing.type, None, None, *_version(old))]
+            elif old is None or not same_content(old, copy):
                 condition = identified(chart.issuer, source["id"])
                 writes.append(Write(listing.type, copy, source, *_version(old), condition))
         if listing.is_whole:
@@ -156,6 +169,8 @@ def importer(parts: Parts, retrieval: Retrieval) -> Import:
 def patient_copy(issuer: str, patient: Resource) -> Resource:
     """The copy of the launch's patient; Problem `no-chart` when it can't be read safely."""
     copy = person_copy(issuer, patient)
+    if copy is None and is_restricted(patient):
+        raise Problem("no-chart", ("Patient: it is labelled as restricted",))
     if copy is None:
         raise Problem("no-chart", ("Patient: it has a modifier that MedSAGE does not know",))
     return copy

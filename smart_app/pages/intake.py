@@ -15,6 +15,7 @@ from fhir_server.fhir.assessment import (
 )
 from smart_app.charts import load_banner
 from smart_app.drafts import Draft, Submissions
+from smart_app.ehr.quota import take_one
 from smart_app.fhir_client import FhirFailure, Resource
 from smart_app.presenters.intake import IntakeView, intake_view
 from smart_app.problems import Problem
@@ -73,6 +74,8 @@ async def start(visit: Visit) -> Response:
     if not await submissions.claim(draft):
         return visit.see("check")
     try:
+        most = visit.parts.config.analyses_an_hour
+        await take_one(visit.parts.sessions.store, visit.session, most)
         task = await _send(visit, draft, view)
     finally:
         await submissions.release(draft)

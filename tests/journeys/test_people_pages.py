@@ -32,7 +32,7 @@ from fhir_server.security.rate_limit import MemoryCounters
 from fhir_server.storage.port import Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
 from fhir_server.system import utc_now
-from tests.smart_world import PASSWORD, VERIFIER, challenge_of, ec_key
+from tests.smart_world import PASSWORD, VERIFIER, challenge_of, charts, ec_key
 
 pytestmark = pytest.mark.browser
 
@@ -63,6 +63,7 @@ def origin(tmp_path: Path) -> Iterator[str]:
                 store,
                 await open_key_ring(store),
                 MemoryCounters(utc_now),
+                charts(),
                 origin=address,
                 lifetimes=Lifetimes(),
                 rules=SignInRules(second_factor_roles=frozenset({"admin"}), providers=(CLINIC,)),

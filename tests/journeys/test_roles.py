@@ -132,7 +132,8 @@ def environment(role: str, origin: str, ports: Mapping[str, int], secrets: Path)
     found = {}
     for name, value in service[role]["environment"].items():
         default = re.fullmatch(r"\$\{\w+:[-?](.*)\}", value)
-        found[name] = here.get(name, default[1] if default else value)
+        given = here.get(name, default[1] if default else value)
+        found[name] = given.replace("/run/secrets", str(own))
     return found
 
 

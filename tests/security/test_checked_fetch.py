@@ -50,10 +50,15 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    answer: bytes, tls: ssl.SSLContext | None = None, pause: float = 0.0
+    answer: bytes,
+    tls: ssl.SSLContext | None = None,
+    *,
+    pause: float = 0.0,
+    host: str = "127.0.0.1",
+    port: int = 0,
 ) -> AsyncIterator[Site]:
     opened = Site(answer, pause)
-    server = await asyncio.start_server(opened.serve, "127.0.0.1", 0, ssl=tls)
+    server = await asyncio.start_server(opened.serve, host, port, ssl=tls)
     opened.port = server.sockets[0].getsockname()[1]
     async with server:
         yield opened
@@ -174,12 +179,17 @@ async def test_nothing_is_sent_to_a_private_address_whatever_the_name() -> None:
 
 
 async def test_a_name_that_changes_after_the_check_leads_nowhere_else() -> None:
-    """DNS rebinding: the second answer, which nobody checked, is never asked for."""
-    async with site(ok(b"checked")) as keys, site(ok(b"rebound")) as other:
-        names = Names(["127.0.0.1"], ["127.0.0.2"])
-        got = await _fetch(names)(f"http://keys.test:{keys.port}/")
+    """DNS rebinding: `localhost` was 127.0.0.2 when it was checked. Whoever asked again would be
+    led to 127.0.0.1, where this machine's own resolver has it."""
+    async with (
+        site(ok(b"checked"), host="127.0.0.2") as keys,
+        site(ok(b"rebound"), port=keys.port) as other,
+    ):
+        names = Names(["127.0.0.2"], ["127.0.0.1"])
+        got = await _fetch(names)(f"http://localhost:{keys.port}/")
         assert (got.body, names.asked) == (b"checked", 1)
         assert other.requests == []
+        assert f"host: localhost:{keys.port}" in keys.requests[0].decode().lower()
 
 
 async def test_an_address_that_does_not_answer_is_passed_over_for_the_next_of_the_same_answer() -> (

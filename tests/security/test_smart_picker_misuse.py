@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launch_world import Picker, launch_world, listed
+from tests.launch_world import Picker, caller, launch_world, listed
 from tests.smart_world import EHR_ORIGIN, SmartWorld, answer_of, hidden_fields, put
 
 SCOPE = "openid launch/patient launch/encounter patient/Observation.rs"
@@ -203,3 +203,74 @@ async def test_a_choice_ends_with_the_session(world: SmartWorld, picker: Picker)
         "/auth/logout", data=hidden_fields(await world.browser.get("/auth/logout"))
     )
     assert (await picker.choose(page, "ama")).status_code == 400
+
+
+RESTRICTED = {
+    "resourceType": "Patient",
+    "id": "restricted",
+    "name": [{"family": "Osei", "given": ["Secret"]}],
+    "meta": {
+        "security": [
+            {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}
+        ]
+    },
+}
+
+
+async def test_a_patient_whose_record_is_restricted_is_neither_listed_nor_chosen(
+    world: SmartWorld, picker: Picker
+) -> None:
+    writer = await caller(world, "user/Patient.u")
+    assert await writer.status("PUT", "Patient/restricted", RESTRICTED) == 201
+    page = await picker.open(scope=SCOPE)
+    assert sorted(listed(await picker.search(page, name="osei"))) == ["ama", "ama-2"]
+    answer = await picker.choose(page, "restricted")
+    assert answer.status_code == 400
+    assert "Secret" not in answer.text
+    launched = await world.launch(await world.ehr_token(), patient="restricted")
+    assert (launched.status_code, "not known" in launched.text) == (400, True)
+
+
+async def test_a_patient_who_denies_this_user_is_neither_listed_nor_chosen(
+    world: SmartWorld, picker: Picker
+) -> None:
+    consent = {
+        "resourceType": "Consent",
+        "id": "denies",
+        "status": "active",
+        "scope": {
+            "coding": [
+                {
+                    "system": "http://terminology.hl7.org/CodeSystem/consentscope",
+                    "code": "patient-privacy",
+                }
+            ]
+        },
+        "category": [{"text": "privacy"}],
+        "patient": {"reference": "Patient/ama-2"},
+        "policyRule": {
+            "coding": [
+                {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "OPTOUT"}
+            ]
+        },
+    }
+    await world.store.transaction(lambda tx: put(tx, consent))
+    page = await picker.open(scope=SCOPE)
+    assert listed(await picker.search(page, name="osei")) == ["ama"]
+    assert (await picker.choose(page, "ama-2")).status_code == 400
+
+
+async def test_in_an_emergency_the_restricted_patient_is_chosen_and_the_trail_says_so(
+    world: SmartWorld, picker: Picker
+) -> None:
+    writer = await caller(world, "user/Patient.u")
+    await writer.status("PUT", "Patient/restricted", RESTRICTED)
+    page = await picker.open(scope="openid launch/patient")
+    form = hidden_fields(await world.browser.get("/auth/emergency"))
+    why = {"reason": "ETREAT", "text": "found unconscious, no history known", "minutes": "30"}
+    form = {"csrf": form["csrf"], "patient": "restricted", **why}
+    assert (await world.browser.post("/auth/emergency", data=form)).status_code == 303
+    assert "restricted" in listed(await picker.search(page, name="osei"))
+    assert "code" in answer_of(await picker.choose(page, "restricted"))
+    (entry,) = await world.journal("choose-context")
+    assert (entry["patient"], entry["purpose"]) == ("restricted", "BTG")

@@ -11,11 +11,12 @@ import httpx
 import pytest
 
 from deploy.demo.doctor import doctors_token
+from deploy.front import Front
 from deploy.standalone import composed
 from fhir_server.load_settings import load
 from tests.certificates import certificates
-from tests.header_checks import CHECKS, Seen, problems
-from tests.web_scan import Scan
+from tests.header_checks import CHECKS, HOSTILE, Seen, problems
+from tests.web_scan import Scan, filled, paths
 
 ORIGIN = "https://medsage.test"
 
@@ -44,19 +45,22 @@ async def scanned(folder: Path) -> Scan:
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, timeout=60) as http:
             found = Scan(http)
             await found.walk(application._app)  # type: ignore[attr-defined]
-            await with_a_session(found)
+            await with_a_session(found, application._app)  # type: ignore[attr-defined]
             await with_a_token(found)
             await through_each_door(found)
     return found
 
 
-async def with_a_session(scan: Scan) -> None:
-    """The pages of somebody who has signed in."""
+async def with_a_session(scan: Scan, front: Front) -> None:
+    """The pages of somebody who has signed in, of the app and of the authorization server."""
     session = await scan.sign_in("dr.amina")
     assert session.startswith("/app/s/")
     for page in ("", "patients", "patients/new", "history"):
         await scan.ask("GET", f"{session}{page}", headers={"Origin": "https://evil.example"})
     await scan.ask("POST", f"{session}patients/new", data={"family": "<zap7>"})
+    for shape in paths(front):
+        if shape.startswith("/auth/") and shape != "/auth/logout":
+            await scan.ask("GET", filled(shape, "x"), params={"name": HOSTILE})
     scan.http.cookies.clear()
 
 

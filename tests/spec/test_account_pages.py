@@ -81,6 +81,16 @@ async def test_sessions_are_shown_with_browser_address_apps_and_times_and_ended(
     assert (entry["subject"], entry["about"]) == ("dr.amina", "dr.amina")
 
 
+async def test_an_app_that_refreshes_its_tokens_uses_the_session(world: SmartWorld) -> None:
+    tokens = await world.tokens()
+    world.clock.forward(1800)
+    await world.refresh(tokens["refresh_token"])
+    async with world.new_browser() as other:
+        await world.sign_in(browser=other)
+        seen = (await other.get("/auth/account")).text
+    assert "Signed in 01 Mar 2026, 09:00 UTC, last used 01 Mar 2026, 09:30 UTC" in seen
+
+
 async def test_nobody_ends_or_sees_the_session_of_another(world: SmartWorld) -> None:
     async with world.new_browser() as kofi:
         await world.sign_in("dr.kofi", kofi)
@@ -335,3 +345,45 @@ async def test_an_admin_rejects_an_app(world: SmartWorld) -> None:
     record = await world.store.record("client", "asker")
     assert record is not None
     assert record.value["status"] == "rejected"
+
+
+async def test_people_sessions_and_apps_of_another_tenant_do_not_exist_for_an_admin(
+    world: SmartWorld,
+) -> None:
+    record = await world.store.record("user", "dr.amina")
+    assert record is not None
+    hashed = PasswordHash(record.value["password"])
+    others = (
+        User("northener", "Northener", frozenset({"doctor"}), tenant="north"),
+        User("north.admin", "North", frozenset({"admin"}), tenant="north"),
+    )
+    for user in others:
+        await world.store.transaction(lambda tx, user=user: register_user(tx, user, hashed))
+    await world.store.transaction(lambda tx: register_client(tx, _waiting()))
+    async with world.new_browser() as north:
+        await world.sign_in("northener", north)
+        foreign = (await world.store.records("session"))[0].id
+        await world.sign_in("boss")
+        for path in ("admin/users", "admin/sessions"):
+            assert "northener" not in (await world.browser.get(f"/auth/{path}")).text
+        unknown = await world.browser.get("/auth/admin/user?id=nobody")
+        hidden = await world.browser.get("/auth/admin/user?id=northener")
+        assert (unknown.status_code, hidden.status_code) == (404, 404)
+        csrf = token_of(await world.browser.get("/auth/admin/new-user"))
+        form = {"csrf": csrf, "id": "northener", "action": "password", "password": NEW}
+        assert (await world.browser.post("/auth/admin/user", data=form)).status_code == 404
+        ended = {"csrf": csrf, "session": foreign}
+        await world.browser.post("/auth/admin/sessions", data=ended)
+        assert (await north.get("/auth/account")).status_code == 200
+    async with world.new_browser() as north:
+        await world.sign_in("north.admin", north)
+        listed = (await north.get("/auth/admin/users")).text
+        assert "northener" in listed
+        assert "dr.amina" not in listed
+        assert "No app is waiting" in (await north.get("/auth/admin/clients")).text
+        page = await north.get("/auth/admin/new-user")
+        form = {"csrf": token_of(page), "username": "new", "name": "New", "role-nurse": "y"}
+        await north.post("/auth/admin/new-user", data=form | {"password": PASSWORD})
+    record = await world.store.record("user", "new")
+    assert record is not None
+    assert record.value["tenant"] == "north"

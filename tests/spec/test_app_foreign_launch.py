@@ -1,5 +1,6 @@
 """A launch from a record system that is not ours: the chart is copied, and stays that system's."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -69,13 +70,33 @@ async def test_a_second_launch_uses_the_copy_and_brings_it_up_to_date(world: Ehr
     assert (changed["id"], changed["meta"]["versionId"]) == (first["id"], "2")
 
 
+async def test_two_launches_at_once_make_one_copy(world: EhrWorld) -> None:
+    browsers = [world.browser() for _ in range(3)]
+    charts = await asyncio.gather(*(world.launch(browser) for browser in browsers))
+    for browser, chart in zip(browsers, charts, strict=True):
+        assert "ADEYEMI, Bola" in (await browser.get(chart)).text
+    assert len(await world.stored("Patient", identifier=f"{EHR_FHIR}|p1")) == 1
+    assert len(await world.stored("Practitioner", identifier=f"{EHR_FHIR}|dr-amina")) == 1
+    assert len(await world.stored("AllergyIntolerance")) == 1
+    assert len(await world.stored("Observation")) == 1
+    for kind, id_, change in (
+        ("Patient", "p1", {"birthDate": "1988-02-04"}),
+        ("AllergyIntolerance", "a1", {"code": {"text": "Chloroquine"}}),
+    ):
+        world.ehr.put({**world.ehr.resources[kind, id_], **change})
+    charts = await asyncio.gather(*(world.launch(browser) for browser in browsers))
+    assert "Chloroquine" in (await browsers[2].get(charts[2])).text
+    (allergy,) = await world.stored("AllergyIntolerance")
+    assert allergy["meta"]["versionId"] == "2"
+
+
 async def test_an_allergy_that_could_not_be_copied_is_never_no_allergy(world: EhrWorld) -> None:
     sound = world.ehr.resources["AllergyIntolerance", "a1"]
     world.ehr.put({**sound, "id": "a2", "clinicalStatus": {"text": "?"}, "modifierExtension": []})
     browser = world.browser()
     page = await browser.get(await world.launch(browser))
     assert "Quinine, others that could not be copied" in page.text
-    assert "1 entries of the chart could not be taken over" in page.text
+    assert "1 entry of the chart could not be taken over" in page.text
     del world.ehr.resources["AllergyIntolerance", "a1"]
     page = await browser.get(await world.launch(browser))
     assert "No allergy information recorded" not in page.text

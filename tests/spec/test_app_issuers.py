@@ -2,9 +2,11 @@
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from joserfc.jwk import ECKey, RSAKey
 from typer.testing import CliRunner
@@ -12,6 +14,7 @@ from typer.testing import CliRunner
 from deploy.cli import app as medsage
 from smart_app.registered import BadRegistration, RegisteredIssuers, parsed, read_registrations
 from tests.app_browser import World
+from tests.ehr_documents import EPIC, HAPI_METADATA
 
 BASE = "https://ehr.example/fhir"
 KNOWN = {"name": "General Hospital", "fhir_base": BASE, "client_id": "abc"}
@@ -129,6 +132,31 @@ def test_an_unregistered_issuer_is_not_asked_anything(tmp_path: Path) -> None:
     refused = run(tmp_path, "test", BASE)
     assert refused.exit_code == 1
     assert "nothing is asked of it" in refused.output
+
+
+def test_a_registered_issuer_is_asked_what_it_offers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    documents = {"/fhir/.well-known/smart-configuration": EPIC, "/fhir/metadata": HAPI_METADATA}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        found = documents.get(request.url.path)
+        return httpx.Response(404) if found is None else httpx.Response(200, json=found)
+
+    client = partial(httpx.AsyncClient, transport=httpx.MockTransport(answer))
+    monkeypatch.setattr("deploy.commands.issuer.httpx.AsyncClient", client)
+    run(tmp_path, "add", *ADD)
+    told = run(tmp_path, "test", BASE)
+    assert told.exit_code == 0, told.output
+    assert "works    offers launch-ehr" in told.output
+    run(tmp_path, "add", *ADD, "--write-back", "DocumentReference")
+    told = run(tmp_path, "test", BASE)
+    assert told.exit_code == 1
+    assert "missing  no create of DocumentReference" in told.output
+    documents.clear()
+    told = run(tmp_path, "test", BASE)
+    assert told.exit_code == 3
+    assert "could not be read" in told.output
 
 
 async def test_the_public_keys_are_served_and_no_private_part() -> None:

@@ -63,6 +63,9 @@ async def test_leftovers_in_the_token_answer_are_understood(world: EhrWorld) -> 
     ):
         world.ehr.token_extra = extra
         assert "ADEYEMI, Bola" in await opened(world, browser)
+    world.permit("DiagnosticReport")
+    world.ehr.token_extra = {"patient": "p1", "refresh_token": None}
+    assert "a permission of limited time" in await opened(world, browser)
     world.ehr.token_extra = {"patient": "p1", "token_type": "mac"}
     refused = await world.answer(browser)
     assert refused.status_code == 400
@@ -130,6 +133,26 @@ async def test_a_patient_that_cant_be_read_ends_in_a_page(world: EhrWorld) -> No
     assert await world.stored("Patient", identifier=f"{EHR_FHIR}|") == []
 
 
+async def test_what_is_restricted_there_is_not_copied_and_not_taken_for_absent(
+    world: EhrWorld,
+) -> None:
+    browser = world.browser()
+    system = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+    restricted = {"meta": {"security": [{"system": system, "code": "R"}]}}
+    allergy = world.ehr.resources["AllergyIntolerance", "a1"]
+    assert "Quinine" in await opened(world, browser)
+    world.ehr.put({**allergy, **restricted})
+    page = await opened(world, browser)
+    assert "Quinine" not in page
+    assert "No allergy information recorded" not in page
+    assert "others that could not be copied" in page
+    assert await world.stored("AllergyIntolerance") == []
+    world.ehr.put({**world.ehr.resources["Patient", "p1"], **restricted})
+    refused = await world.answer(browser)
+    assert refused.status_code == 502
+    assert "labelled as restricted" in refused.text
+
+
 async def test_who_signs_is_never_guessed(world: EhrWorld) -> None:
     browser = world.browser()
 
@@ -158,6 +181,19 @@ async def test_who_signs_is_never_guessed(world: EhrWorld) -> None:
     assert "not a practitioner" in await told({"fhirUser": "Patient/p1"})
     assert "did not say who you are" in await told({"fhirUser": "", "name": ""})
     assert "did not say who you are" in await told({}, id_token=None)
+
+
+async def test_each_clinician_has_so_many_analyses_in_an_hour(world: EhrWorld) -> None:
+    async def started(browser: Browser) -> int:
+        chart = await world.launch(browser)
+        await browser.submit(f"{chart}intake", f"{chart}intake", temperature="39.2", fever="yes")
+        answer = await browser.submit(f"{chart}check", f"{chart}start")
+        return answer.status_code
+
+    browser = world.browser()
+    assert [await started(browser) for _ in range(3)] == [303, 303, 429]
+    world.ehr.claims_extra = {"fhirUser": "Practitioner/dr-other", "name": "Dr Other"}
+    assert await started(browser) == 303
 
 
 async def test_a_false_identity_opens_nothing(world: EhrWorld) -> None:

@@ -67,6 +67,8 @@ async def test_a_signed_report_is_sent_in_the_ids_of_the_record_system(world: Eh
     assert document["subject"]["reference"] == "Patient/p1"
     text = (await browser.get(page)).text
     assert "Sent to General Hospital." in text
+    prescribing = (await browser.get(f"{page}/prescription")).text
+    assert "They are not sent to General Hospital" in prescribing
     for each in (*world.ehr.all("Observation"), report, document):
         assert "Media/" not in str(each)
         assert "Device/" not in str(each)

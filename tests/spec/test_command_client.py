@@ -175,6 +175,20 @@ def test_those_that_wait_are_approved_narrower_or_refused() -> None:
     assert details == ["waiting approved", "other refused"]
 
 
+def test_a_client_serves_the_tenant_that_it_is_registered_or_approved_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    add = ["client", "add", "charts", *APP, *BACK, "--public", "--tenant"]
+    assert "no tenant" in _refused(*add, "north")
+    monkeypatch.setenv("MEDSAGE_TENANTS", "north, south")
+    _done(*add, "north")
+    _keep(WAITING)
+    assert "no tenant" in _refused("client", "approve", "waiting", "--tenant", "west")
+    _done("client", "approve", "waiting", "--tenant", "south")
+    assert (_client("charts").tenant, _client("waiting").tenant) == ("north", "south")
+    assert json.loads(_done("client", "show", "charts"))["tenant"] == "north"
+
+
 def test_keys_are_listed_rotated_and_retired() -> None:
     assert "first start" in _refused("keys", "list")
     assert "no key" in _refused("keys", "rotate")

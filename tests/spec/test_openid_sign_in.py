@@ -93,7 +93,7 @@ async def second_server(world: SmartWorld, folder: Path) -> AsyncIterator[Starle
         store,
         await open_key_ring(store),
         MemoryCounters(world.clock),
-        charts(),
+        charts(store, world.clock),
         origin=ID_ORIGIN,
         lifetimes=Lifetimes(),
         clock=world.clock,

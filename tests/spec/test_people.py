@@ -122,6 +122,10 @@ async def test_the_last_admin_stays_one_and_a_disabled_admin_does_not_count(
         await people.disable_user(desk(world), "one")
     with pytest.raises(RefusedChange, match="last admin"):
         await people.change_roles(desk(world, None), "one", frozenset({"nurse"}))
+    far = User("far", "Far", frozenset({"admin"}), tenant="north")
+    await people.create_user(desk(world), far, HASH)
+    with pytest.raises(RefusedChange, match="last admin"):
+        await people.disable_user(desk(world), "one")
     await people.enable_user(desk(world), "two")
     await people.change_roles(desk(world), "one", frozenset({"nurse"}))
 

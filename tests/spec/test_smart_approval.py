@@ -18,6 +18,8 @@ from fhir_server.security.authorization.approval import (
     remove_client,
 )
 from fhir_server.security.authorization.clients import Client, record_of
+from fhir_server.security.authorization.consents import Consent, consent_to, remember
+from fhir_server.security.authorization.records import apply
 from fhir_server.storage.port import Record
 from tests.smart_world import SmartWorld, clients, smart_world
 
@@ -119,6 +121,15 @@ async def test_a_request_that_nobody_decides_ends_and_an_approved_client_does_no
     world.clock.forward(31 * 24 * 3600)
     assert (await _ask(world))[0] == 200
     assert await world.store.record("client", "other") is None
+
+
+async def test_a_consent_is_not_remembered_for_another_client_of_the_same_id(
+    world: SmartWorld,
+) -> None:
+    consent = Consent("app", "dr.amina", "openid", "openid", 1.0)
+    await world.store.transaction(lambda tx: apply(tx, remember(consent)))
+    await end_grants(world.store, "app")
+    assert await consent_to(world.store, "dr.amina", "app") is None
 
 
 async def test_removing_a_client_ends_what_was_granted_to_it_and_nothing_else(

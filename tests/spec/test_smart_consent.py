@@ -10,6 +10,7 @@ import pytest
 from fhir_server.security.authorization.clients import Client
 from fhir_server.security.authorization.consents import is_remembered
 from fhir_server.security.authorization.scope_words import describe
+from tests.launch_world import Picker, launch_world
 from tests.smart_world import SmartWorld, answer_of, hidden_fields, smart_world
 
 OBSERVATION = "http://terminology.hl7.org/CodeSystem/observation-category"
@@ -174,3 +175,36 @@ def test_the_answer_to_an_app_that_any_program_could_play_is_not_remembered() ->
     public = Client("p", "P", "openid", redirect_uris=(local, "https://p.test/cb"))
     assert not is_remembered(public, local)
     assert is_remembered(public, "https://p.test/cb")
+
+
+async def test_scopes_of_smart_v1_stay_as_the_app_wrote_them(world: SmartWorld) -> None:
+    asked = "openid user/Patient.read"
+    page = await _page(world, scope=asked)
+    first = await _scope(world, await _allow(world, page))
+    again = await _scope(world, await world.authorize("third", scope=asked))
+    assert first == again == asked
+
+
+async def test_an_app_that_asks_for_the_page_gets_it_although_the_answer_is_known(
+    world: SmartWorld,
+) -> None:
+    await _allow(world, await _page(world, scope="openid user/Patient.rs"))
+    page = await _page(world, scope="openid user/Patient.rs", prompt="consent")
+    assert "code" in answer_of(await _allow(world, page))
+
+
+async def test_a_remembered_answer_is_given_after_the_choice_of_the_patient(
+    tmp_path: Path,
+) -> None:
+    asked = "openid patient/Observation.rs"
+    async with launch_world(tmp_path) as world:
+        picker = Picker(world)
+        found = await picker.search(await picker.open("third", scope=asked), name="osei")
+        page = await picker.follow(await picker.choose(found, "ama"))
+        assert "Read measurements and results of this patient" in page.text
+        first = await _allow(world, page)
+        found = await picker.search(await picker.open("third", scope=asked), name="osei")
+        second = await picker.choose(found, "ama")
+        for answer in (first, second):
+            tokens = (await world.redeem(answer_of(answer)["code"], "third")).json()
+            assert (tokens["scope"], tokens["patient"]) == (asked, "ama")

@@ -94,44 +94,42 @@ def test_the_style_is_that_of_our_pages() -> None:
 REPORT = {"reference": "DiagnosticReport/report-1"}
 
 
-@pytest.mark.parametrize(
-    ("item", "says"),
-    [
-        ({}, "one of reference, canonical, identifier is needed"),
-        ({"type": "DiagnosticReport", "role": "launch"}, "one of reference"),
-        ({"reference": "Patient/ama"}, "Patient and Encounter have members of their own"),
-        ({"reference": "Encounter/visit-1", "role": "launch"}, "Patient and Encounter"),
-        ({"identifier": {"value": "1"}, "type": "Patient"}, "Patient and Encounter"),
-        ({**REPORT, "role": ""}, "role must be an absolute URI"),
-        ({**REPORT, "role": "mother"}, "role must be an absolute URI"),
-        ({**REPORT, "type": "Observation"}, "type is not that of the reference"),
-        ({**REPORT, "type": "Report"}, "is no resource type"),
-        ({**REPORT, "display": "x"}, "display is not known"),
-        ({"reference": "https://medsage.test/fhir/DiagnosticReport/report-1"}, "must be relative"),
-        ({"reference": "DiagnosticReport/report-1/_history/1"}, "must be relative"),
-        ({"reference": "DiagnosticReport?code=x"}, "reference"),
-        ({"reference": "#x"}, "must be relative"),
-        ({"reference": "DiagnosticReport"}, "reference"),
-        ({"reference": 7}, "reference must be a string"),
-        ({"canonical": "Questionnaire/fever"}, "canonical must be an absolute URL"),
-        ({"identifier": "7"}, "identifier must be a FHIR Identifier"),
-        ({"identifier": {"use": "official"}}, "identifier must be a FHIR Identifier"),
-        ({"identifier": {"value": 7}}, "identifier:"),
-        ({"identifier": {"value": "7", "number": "7"}}, "identifier:"),
-        ({"reference": "DiagnosticReport/nothing"}, "DiagnosticReport/nothing is not known"),
-        ({"reference": "DiagnosticReport/report-2"}, "in the chart of this patient"),
-        ({"reference": "AuditEvent/1"}, "AuditEvent/1 is not known"),
-    ],
+UNSOUND: tuple[tuple[dict[str, Any], str], ...] = (
+    ({}, "one of reference, canonical, identifier is needed"),
+    ({"type": "DiagnosticReport", "role": "launch"}, "one of reference"),
+    ({"reference": "Patient/ama"}, "Patient and Encounter have members of their own"),
+    ({"reference": "Encounter/visit-1", "role": "launch"}, "Patient and Encounter"),
+    ({"identifier": {"value": "1"}, "type": "Patient"}, "Patient and Encounter"),
+    ({**REPORT, "role": ""}, "role must be an absolute URI"),
+    ({**REPORT, "role": "mother"}, "role must be an absolute URI"),
+    ({**REPORT, "type": "Observation"}, "type is not that of the reference"),
+    ({**REPORT, "type": "Report"}, "is no resource type"),
+    ({**REPORT, "display": "x"}, "display is not known"),
+    ({"reference": "https://medsage.test/fhir/DiagnosticReport/report-1"}, "must be relative"),
+    ({"reference": "DiagnosticReport/report-1/_history/1"}, "must be relative"),
+    ({"reference": "DiagnosticReport?code=x"}, "reference"),
+    ({"reference": "#x"}, "must be relative"),
+    ({"reference": "DiagnosticReport"}, "reference"),
+    ({"reference": 7}, "reference must be a string"),
+    ({"canonical": "Questionnaire/fever"}, "canonical must be an absolute URL"),
+    ({"identifier": "7"}, "identifier must be a FHIR Identifier"),
+    ({"identifier": {"use": "official"}}, "identifier must be a FHIR Identifier"),
+    ({"identifier": {"value": 7}}, "identifier:"),
+    ({"identifier": {"value": "7", "number": "7"}}, "identifier:"),
+    ({"reference": "DiagnosticReport/nothing"}, "DiagnosticReport/nothing is not known"),
+    ({"reference": "DiagnosticReport/report-2"}, "in the chart of this patient"),
+    ({"reference": "AuditEvent/1"}, "AuditEvent/1 is not known"),
 )
-async def test_a_context_that_is_not_sound_is_refused_by_name(
-    world: SmartWorld, item: dict[str, Any], says: str
-) -> None:
-    context = [REPORT, item]
-    answer = await world.launch(await world.ehr_token(), patient="ama", fhirContext=context)
-    assert answer.status_code == 400
-    assert says in answer.json()["error_description"]
-    entry = (await world.journal("launch"))[-1]
-    assert entry["outcome"] == "refused"
+
+
+async def test_a_context_that_is_not_sound_is_refused_by_name(world: SmartWorld) -> None:
+    token = await world.ehr_token()
+    for item, says in UNSOUND:
+        answer = await world.launch(token, patient="ama", fhirContext=[REPORT, item])
+        assert answer.status_code == 400, item
+        assert says in answer.json()["error_description"], item
+    outcomes = [entry["outcome"] for entry in await world.journal("launch")]
+    assert outcomes == ["refused"] * len(UNSOUND)
 
 
 async def test_which_item_is_at_fault_is_said(world: SmartWorld) -> None:
@@ -139,29 +137,28 @@ async def test_which_item_is_at_fault_is_said(world: SmartWorld) -> None:
     assert answer.json()["error_description"].startswith("fhirContext[1]: ")
 
 
-@pytest.mark.parametrize(
-    ("body", "says"),
-    [
-        ({"fhirContext": {"reference": "List/1"}}, "fhirContext"),
-        ({"fhirContext": [REPORT] * 51}, "more than 50"),
-        ({"intent": ""}, "intent"),
-        ({"intent": "two\nlines"}, "intent"),
-        ({"tenant": "x" * 257}, "tenant"),
-        ({"smart_style_url": "style.json"}, "smart_style_url"),
-        ({"smart_style_url": "http://ehr.test/style.json"}, "smart_style_url"),
-        ({"smart_style_url": "javascript:alert(1)"}, "smart_style_url"),
-        ({"smart_style_url": "https://a@ehr.test/style.json"}, "smart_style_url"),
-        ({"fhir_context": []}, "fhir_context"),
-        ({"patient": None, "encounter": "visit-1"}, "encounter: needs its patient"),
-        ({"patient": ""}, "patient"),
-    ],
+OTHERWISE: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"fhirContext": {"reference": "List/1"}}, "fhirContext"),
+    ({"fhirContext": [REPORT] * 51}, "more than 50"),
+    ({"intent": ""}, "intent"),
+    ({"intent": "two\nlines"}, "intent"),
+    ({"tenant": "x" * 257}, "tenant"),
+    ({"smart_style_url": "style.json"}, "smart_style_url"),
+    ({"smart_style_url": "http://ehr.test/style.json"}, "smart_style_url"),
+    ({"smart_style_url": "javascript:alert(1)"}, "smart_style_url"),
+    ({"smart_style_url": "https://a@ehr.test/style.json"}, "smart_style_url"),
+    ({"fhir_context": []}, "fhir_context"),
+    ({"patient": None, "encounter": "visit-1"}, "encounter: needs its patient"),
+    ({"patient": ""}, "patient"),
 )
-async def test_a_launch_that_says_something_else_is_refused_by_name(
-    world: SmartWorld, body: dict[str, Any], says: str
-) -> None:
-    answer = await world.launch(await world.ehr_token(), **{"patient": "ama", **body})
-    assert answer.status_code == 400
-    assert says in answer.json()["error_description"]
+
+
+async def test_a_launch_that_says_something_else_is_refused_by_name(world: SmartWorld) -> None:
+    token = await world.ehr_token()
+    for body, says in OTHERWISE:
+        answer = await world.launch(token, **{"patient": "ama", **body})
+        assert answer.status_code == 400, body
+        assert says in answer.json()["error_description"], body
 
 
 async def test_hints_of_other_contexts_are_not_granted_and_do_no_harm(world: SmartWorld) -> None:

@@ -146,6 +146,18 @@ async def _userinfo(world: SmartWorld, url: str) -> None:
     assert (await world.browser.get(url, headers=headers)).json()["sub"] == "dr.amina"
 
 
+async def _management(world: SmartWorld, url: str) -> None:
+    """A user sees which apps have access, and takes it back."""
+    tokens = await world.tokens("public-app", scope="openid offline_access")
+    page = await world.browser.get(url)
+    assert "Browser app" in page.text
+    form = hidden_fields(page) | {"client": "public-app"}
+    form = {name: form[name] for name in ("csrf", "client")}
+    await world.browser.post(url, data=form)
+    with pytest.raises(Exception, match="revoked"):
+        await world.who(tokens["access_token"])
+
+
 async def _end_session(world: SmartWorld, url: str) -> None:
     tokens = await world.tokens()
     asked = {"id_token_hint": tokens["id_token"], "state": "s"}
@@ -274,6 +286,7 @@ PROOFS: dict[str, Prove] = {
     "revocation_endpoint": _revocation,
     "introspection_endpoint": _introspection,
     "registration_endpoint": _registration,
+    "management_endpoint": _management,
     "userinfo_endpoint": _userinfo,
     "end_session_endpoint": _end_session,
     "capabilities": _capabilities,

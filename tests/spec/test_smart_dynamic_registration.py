@@ -3,6 +3,7 @@ waits for approval, and is opened by its own token alone."""
 
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,11 @@ import pytest
 
 from fhir_server.security.authorization.approval import approve_client, reject_client
 from fhir_server.security.authorization.client_metadata import read_metadata
-from fhir_server.security.authorization.clients import BadRegistration
+from fhir_server.security.authorization.clients import (
+    BadRegistration,
+    client_from,
+    register_client,
+)
 from fhir_server.security.authorization.registration import MOST_PER_HOUR
 from tests.smart_world import ISSUER, VERIFIER, SmartWorld, answer_of, ec_key, smart_world
 
@@ -279,6 +284,18 @@ async def test_a_change_has_to_be_approved_again_and_the_same_again_does_not(
     assert (await _use(world, made)).status_code == 400
     await _approve(world, made)
     assert answer_of(await _use(world, made))["error"] == "consent_required"
+
+
+async def test_a_change_leaves_what_an_administrator_set(world: SmartWorld) -> None:
+    made = await _registered(world, APP)
+    record = await world.store.record("client", made["client_id"])
+    assert record is not None
+    known = replace(client_from(record), is_preapproved=True, frame_origins=("https://ehr.test",))
+    await world.store.transaction(lambda tx: register_client(tx, known))
+    await _manage(world, made, "PUT", {**APP, "client_id": made["client_id"], "contacts": []})
+    changed = await world.store.record("client", made["client_id"])
+    assert changed is not None
+    assert client_from(changed) == replace(known, contacts=())
 
 
 async def test_a_change_replaces_all_and_names_its_client(world: SmartWorld) -> None:

@@ -180,11 +180,15 @@ async def test_a_third_party_asks_for_consent_after_the_choice(
     page = await picker.open("third", scope="openid patient/Observation.rs")
     consent = await picker.follow(await picker.choose(page, "ama"))
     assert "patient/Observation.rs" in consent.text
+    assert "OSEI, Ama Serwaa" in consent.text
+    assert "MRN-0042" in consent.text
     back = await picker.choose(page, "ama-2")  # with the browser's back button
     consent = await picker.follow(back)
-    sent = answer_of(await picker.send(consent, "", "consent", decision="allow"))
+    assert "MRN-0043" in consent.text
+    ticked = {"decision": "allow", "scope-0": "patient/Observation.rs"}
+    sent = answer_of(await picker.send(consent, "", "consent", **ticked))
     tokens = (await world.redeem(sent["code"], "third")).json()
-    assert tokens["patient"] == "ama-2"
+    assert (tokens["patient"], tokens["scope"]) == ("ama-2", "openid patient/Observation.rs")
 
 
 @pytest.mark.parametrize("at", ["patient", "encounter"])

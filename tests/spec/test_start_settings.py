@@ -25,6 +25,11 @@ PRODUCTION = {
     "MEDSAGE_BASE_URL": "https://medsage.example",
 }
 
+PROVIDER = (
+    '[{"id": "c", "name": "C", "issuer": "https://c.test", "client_id": "m", "tenant": "north",'
+    ' "roles": [{"claim": "groups", "value": "doctors", "role": "doctor"}]}]'
+)
+
 
 @pytest.fixture(autouse=True)
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,6 +164,7 @@ def test_an_encrypted_store_without_a_key_file_stops_the_start(tmp_path: Path) -
         ({"MEDSAGE_SECOND_FACTOR_ROLES": "admin,root"}, "unknown roles: root"),
         ({"MEDSAGE_BROKEN_PASSWORDS": "nowhere.txt"}, "nowhere.txt can't be read"),
         ({"MEDSAGE_OPENID_PROVIDERS": "{secret"}, "must be a JSON list"),
+        ({"MEDSAGE_OPENID_PROVIDERS": PROVIDER}, "MEDSAGE_TENANTS names no tenant north"),
         ({"MEDSAGE_PASSWORD_LENGTH": "6"}, "greater than or equal to 12"),
     ],
 )

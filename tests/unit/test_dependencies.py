@@ -6,6 +6,7 @@ import os
 import re
 import tomllib
 from importlib.metadata import Distribution, distributions
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,7 @@ def test_every_pin_has_hashes_and_both_files_say_the_same() -> None:
 
 def test_what_the_project_names_is_locked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras = project["optional-dependencies"].values()
-    named = [*project["dependencies"], *(each for extra in extras for each in extra)]
+    named = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
     names = {name_of(re.split(r"[\s<>=!~;\[]", each)[0]) for each in named} - {"medsage"}
     assert names - {name for name, _ in pins(LOCK)} == set()
 

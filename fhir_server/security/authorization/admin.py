@@ -1,5 +1,5 @@
 """`/admin`: an administrator looks after people and sessions. Every change is in people.py; here it
-is shown and asked for."""
+is shown and asked for. Whoever belongs to another tenant doesn't exist here."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -64,7 +64,7 @@ async def show_users(server: AuthorizationServer, request: Request) -> Response:
     records = [
         each
         for each in await people.all_users(server.store)
-        if sought in each.id or sought in each.value["name"].casefold()
+        if found.may_manage(each) and (sought in each.id or sought in each.value["name"].casefold())
     ]
     listed = [await _seen(server, each) for each in records[:200]]
     return found.show("admin_users.html", users=listed, all=len(records), sought=sought)
@@ -88,6 +88,7 @@ async def create_user(server: AuthorizationServer, request: Request) -> Response
         form.get("name", "").strip(),
         _roles(form),
         form.get("fhir_user", "").strip() or None,
+        tenant=found.user.tenant,
         must_change_password=True,
     )
     try:
@@ -114,6 +115,8 @@ async def change_user(server: AuthorizationServer, request: Request) -> Response
     if isinstance(found, Response):
         return found
     id, action = form.get("id", ""), form.get("action", "")
+    if not found.may_manage(await server.store.record(KIND, id)):
+        return problem_page(NOT_FOUND, request_id(server, request), root=found.root)
     try:
         if action not in ACTIONS:
             raise RefusedChange(marked("There is no such action"))
@@ -178,6 +181,7 @@ async def show_sessions(server: AuthorizationServer, request: Request) -> Respon
     sessions = [
         await seen_session(server, each, await standing_of(server.store, _owner(each)), found)
         for each in records
+        if found.may_manage(await server.store.record(KIND, _owner(each)))
     ]
     more = records[-1].id if len(records) == 100 else ""
     done = DONE.get(request.query_params.get("done", ""), "")
@@ -190,7 +194,8 @@ async def end_any_session(server: AuthorizationServer, request: Request) -> Resp
     if isinstance(found, Response):
         return found
     session = await server.store.record(Session.KIND, form.get("session", ""))
-    if session is not None:
+    owner = session and await server.store.record(KIND, _owner(session))
+    if session is not None and found.may_manage(owner):
         await end_session(found.desk(server, request), _owner(session), session.id)
     return RedirectResponse("sessions?done=session", 303, {"Cache-Control": "no-store"})
 
@@ -199,7 +204,7 @@ async def _user_page(
     server: AuthorizationServer, request: Request, found: Visit, id: str, message: str = ""
 ) -> Response:
     record = await server.store.record(KIND, id)
-    if record is None:
+    if record is None or not found.may_manage(record):
         return problem_page(NOT_FOUND, request_id(server, request), root=found.root)
     standing = await standing_of(server.store, id)
     sessions = [await seen_session(server, each, standing, found) for each in standing.sessions]

@@ -68,6 +68,8 @@ async def decide_client(server: AuthorizationServer, request: Request) -> Respon
 
     async def unit(tx: Transaction) -> None:
         client = await _decided(tx, action, form)
+        if client.tenant != found.user.tenant:
+            raise NotDecidable(f"no client {client.id} is registered")
         said = f"{client.id} {'approved' if action == 'approve' else 'rejected'}: {client.scopes}"
         entry = audit.entry(
             interaction="client-registration", outcome="success", status=200, detail=said
@@ -99,6 +101,7 @@ async def _page(
             one.client, one.revision, _PROOFS[one.client.method], tuple(describe(one.client.scopes))
         )
         for one in await pending_clients(server.store)
+        if one.client.tenant == found.user.tenant
     ]
     return found.show(
         "admin_clients.html",

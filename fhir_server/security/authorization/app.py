@@ -62,7 +62,15 @@ PUBLIC = CheckedFetch(Reach())
 Endpoint = Callable[[AuthorizationServer, Request], Awaitable[Response]]
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT_SECONDS = "600"
-_PEOPLES_PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
+_PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
+    ("/login", show_login, sign_in),
+    *((f"/{step}", show_step, answer) for step, answer in STEPS.items()),
+    ("/external", start_external, None),
+    ("/external-callback", finish_external, None),
+    ("/consent", show_consent, answer_consent),
+    ("/patient", show_patients, choose_patient),
+    ("/encounter", show_encounters, choose_encounter),
+    ("/emergency", show_emergency, answer_emergency),
     ("/account", account.show_account, account.change_account),
     ("/account/password", account_security.show_password, account_security.change_password),
     (
@@ -77,7 +85,7 @@ _PEOPLES_PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
     ("/admin/sessions", admin.show_sessions, admin.end_any_session),
     ("/emergency", show_emergency, answer_emergency),
 )
-"""Pages of people and admins: path, what shows it, what its forms are answered by."""
+"""Pages for people: path, what shows it, what its forms are answered by."""
 
 
 def _now() -> datetime:
@@ -149,28 +157,11 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
     async def not_found(request: Request, _: Exception) -> Response:
         return problem_page(NOT_FOUND, request_id(server, request))
 
-    async def busy(_: Request, __: Exception) -> Response:
-        body = {"error": "temporarily_unavailable", "error_description": "try again"}
-        headers = {"Retry-After": "1", "Cache-Control": "no-store"}
-        return Response(orjson.dumps(body), 503, headers, media_type="application/json")
-
     application = Starlette(
         routes=[
             Route("/authorize", bound(authorize), methods=["GET", "POST"]),
-            Route("/login", bound(show_login), methods=["GET"]),
-            Route("/login", bound(sign_in), methods=["POST"]),
-            *(Route(f"/{step}", bound(show_step), methods=["GET"]) for step in STEPS),
-            *(Route(f"/{step}", bound(answer), methods=["POST"]) for step, answer in STEPS.items()),
-            Route("/external", bound(start_external), methods=["GET"]),
-            Route("/external-callback", bound(finish_external), methods=["GET"]),
-            Route("/consent", bound(show_consent), methods=["GET"]),
-            Route("/consent", bound(answer_consent), methods=["POST"]),
-            Route("/patient", bound(show_patients), methods=["GET"]),
-            Route("/patient", bound(choose_patient), methods=["POST"]),
-            Route("/encounter", bound(show_encounters), methods=["GET"]),
-            Route("/encounter", bound(choose_encounter), methods=["POST"]),
-            *(Route(path, bound(show), methods=["GET"]) for path, show, _ in _PEOPLES_PAGES),
-            *(Route(path, bound(act), methods=["POST"]) for path, _, act in _PEOPLES_PAGES if act),
+            *(Route(path, bound(show), methods=["GET"]) for path, show, _ in _PAGES),
+            *(Route(path, bound(act), methods=["POST"]) for path, _, act in _PAGES if act),
             Route("/token", bound(token), methods=["POST"]),
             Route("/token", bound(_preflight), methods=["OPTIONS"]),
             Route("/revoke", bound(revoke), methods=["POST"]),
@@ -192,11 +183,17 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/pages.css", stylesheet, methods=["GET"]),
             Route(STYLE_PATH, style, methods=["GET"]),
         ],
-        exception_handlers={404: not_found, VersionConflict: busy},
+        exception_handlers={404: not_found, VersionConflict: _busy},
     )
     # A redirect to the path without its slash would lead to whatever host the request names.
     application.router.redirect_slashes = False
     return application
+
+
+async def _busy(_: Request, __: Exception) -> Response:
+    body = {"error": "temporarily_unavailable", "error_description": "try again"}
+    headers = {"Retry-After": "1", "Cache-Control": "no-store"}
+    return Response(orjson.dumps(body), 503, headers, media_type="application/json")
 
 
 def create_discovery(server: AuthorizationServer) -> ASGIApp:

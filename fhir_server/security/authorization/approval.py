@@ -7,6 +7,7 @@ is compared, so that nothing is approved that was changed in between.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from fhir_server.security.authorization.clients import (
     KIND,
@@ -15,6 +16,7 @@ from fhir_server.security.authorization.clients import (
     every_client,
     record_of,
 )
+from fhir_server.security.authorization.consents import Consent
 from fhir_server.security.authorization.records import Grant
 from fhir_server.security.scopes import parse_scopes
 from fhir_server.storage.port import Record, ResourceStore, Transaction
@@ -41,11 +43,13 @@ async def pending_clients(store: ResourceStore) -> list[Waiting]:
     return sorted(found, key=lambda one: (one.client.registered or 0.0, one.client.id))
 
 
-def approved(client: Client, scopes: str | None = None) -> Client:
-    """The client as one that works; with `scopes` it may be granted no more than these.
-    NotDecidable when it doesn't wait, or the scopes are not some of those that it asked for."""
+def approved(client: Client, scopes: str | None = None, tenant: str | None = None) -> Client:
+    """The client as one that works; with `scopes` it may be granted no more than these, with
+    `tenant` it serves that one. NotDecidable when it doesn't wait, or the scopes are not some of
+    those that it asked for."""
     if client.status == "active":
         raise NotDecidable(f"{client.id} is approved already")
+    client = client if tenant is None else replace(client, tenant=tenant)
     if scopes is None:
         return replace(client, status="active")
     narrowed = parse_scopes(scopes)
@@ -62,10 +66,15 @@ def rejected(client: Client) -> Client:
 
 
 async def approve_client(
-    tx: Transaction, client_id: str, *, revision: int | None = None, scopes: str | None = None
+    tx: Transaction,
+    client_id: str,
+    *,
+    revision: int | None = None,
+    scopes: str | None = None,
+    tenant: str | None = None,
 ) -> Client:
     """Let a pending (or rejected) client work. NotDecidable when that can't be done."""
-    return await _decide(tx, client_id, revision, lambda client: approved(client, scopes))
+    return await _decide(tx, client_id, revision, lambda one: approved(one, scopes, tenant))
 
 
 async def reject_client(tx: Transaction, client_id: str, *, revision: int | None = None) -> Client:
@@ -85,20 +94,25 @@ async def remove_client(tx: Transaction, client_id: str) -> Client:
 
 
 async def end_grants(store: ResourceStore, client_id: str) -> int:
-    """End everything that users granted to the client, and with it every token made from it;
-    how many grants that were."""
+    """End everything that users granted to the client, and with it every token made from it, and
+    forget that they did; how many grants that were."""
+    await _delete_its(store, Consent.KIND, client_id)
+    return await _delete_its(store, Grant.KIND, client_id)
+
+
+async def _delete_its(store: ResourceStore, kind: str, client_id: str) -> int:
     ended, after = 0, ""
-    while page := await store.records(Grant.KIND, after=after, limit=_PAGE):
+    while page := await store.records(kind, after=after, limit=_PAGE):
         after = page[-1].id
         its = [record.id for record in page if record.value["client_id"] == client_id]
-        await store.transaction(lambda tx, its=its: _delete_grants(tx, its))  # type: ignore[misc]
+        await store.transaction(partial(_delete, kind, its))
         ended += len(its)
     return ended
 
 
-async def _delete_grants(tx: Transaction, ids: list[str]) -> None:
+async def _delete(kind: str, ids: list[str], tx: Transaction) -> None:
     for id in ids:
-        await tx.delete_record(Grant.KIND, id)
+        await tx.delete_record(kind, id)
 
 
 async def _decide(

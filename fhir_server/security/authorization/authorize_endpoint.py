@@ -181,8 +181,10 @@ async def _allowed_before(
     consent = await consent_to(server.store, session.value["user"], client.id)
     if consent is None or not is_remembered(client, asked.redirect_uri):
         return None
-    launch = await load_launch(server, asked)
-    return consent.answers(granted_scope(asked, client, launch[1] if launch else None))
+    launch, record = await load_launch(server, asked), await server.store.record(USER, consent.user)
+    user = None if record is None else user_from(record)
+    scope = granted_scope(asked, client, launch[1] if launch else None, user=user)
+    return consent.answers(scope)
 
 
 async def load_launch(

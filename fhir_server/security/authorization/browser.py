@@ -43,8 +43,14 @@ async def browser_session(server: AuthorizationServer, request: Request) -> Reco
 async def _note_use(server: AuthorizationServer, session: Record) -> None:
     noted = await server.store.record(USED, session.id)
     if server.now() - (noted.value["at"] if noted else session.value["started"]) > _USED_SECONDS:
-        used = Record(USED, session.id, {"at": server.now()}, expires=session.expires)
+        used = use_of(server, session.id)
         await server.store.transaction(lambda tx: tx.put_record(used))
+
+
+def use_of(server: AuthorizationServer, session: str) -> Record:
+    """The record that a session is used now; kept for as long as a session can last from now."""
+    expires = server.clock() + timedelta(seconds=server.lifetimes.session)
+    return Record(USED, session, {"at": server.now()}, expires=expires)
 
 
 def known_secret(server: AuthorizationServer, request: Request) -> str | None:

@@ -1,8 +1,8 @@
 """Patients and visits as a user may see them, for the pages where one is chosen and for the check
 of what an EHR launches.
 
-What the user sees is decided by the guard, as for every FHIR request: the role's rights, without
-an app's scopes, as no app is asking yet.
+What the user sees is decided by the guard, as for every FHIR request: the role's rights, tenant,
+labels and Consents, without an app's scopes, as no app is asking yet.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ Pairs = Iterable[tuple[str, str]]
 @dataclass(frozen=True)
 class Charts:
     """How charts are looked for: the search parameters of now, what seals the place of a page,
-    and what besides the role decides who sees them."""
+    and what else decides who sees what."""
 
     search: LiveSearch
     cursors: CursorSealer
@@ -99,6 +99,7 @@ async def chart_of(
 async def _guarded(
     store: ResourceStore, charts: Charts, principal: Principal
 ) -> tuple[Access, GuardedStore]:
+    circumstances = await charts.rulebook.of(principal)
     known = charts.search.known
-    access = access_for(principal, known.registry, await charts.rulebook.of(principal))
+    access = access_for(principal, known.registry, circumstances)
     return access, GuardedStore(store, access, known.extract)

@@ -54,6 +54,11 @@ class Metadata(msgspec.Struct):
     subject_type: str = "public"
 
 
+OWN_FIELDS = (
+    *("name", "scopes", "grant_types", "redirect_uris", "post_logout_redirect_uris"),
+    *("launch_uri", "jwks", "jwks_uri", "signing_alg", "secrets", "contacts", "client_uri"),
+)
+"""The fields of a Client that metadata decides; all others are an administrator's."""
 KNOWN = frozenset(Metadata.__struct_fields__)
 
 

@@ -28,8 +28,10 @@ from fhir_server.security.authorization.browser import (
 )
 from fhir_server.security.authorization.clients import Client
 from fhir_server.security.authorization.consents import Consent, is_remembered, remember
+from fhir_server.security.authorization.context import context_of
 from fhir_server.security.authorization.pages import FORM_EXPIRED, REQUEST_EXPIRED, marked, page
 from fhir_server.security.authorization.parameters import Parameters, read_form
+from fhir_server.security.authorization.picker.pending import named_patient
 from fhir_server.security.authorization.records import (
     AuthorizationRequest,
     Session,
@@ -77,9 +79,12 @@ async def _page(
 ) -> Response:
     try:
         lines = describe(await _scope(server, asking))
+        launch = await load_launch(server, asking.asked)
     except OAuth2Error as refusal:
         return await _refuse(server, request, asking, refusal)
     user = await server.store.record(USER, asking.session.value["user"])
+    chosen = context_of(asking.asked, launch[1] if launch else None)["patient"]
+    who = user and user_principal(user_from(user), asking.client.id, session=asking.session.id)
     return page(
         "consent.html",
         status=400 if message else 200,
@@ -87,6 +92,7 @@ async def _page(
         form_targets=form_targets(asking.asked),
         client_name=asking.client.name,
         user_name=user.value["name"] if user else "",
+        patient=await named_patient(server, who, chosen) if who else None,
         fixed=[line for line in lines if line.is_fixed],
         choices=[line for line in lines if not line.is_fixed],
         message=message,
@@ -124,16 +130,20 @@ async def answer_consent(server: AuthorizationServer, request: Request) -> Respo
 async def _scope(server: AuthorizationServer, asking: _Asking) -> str:
     """What the request would get if all of it were allowed."""
     launch = await load_launch(server, asking.asked)
-    return granted_scope(asking.asked, asking.client, launch[1] if launch else None)
+    record = await server.store.record(USER, asking.session.value["user"])
+    user = None if record is None else user_from(record)
+    return granted_scope(asking.asked, asking.client, launch[1] if launch else None, user=user)
 
 
 def _ticked(offered: str, form: Parameters) -> str:
     """The scopes that were left ticked, with those that can't be left out; empty when nothing
     would be allowed by them."""
     ticked = {value for name, value in form.items() if name.startswith("scope-")}
-    lines = [line for line in describe(offered) if line.is_fixed or line.scope in ticked]
-    means_something = any(not line.is_fixed or line.scope == "openid" for line in lines)
-    return " ".join(line.scope for line in lines) if means_something else ""
+    kept = []
+    for word in offered.split():  # as the app wrote it, which may be in the way of SMART v1
+        kept += [(word, line) for line in describe(word) if line.is_fixed or line.scope in ticked]
+    means_something = any(not line.is_fixed or line.scope == "openid" for _, line in kept)
+    return " ".join(word for word, _ in kept) if means_something else ""
 
 
 async def _answered(

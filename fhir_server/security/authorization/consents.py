@@ -26,7 +26,11 @@ class Consent:
         wanted = parse_scopes(scope)
         if not parse_scopes(self.asked).contains(wanted):
             return None
-        return str(parse_scopes(self.allowed).meet(wanted))
+        allowed, given = parse_scopes(self.allowed), []
+        for word in scope.split():
+            one = parse_scopes(word)
+            given.append(word if allowed.contains(one) else str(allowed.meet(one)))
+        return " ".join(word for word in given if word)
 
 
 async def consent_to(store: ResourceStore, user: str, client_id: str) -> Consent | None:

@@ -190,6 +190,7 @@ async def _create(desk: Desk, provider: Provider, identity: Identity, roles: fro
         name,
         roles,
         person if isinstance(person, str) and is_person(person) else None,
+        tenant=provider.tenant,
     )
     check_user(user)
     link = link_record(claims["iss"], claims["sub"], user.id, is_managed=True)

@@ -18,7 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fhir_server.fhir.codec import parse
-from fhir_server.fhir.outcome import FhirError
+from fhir_server.fhir.outcome import BUSY, FhirError
+from fhir_server.security.authorization.chart_trail import chart_trail
 from fhir_server.security.authorization.charts import chart_of
 from fhir_server.security.authorization.clients import Client
 from fhir_server.security.authorization.fhir_context import (
@@ -96,7 +97,7 @@ async def launch(server: AuthorizationServer, request: Request) -> Response:
         tenant=asked.tenant,
     )
     expires = server.now() + server.lifetimes.launch
-    entry = trail(server, request, principal).entry(
+    entry = (await chart_trail(server, request, principal)).entry(
         interaction="launch", outcome="success", status=201, patient=asked.patient
     )
 
@@ -174,7 +175,11 @@ async def _check_chart(
 
 
 async def _read(store: ResourceStore, name: str, key: Key) -> dict[str, Any]:
-    stored = await store.get(key)
+    try:
+        stored = await store.get(key)
+    except FhirError as refusal:
+        error = "temporarily_unavailable" if refusal.status == BUSY else "invalid_request"
+        raise _Refused(refusal.status, error, str(refusal)) from refusal
     if stored is None or stored.is_deleted:
         raise _Refused(400, "invalid_request", f"{name} is not known here")
     return parse(stored.body)

@@ -40,6 +40,7 @@ def smart_configuration(issuer: str) -> dict[str, Any]:
         **_endpoints(issuer),
         "issuer": issuer,
         "jwks_uri": f"{issuer}/jwks",
+        "management_endpoint": f"{issuer}/account",
         **_token_endpoint(),
         "capabilities": list(CAPABILITIES),
     }

@@ -172,7 +172,7 @@ async def _change(desk: Desk, id: str, change: _Change) -> None:
         after = change.of(before)
         check_user(after)
         if _is_admin(before) and not _is_admin(after):
-            await _require_another(tx, others)
+            await _require_another(tx, others, before.tenant)
         written = user_record(after, change.password or PasswordHash(record.value["password"]))
         await tx.put_record(written, record.revision)
         if change.ends:
@@ -211,12 +211,14 @@ async def _found(tx: Transaction, id: str) -> Record:
     return record
 
 
-async def _require_another(tx: Transaction, others: list[str]) -> None:
-    """Of two admins who disable each other at once, one is refused: both reserve the name."""
+async def _require_another(tx: Transaction, others: list[str], tenant: str) -> None:
+    """Of two admins who disable each other at once, one is refused: both reserve the name. An
+    admin of another tenant is none here."""
     await tx.reserve("the last admin")
     for other in others:
         record = await tx.record(KIND, other)
-        if record is not None and _is_admin(user_from(record)):
+        user = None if record is None else user_from(record)
+        if user is not None and _is_admin(user) and user.tenant == tenant:
             return
     raise RefusedChange("This is the last admin: give somebody else the role first")
 

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fhir_server.security.authorization.users import PEOPLES_ROLES, sign_in_name
+from fhir_server.security.tenants import DEFAULT
 
 _ID_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}) | frozenset(
     {"ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
@@ -31,7 +32,8 @@ class RoleRule:
 @dataclass(frozen=True)
 class Provider:
     """`roles` decides who may come in and as what. `parameters` are added to the authorization
-    request; `fhir_user_claim` holds the person's resource, if the provider knows it. When
+    request; `fhir_user_claim` holds the person's resource, if the provider knows it. Its people
+    are of the `tenant`. When
     `asks_second_factor`, ours is not asked for after a sign-in there."""
 
     id: str
@@ -46,6 +48,7 @@ class Provider:
     name_claim: str = "name"
     fhir_user_claim: str | None = None
     asks_second_factor: bool = False
+    tenant: str = DEFAULT
 
     def roles_of(self, claims: Mapping[str, Any]) -> frozenset[str]:
         """The roles that the claims of an id_token give."""

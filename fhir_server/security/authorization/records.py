@@ -168,8 +168,6 @@ _TUPLES = frozenset({"grants", "fhir_context"})
 """Fields that JSON keeps as lists."""
 OF_USER = {Session.KIND: "session-of-user", Grant.KIND: "grant-of-user"}
 """Kind of record → the kind of the entries that find a user's own."""
-_TUPLES = frozenset({"grants", "fhir_context"})
-"""Fields that JSON keeps as lists."""
 V = TypeVar(
     "V", Session, Launch, AuthorizationRequest, Grant, Code, RefreshToken, Assertion,
     PendingSignIn, ExternalSignIn,

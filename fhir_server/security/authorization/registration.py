@@ -25,6 +25,7 @@ from fhir_server.security.authorization.approval import (
 from fhir_server.security.authorization.client_metadata import (
     CHOSEN_HERE,
     KNOWN,
+    OWN_FIELDS,
     metadata_of,
     read_metadata,
 )
@@ -215,16 +216,7 @@ def _check_own(metadata: Mapping[str, Any], client: Client) -> None:
 def _replaced(old: Client, read: Client) -> Client:
     """The registration with what was sent instead of what was there; what an administrator set
     stays. A client that was refused may ask again by changing what it asks for."""
-    kept = replace(
-        read,
-        frame_origins=old.frame_origins,
-        is_preapproved=old.is_preapproved,
-        is_ehr=old.is_ehr,
-        is_resource_server=old.is_resource_server,
-        status=old.status,
-        registration=old.registration,
-        registered=old.registered,
-    )
+    kept = replace(old, **{name: getattr(read, name) for name in OWN_FIELDS})
     return kept if kept == old else replace(kept, status="pending")
 
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fhir_server.security.authorization.assertion import Proof
+from fhir_server.security.authorization.browser import use_of
 from fhir_server.security.authorization.client_call import (
     error_answer,
     json_answer,
@@ -93,10 +94,20 @@ async def _exchange(
     async def unit(tx: Transaction) -> Tokens | OAuth2Error:
         decision = await _decide(tx, parameters, proof, moment)
         await apply(tx, decision.effects)
+        await _note_use(server, tx, decision.outcome)
         await tx.journal(_entry(server, request, proof.client, decision.outcome))
         return decision.outcome
 
     return await commit(server, unit)
+
+
+async def _note_use(
+    server: AuthorizationServer, tx: Transaction, outcome: Tokens | OAuth2Error
+) -> None:
+    """An app that gets tokens uses the session that it belongs to; its owner sees when."""
+    grant = None if isinstance(outcome, OAuth2Error) else outcome.grant
+    if grant is not None and grant.session is not None:
+        await tx.put_record(use_of(server, grant.session))
 
 
 async def _decide(

@@ -69,6 +69,10 @@ class Visit:
         """The token of the forms on the page."""
         return form_token(self.secret, self.area)
 
+    def may_manage(self, record: Record | None) -> bool:
+        """Whether a user is of the person's own tenant: nobody else is theirs to look after."""
+        return record is not None and user_from(record).tenant == self.user.tenant
+
     def desk(self, server: AuthorizationServer, request: Request) -> Desk:
         """From where the person changes people: the audit trail says it was them."""
         who = user_principal(self.user, "", session=self.session.id)

@@ -67,7 +67,7 @@ async def choose_encounter(server: AuthorizationServer, request: Request) -> Res
 async def _is_visit_of(
     server: AuthorizationServer, pending: Pending, patient: str, encounter: str
 ) -> bool:
-    view = await charts_of(server, pending)
+    view = await charts_of(server, pending.principal)
     found = await view.read(Key("Encounter", encounter))
     return found is not None and is_about(found, patient, server.fhir_base)
 
@@ -86,7 +86,7 @@ async def _page(
     place: str | None = None,
     message: str | None = None,
 ) -> Response:
-    view = await charts_of(server, pending)
+    view = await charts_of(server, pending.principal)
     patient = await _chosen(view, pending.choice)
     if patient is None:
         return await keep_choice(server, request, pending, None)

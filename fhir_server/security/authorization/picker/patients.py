@@ -63,7 +63,7 @@ async def show_patients(server: AuthorizationServer, request: Request) -> Respon
     pending = await load_pending(server, request, request.query_params.get("request"))
     if pending is None:
         return await refuse_with_page(server, request, REQUEST_EXPIRED, "nothing to choose for")
-    if not (await charts_of(server, pending)).permits_patients:
+    if not (await charts_of(server, pending.principal)).permits_patients:
         refused = AccessDeniedError("this user may see no patients")
         return await refuse(server, request, pending, refused)
     return _page(pending, _Shown())
@@ -75,7 +75,7 @@ async def choose_patient(server: AuthorizationServer, request: Request) -> Respo
     if isinstance(loaded, Response):
         return loaded
     pending, form = loaded
-    view = await charts_of(server, pending)
+    view = await charts_of(server, pending.principal)
     if form.get("action") != "choose":
         return await _listed(server, request, pending, form)
     id = form.get("patient", "")
@@ -108,7 +108,7 @@ async def _listed(
     criteria = _criteria(form)
     here = form.get(_PLACES.get(form.get("action", ""), ""))
     try:
-        view = await charts_of(server, pending)
+        view = await charts_of(server, pending.principal)
         found = await view.find("Patient", [*criteria, _ORDER], here)
     except FhirError as refusal:
         text = _BUSY if refusal.status == BUSY else _NOT_UNDERSTOOD

@@ -24,11 +24,13 @@ from fhir_server.security.authorization.browser import (
     is_own_form,
     session_secret,
 )
+from fhir_server.security.authorization.chart_trail import chart_trail
 from fhir_server.security.authorization.charts import View, view_of
 from fhir_server.security.authorization.clients import Client
 from fhir_server.security.authorization.context import Choice, choice_of, next_step
 from fhir_server.security.authorization.pages import FORM_EXPIRED, REQUEST_EXPIRED
 from fhir_server.security.authorization.parameters import Parameters, read_form
+from fhir_server.security.authorization.picker.wording import PatientLine, patient_line
 from fhir_server.security.authorization.records import (
     AuthorizationRequest,
     Launch,
@@ -42,7 +44,6 @@ from fhir_server.security.authorization.server import (
     AuthorizationServer,
     commit,
     find_client,
-    trail,
     user_principal,
 )
 from fhir_server.security.authorization.users import KIND as USER
@@ -138,15 +139,21 @@ async def load_posted(
     return pending, form
 
 
-async def charts_of(server: AuthorizationServer, pending: Pending) -> View:
+async def charts_of(server: AuthorizationServer, who: Principal) -> View:
     """The charts that the user may see."""
     return await view_of(
-        server.store,
-        server.charts,
-        pending.principal,
-        now=server.clock(),
-        base_url=server.fhir_base,
+        server.store, server.charts, who, now=server.clock(), base_url=server.fhir_base
     )
+
+
+async def named_patient(
+    server: AuthorizationServer, who: Principal, patient: str | None
+) -> PatientLine | None:
+    """The patient in words; None when there is none that the user may see."""
+    if patient is None:
+        return None
+    found = await (await charts_of(server, who)).read(Key("Patient", patient))
+    return None if found is None else patient_line(found, server.clock().date())
 
 
 async def keep_choice(
@@ -155,7 +162,7 @@ async def keep_choice(
     """Keep the choice with the request, with its audit record, and go on; None takes back what
     was chosen."""
     key = Key("Encounter", choice.encounter) if choice and choice.encounter else None
-    entry = trail(server, request, pending.principal).entry(
+    entry = (await chart_trail(server, request, pending.principal)).entry(
         interaction="choose-context",
         outcome="success",
         status=303,
@@ -185,7 +192,7 @@ async def journal_listing(
     server: AuthorizationServer, request: Request, pending: Pending, query: str
 ) -> None:
     """Write down that the user was shown patients or visits, and which search found them."""
-    entry = trail(server, request, pending.principal).entry(
+    entry = (await chart_trail(server, request, pending.principal)).entry(
         interaction="search-type", outcome="success", status=200, query=query
     )
     await server.store.note(entry)
