@@ -43,7 +43,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         claims = {
             "iss": f"{ORIGIN}/auth", "aud": f"{ORIGIN}/fhir", "sub": "dr.amina", "client_id": "app",
             "name": "Dr Amina", "roles": ["doctor"], "scope": "patient/*.rs user/Patient.r",
-            "patient": "x", "exp": 4_000_000_000,
+            "patient": "x", "exp": 4_000_000_000, "iat": 1_700_000_000, "jti": "t",
         }  # fmt: skip
         return keys.sign_access_token(claims)
 

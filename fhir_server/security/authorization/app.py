@@ -83,6 +83,7 @@ _PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
     ("/admin/user", admin.show_user, admin.change_user),
     ("/admin/clients", admin_clients.show_clients, admin_clients.decide_client),
     ("/admin/sessions", admin.show_sessions, admin.end_any_session),
+    ("/emergency", show_emergency, answer_emergency),
 )
 """Pages for people: path, what shows it, what its forms are answered by."""
 
