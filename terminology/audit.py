@@ -1,6 +1,6 @@
 """The codes of AuditEvents: what happened, and in which role a person acted."""
 
-from terminology.concepts import Concept, Resource, System, own
+from terminology.concepts import Concept, Resource, System, unlisted_system
 
 AUDIT_EVENT = System(
     "audit-event",
@@ -72,30 +72,20 @@ SYSTEMS = (AUDIT_EVENT, AUDIT_SUBTYPE, ROLE)
 
 
 def audit_block() -> Resource:
-    """The CodeSystem of block numbers: known by their form, so none is listed."""
-    return {
-        **own(
-            "CodeSystem",
-            "audit-block",
-            "MedSAGE audit blocks",
-            "The number of the signed block of the audit chain that an AuditEvent is sealed in "
-            "(AuditEvent.meta.tag): a decimal number, counted up block by block.",
-        ),
-        "caseSensitive": True,
-        "content": "not-present",
-    }
+    """The CodeSystem of block numbers: known by their form."""
+    return unlisted_system(
+        "audit-block",
+        "MedSAGE audit blocks",
+        "The number of the signed block of the audit chain that an AuditEvent is sealed in "
+        "(AuditEvent.meta.tag): a decimal number, counted up block by block.",
+    )
 
 
 def tenant() -> Resource:
-    """The CodeSystem of tenants: each installation has its own, so none is listed."""
-    return {
-        **own(
-            "CodeSystem",
-            "tenant",
-            "MedSAGE tenants",
-            "The tenant to whom a resource belongs, as the server alone labels it "
-            "(meta.security): the name that the operator gave it.",
-        ),
-        "caseSensitive": True,
-        "content": "not-present",
-    }
+    """The CodeSystem of tenants: each installation has its own."""
+    return unlisted_system(
+        "tenant",
+        "MedSAGE tenants",
+        "The tenant to whom a resource belongs, as the server alone labels it (meta.security): "
+        "the name that the operator gave it.",
+    )

@@ -60,3 +60,13 @@ def code_system(system: System) -> Resource:
         "count": len(system.concepts),
         "concept": [concept.as_json() for concept in system.concepts],
     }
+
+
+def unlisted_system(name: str, title: str, description: str) -> Resource:
+    """A CodeSystem whose codes are known by their form or belong to each installation: none is
+    listed."""
+    return {
+        **own("CodeSystem", name, title, description),
+        "caseSensitive": True,
+        "content": "not-present",
+    }
