@@ -37,7 +37,7 @@ class CantListen(Exception):
 @app.command(epilog=EXAMPLE)
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 5000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 5000,
     data: Annotated[Path | None, typer.Option(help="Folder of the embedded store.")] = None,
     role: Annotated[
         Literal["all", "server", "worker", "app"] | None, typer.Option(help="Parts to run.")
