@@ -16,6 +16,7 @@ from fhir_server.load_settings import load
 from fhir_server.storage.master_keys import master_keys, new_master_key
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.composed_world import whole
+from tests.nginx_door import free_port
 from tests.stores import MASTER
 
 SECRET = secrets.token_hex(32)
@@ -41,7 +42,7 @@ def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refused(arguments: list[str], settings: dict[str, str]) -> tuple[int, str]:
     """Exit code and stderr of a `medsage serve` that must not start."""
-    done = CliRunner().invoke(app, ["serve", "--port", "0", *arguments], env=settings)
+    done = CliRunner().invoke(app, ["serve", "--port", str(free_port()), *arguments], env=settings)
     return done.exit_code, done.stderr
 
 
