@@ -124,7 +124,9 @@ run_tests() {
     check 'ruff check' .venv/bin/ruff check .
     check 'ruff format' .venv/bin/ruff format --check --quiet .
     check 'mypy' .venv/bin/mypy
-    check 'pytest' .venv/bin/python -m pytest --numprocesses=auto --dist=loadfile --no-loadscope-reorder "$@"
+    # One more than there are processors: some tests wait for the disk.
+    local workers=$(($(getconf _NPROCESSORS_ONLN) + 1))
+    check 'pytest' .venv/bin/python -m pytest --numprocesses="$workers" --dist=loadfile --no-loadscope-reorder "$@"
     if [ ${#failed[@]} -gt 0 ]; then
         fail "failed: $(printf '%s, ' "${failed[@]}" | sed 's/, $//')"
     fi

@@ -7,6 +7,7 @@ from typing import NoReturn
 from fhir_server.fhir.codec import parse
 from fhir_server.fhir.outcome import forbidden, not_found
 from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, Query
+from fhir_server.security.access import OPEN_ACCESS
 from fhir_server.security.consents import is_in_force, read_consent
 from fhir_server.security.judge import Judge
 from fhir_server.security.labels import bears_restricted
@@ -125,13 +126,16 @@ class GuardedTransaction:
         not_offered("the audit journal")
 
     def _note_rules(self, draft: Draft) -> None:
-        """FhirError 422 for a Consent that would not be honoured."""
+        """FhirError 422 for a Consent that would not be honoured. With open access none is, and
+        any may be kept."""
         stored = draft.stored
         if bears_restricted(stored.key.type, draft.terms.terms):
             self._labelled.add(stored.key.type)
         if stored.key.type == "Consent":
             self._consents.add(stored.key.id)
-            if not stored.is_deleted and is_in_force(resource := parse(stored.body)):
+            if self._judge.access is OPEN_ACCESS or stored.is_deleted:
+                return
+            if is_in_force(resource := parse(stored.body)):
                 read_consent(resource)
 
     async def _check_old(self, key: Key, action: Action, expected: int, view: Expression) -> None:

@@ -262,12 +262,18 @@ async def test_nobodys_consent_keeps_their_own_record_from_them(ward: World) -> 
 
 
 async def test_a_consent_that_would_not_be_honoured_is_refused_by_name(ward: World) -> None:
+    ward.caller.principal = SERVICE
     for changes, named in REFUSED:
         answer = await ward.post("/Consent", consent() | changes)
         assert answer.status_code == 422, (changes, answer.text)
         assert named in text_of(answer)
         harmless = await ward.post("/Consent", consent() | changes | {"status": "draft"})
         assert harmless.status_code == 201
+
+
+async def test_with_open_access_nothing_is_honoured_and_any_is_kept(ward: World) -> None:
+    for changes, _ in REFUSED:
+        assert (await ward.post("/Consent", consent() | changes)).status_code == 201
 
 
 async def test_one_that_was_stored_before_denies_everything(ward: World) -> None:
