@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Any
 
 import pytest
@@ -56,6 +56,24 @@ async def test_without_change_streams_nothing_is_lost_or_repeated(place: Place) 
         assert await ids(changes, 4) == ["c", "d", "e", "f"]
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.5):
+                await anext(changes)
+
+
+@pytest.mark.usefixtures("poor_engine")
+async def test_a_feed_ends_though_the_driver_lost_the_word(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def deaf(*_: Any) -> AsyncIterator[Change]:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(2)
+        for change in ():
+            yield change
+
+    store = await place.store()
+    monkeypatch.setattr(feed.Feed, "_scan", deaf)
+    async with aclosing(store.changes(None)) as changes:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
                 await anext(changes)
 
 

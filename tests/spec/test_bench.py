@@ -120,9 +120,9 @@ def test_many_conditional_creates_at_once_give_one_and_overlapping_transactions_
 
 @pytest.mark.slow
 def test_no_random_request_gets_an_answer_of_500_or_none() -> None:
-    found = proof_fuzz.run({"requests": "1000", "schema": "2"})
+    found = proof_fuzz.run({"requests": "1000", "schema": "1"})
 
     assert found["passed"], found["wrong"]
     assert found["requests"] == 1000
-    assert found["schemathesis"]["cases"] > 100
+    assert found["schemathesis"]["cases"] > 50
     assert {"200", "201", "400", "404", "405", "412"} <= found["statuses"].keys()

@@ -88,6 +88,7 @@ class Feed:
                         yield change
             except (_Lost, ConnectionFailure):
                 await asyncio.sleep(PAUSE_SECONDS)
+                _stop_if_cancelled()
 
     async def _run(self) -> AsyncGenerator[Change, None]:
         token = self._position.token
@@ -115,7 +116,11 @@ class Feed:
             async with await self._history.watch(
                 _INSERTIONS, resume_after=token, max_await_time_ms=AWAIT_MILLISECONDS
             ) as stream:
-                async for event in stream:
+                while stream.alive:
+                    event = await stream.try_next()
+                    _stop_if_cancelled()
+                    if event is None:
+                        continue
                     document = event["fullDocument"]
                     known = document["_id"] in self._passed
                     self._pass(document, dict(event["_id"]))
@@ -131,6 +136,7 @@ class Feed:
         turn = 0
         while True:
             await asyncio.sleep(POLL_SECONDS)
+            _stop_if_cancelled()
             turn += 1
             overlap = QUICK_OVERLAP if turn % THOROUGH_EVERY else OVERLAP
             async with aclosing(self._scan(overlap)) as scan:
@@ -185,3 +191,11 @@ class Feed:
             if not is_old and len(self._passed) <= MOST_REMEMBERED:
                 return
             del self._passed[oldest]
+
+
+def _stop_if_cancelled() -> None:
+    """CancelledError in a task that was told to end. The driver can lose that word while it waits
+    for an answer; a feed that goes on by itself would then never end."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
