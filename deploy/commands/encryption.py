@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +12,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from deploy.commands.ending import UNUSABLE, fail
+from deploy.commands.operating import opened
 from deploy.commands.serve import store_settings
-from fhir_server.app import open_store
-from fhir_server.settings import Settings
 from fhir_server.storage import rotation
 from fhir_server.storage.master_keys import UnusableKeys, master_keys, new_master_key
 from fhir_server.storage.port import StoreUnavailable, VersionConflict
@@ -144,7 +142,7 @@ def _run(data: Path | None, work: Callable[[SealedStore], Awaitable[None]]) -> N
     settings = store_settings(data)
 
     async def run() -> None:
-        async with _opened(settings) as store:
+        async with opened(settings) as store:
             await work(store)
 
     try:
@@ -155,12 +153,3 @@ def _run(data: Path | None, work: Callable[[SealedStore], Awaitable[None]]) -> N
         fail(f"{problem}; run the same command again")
     except LookupError:
         fail("the store is not encrypted: set MEDSAGE_ENCRYPTION_KEY_FILE", UNUSABLE)
-
-
-@asynccontextmanager
-async def _opened(settings: Settings) -> AsyncIterator[SealedStore]:
-    store = await open_store(settings)
-    try:
-        yield store
-    finally:
-        await store.close()

@@ -1,5 +1,5 @@
-"""What the commands that change the register and the keys share: the store, opened and closed,
-and an audit record of who did it."""
+"""What the commands that work on the store itself share: the store, opened and closed, and an audit
+record of who did it."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,7 +9,7 @@ from fhir_server.app import open_store
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.security.principal import Principal
 from fhir_server.settings import Settings
-from fhir_server.storage.port import ResourceStore
+from fhir_server.storage.rotation import SealedStore
 from fhir_server.system import new_id, utc_now
 
 OPERATOR = Principal(
@@ -27,7 +27,7 @@ OPERATOR = Principal(
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[ResourceStore]:
+async def opened(settings: Settings) -> AsyncIterator[SealedStore]:
     """The store of the settings, for as long as a command needs it."""
     store = await open_store(settings)
     try:

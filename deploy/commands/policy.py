@@ -12,8 +12,9 @@ import orjson
 import typer
 
 from deploy.commands.ending import fail
+from deploy.commands.operating import opened
 from deploy.commands.serve import store_settings
-from fhir_server.app import defined, knowledge, open_store, policy_of
+from fhir_server.app import defined, knowledge, policy_of
 from fhir_server.fhir.codec import parse
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.outcome import FhirError
@@ -99,8 +100,7 @@ def _run(work: Any) -> Any:
 
 @asynccontextmanager
 async def _opened(settings: Settings, token: str) -> AsyncIterator[_Known]:
-    store = await open_store(settings)
-    try:
+    async with opened(settings) as store:
         known = knowledge(f"{settings.base_url}/fhir")
         await defined(store, known)
         verifier = TokenVerifier(
@@ -113,8 +113,6 @@ async def _opened(settings: Settings, token: str) -> AsyncIterator[_Known]:
         principal = await verifier.verify(f"Bearer {token}")
         circumstances = await Rulebook(store, utc_now, policy_of(settings)).of(principal)
         yield _Known(store, known.live, principal, circumstances)
-    finally:
-        await store.close()
 
 
 async def _explained(settings: Settings, token: str, asked: str) -> list[str]:

@@ -10,8 +10,9 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from deploy.commands.operating import opened
 from deploy.commands.serve import store_settings
-from fhir_server.app import defined, knowledge, open_store
+from fhir_server.app import defined, knowledge
 from fhir_server.indexing.definitions import Definitions, Status
 from fhir_server.indexing.reindex import Reindexer
 from fhir_server.indexing.state import forget
@@ -74,10 +75,7 @@ async def _work(
 async def _opened(
     settings: Settings,
 ) -> AsyncIterator[tuple[ResourceStore, Definitions, Reindexer]]:
-    store = await open_store(settings)
-    try:
+    async with opened(settings) as store:
         known = knowledge(f"{settings.base_url}/fhir")
         definitions = await defined(store, known)
         yield store, definitions, Reindexer(store, known.live, definitions)
-    finally:
-        await store.close()

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from deploy.commands.ending import UNUSABLE, fail
+from deploy.commands.operating import opened
 from deploy.commands.serve import store_settings
-from fhir_server.app import open_store, sign_in_rules, tenants_of
+from fhir_server.app import sign_in_rules, tenants_of
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.load_settings import UnusableSettings
 from fhir_server.security.authorization import people
@@ -173,12 +174,9 @@ def _run(data: Path | None, work: Work) -> None:
 
 
 async def _with_desk(settings: Settings, work: Work) -> str:
-    store = await open_store(settings)
-    try:
+    async with opened(settings) as store:
         trail = AuditTrail(_operator(), utc_now, new_id, f"{settings.base_url}/fhir")
         return await work(Desk(store, trail, None))
-    finally:
-        await store.close()
 
 
 def _operator() -> Principal:
