@@ -21,6 +21,12 @@ COMPARISON = f"{CANONICAL}/Measure/model-comparison"
 VERDICT = f"{CANONICAL}/StructureDefinition/model-verdict"
 """On its MeasureReport: a code, `better`, `no-better` or `worse`."""
 BETTER = "better"
+SHADOW_RESULT = {
+    "system": f"{CANONICAL}/CodeSystem/model-use",
+    "code": "shadow",
+    "display": "Said in the shadow, not part of care",
+}
+"""The security label of what a version said that runs as a shadow."""
 GOVERNING = frozenset({"admin", "governance"})
 """The roles that may propose, approve, decline and retire."""
 MOST_SHARE = 50
