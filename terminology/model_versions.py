@@ -41,7 +41,7 @@ _PROPOSAL = (
     _Part("reason", "string", "Why.", True),
     _Part("share", "integer", "The share of the Tasks that is proposed, in per cent.", True),
     _Part("verdict", "Reference", "The comparison with the active version (MeasureReport)."),
-    _Part("against", "string", "The version that was active then."),
+    _Part("against", "Reference", "The version that was active then."),
 )
 _STANDING = (
     _Part("model", "string", "The model's name in the table of models.", True),

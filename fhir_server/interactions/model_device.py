@@ -20,7 +20,9 @@ def require_same_standing(resource: dict[str, Any], current: Stored | None) -> N
         known = parse(_read(current)).get("extension", ())
         before = [each for each in known if each.get("url") == STANDING]
     if said != before:
-        text = "where a model version stands is changed by $model-propose, $model-approve and $model-retire alone"
+        text = (
+            "where a model version stands is changed by its own operations alone ($model-propose …)"
+        )
         raise business_rule(text, "Device.extension")
 
 

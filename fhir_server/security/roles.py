@@ -48,7 +48,8 @@ ROLES: Mapping[str, Role] = {
     "doctor": Role(CLINICAL_READS, CLINICAL, CLINICAL),
     "nurse": Role(CLINICAL_READS, NURSING),
     "admin": Role(
-        DIRECTORY | ADMINISTRATIVE,
+        # They decide on model versions, by comparisons.
+        DIRECTORY | ADMINISTRATIVE | {"MeasureReport"},
         DIRECTORY | ADMINISTRATIVE | {"Provenance"},
         DIRECTORY | ADMINISTRATIVE,
     ),
