@@ -4,7 +4,7 @@ what it said (docs/adr/0021-registry-of-models.md)."""
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fhir_server.fhir.model_versions import COMPARISON, SHADOW_RESULT, STANDING, VERDICT
+from fhir_server.fhir.model_versions import COMPARISON, SHADOW_RESULT, STANDING
 from terminology.concepts import Concept, Resource, System, own, unlisted_system
 
 USE = System(
@@ -55,7 +55,7 @@ _STANDING = (
 
 def resources() -> list[Resource]:
     """The extensions, the Measure of comparisons, and the CodeSystem of models' own answers."""
-    return [_standing(), _verdict(), _comparison(), _answers()]
+    return [_standing(), _verdict(), *_shadow(), _comparison(), _answers()]
 
 
 def _standing() -> Resource:
@@ -75,19 +75,35 @@ def _standing() -> Resource:
 
 def _verdict() -> Resource:
     meaning = "What a comparison of two versions found: better, no-better or worse."
+    definition = own("StructureDefinition", "model-verdict", "Verdict of a comparison", meaning)
+    return _simple(definition, "MeasureReport", "code")
+
+
+def _shadow() -> list[Resource]:
+    texts = {
+        "shadow-of-task": "The Task whose inputs a version read in the shadow.",
+        "shadow-answer": "The contained Observation: what the version would have written.",
+    }
+    return [
+        _simple(own("StructureDefinition", name, meaning[:-1], meaning), "Basic", "Reference")
+        for name, meaning in texts.items()
+    ]
+
+
+def _simple(definition: Resource, context: str, type: str) -> Resource:
+    meaning, url = definition["description"], definition["url"]
     elements: list[Resource] = [
         {"id": "Extension", "path": "Extension", "definition": meaning, "min": 0, "max": "1"},
         {"id": "Extension.extension", "path": "Extension.extension", "max": "0"},
-        {"id": "Extension.url", "path": "Extension.url", "fixedUri": VERDICT},
+        {"id": "Extension.url", "path": "Extension.url", "fixedUri": url},
         {
             "id": "Extension.value[x]",
             "path": "Extension.value[x]",
             "min": 1,
-            "type": [{"code": "code"}],
+            "type": [{"code": type}],
         },
     ]
-    definition = own("StructureDefinition", "model-verdict", "Verdict of a comparison", meaning)
-    return _extension(definition, "MeasureReport", elements)
+    return _extension(definition, context, elements)
 
 
 def _extension(definition: Resource, context: str, elements: list[Resource]) -> Resource:

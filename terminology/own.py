@@ -6,8 +6,8 @@ from terminology.concepts import Resource, code_system
 
 def resources() -> list[Resource]:
     """CodeSystems, ValueSets, the Questionnaire and the extension, each with its fixed id."""
-    systems = (*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS)
-    systems = (*systems, *model_versions.SYSTEMS)
+    systems = [*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS]
+    systems += model_versions.SYSTEMS
     return [
         *(code_system(system) for system in systems),
         intake.symptoms(),

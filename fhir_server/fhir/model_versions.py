@@ -182,7 +182,8 @@ def require_verdict(report: Resource, candidate: str, active: str | None) -> Non
 
 def verdict_of(report: Resource) -> str | None:
     """The verdict of a comparison; None where there is none."""
-    return _value(report.get("extension", ()), VERDICT, "valueCode")
+    found = _value(report.get("extension", ()), VERDICT, "valueCode")
+    return None if found is None else str(found)
 
 
 def standing_of(device: Resource) -> Standing | None:

@@ -29,6 +29,7 @@ from fhir_server.fhir.model_versions import (
 from fhir_server.fhir.outcome import (
     bad_parameter,
     business_rule,
+    conflict,
     forbidden,
     not_found,
     precondition_failed,
@@ -86,6 +87,15 @@ class _Step:
     async def active(self) -> _Version | None:
         """The version of this condition that is active now; nobody else can change that before
         this unit has ended."""
+        return await self._in_state(State.ACTIVE)
+
+    async def require_only_candidate(self, to: State) -> None:
+        """FhirError 409 when the step makes a candidate and the condition has another."""
+        other = await self._in_state(State.CANDIDATE) if to is State.CANDIDATE else None
+        if other is not None and other.reference != self.version.reference:
+            raise conflict(f"{other.reference} is the candidate of this condition; retire it first")
+
+    async def _in_state(self, state: State) -> _Version | None:
         condition = self.version.standing.condition
         await self.unit.reserve(f"model version of {condition}")
         scope = Scope(self.context.registry, self.context.clock(), self.context.base_url)
@@ -93,10 +103,7 @@ class _Step:
         query = parse_condition(scope, "Device", asked, limit=MOST_VERSIONS)
         for stored in (await self.unit.find(query)).matches:
             found = _version(stored)
-            if found and (found.standing.condition, found.standing.state) == (
-                condition,
-                State.ACTIVE,
-            ):
+            if found and (found.standing.condition, found.standing.state) == (condition, state):
                 return found
         return None
 
@@ -190,6 +197,7 @@ async def _propose(step: _Step) -> None:
         against=active.reference if active else None,
     )
     standing = proposed(step.version.standing, proposal)
+    await step.require_only_candidate(proposal.to)
     await step.require_verdict(proposal.verdict, active)
     step.written.append(await step.write(step.version, standing))
     what = f"Proposed: {proposal.to}, share {proposal.share} %. {proposal.reason}"
@@ -204,6 +212,7 @@ async def _approve(step: _Step) -> None:
     proposal = before.proposal
     assert proposal is not None
     await step.require_verdict(proposal.verdict, active)
+    await step.require_only_candidate(proposal.to)
     step.written.append(await step.write(step.version, standing))
     if standing.state is State.ACTIVE and active is not None:
         step.written.append(await step.write(active, retired(active.standing)))

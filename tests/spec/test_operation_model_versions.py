@@ -96,6 +96,8 @@ async def standing(world: World, id: str) -> Standing:
 
 
 async def propose_new(world: World, **given: object) -> None:
+    if (await standing(world, "on-trial")).state is not State.RETIRED:
+        await call(world, ADA, "on-trial/$model-retire", reason="Not better")
     asked = {"to": "candidate", "reason": "Fewer false alarms", "share": 10} | given
     answer = await call(world, ADA, "new/$model-propose", **asked)
     assert answer.status_code == 200, answer.text
@@ -214,13 +216,14 @@ async def test_an_approval_is_of_the_proposal_that_was_read(world: World) -> Non
         ("new", {"to": "candidate"}, "reason"),
         ("new", {"to": "best", "reason": "x"}, "none of"),
         ("in-use", {"to": "candidate", "reason": "x"}, "no step"),
+        ("new", {"to": "candidate", "reason": "x"}, "on-trial is the candidate"),
     ],
 )
 async def test_steps_that_there_are_not_are_refused(
     world: World, id: str, asked: Json, says: str
 ) -> None:
     answer = await call(world, ADA, f"{id}/$model-propose", **asked)
-    assert answer.status_code in (400, 422), answer.text
+    assert answer.status_code in (400, 409, 422), answer.text
     assert says in answer.text
 
 
