@@ -5,11 +5,15 @@ from typing import Annotated
 
 import typer
 
+from deploy.commands import model_versions
 from deploy.commands.ending import UNUSABLE, fail
 from models.malaria.calibration import WEIGHTS
 from models.training.commands import evaluate_malaria, train_malaria
 
-app = typer.Typer(help="Train and evaluate models.", no_args_is_help=True)
+app = typer.Typer(
+    help="Train and evaluate models, and decide which versions are used.", no_args_is_help=True
+)
+model_versions.register(app)
 MODELS = ("malaria",)
 Name = Annotated[str, typer.Argument(help=f"The model: {', '.join(MODELS)}.")]
 
