@@ -89,8 +89,9 @@ class Shadows:
         """Runs what is offered, one at a time, until cancelled."""
         try:
             while True:
+                waiting = await self._waiting.get()
                 began = time.monotonic()
-                await self.one()
+                await self._one(*waiting)
                 took = time.monotonic() - began
                 await asyncio.sleep(took * (1 / self.budget.share - 1))
         finally:
@@ -99,11 +100,10 @@ class Shadows:
     async def work_off(self) -> None:
         """Runs all that has been offered."""
         while not self._waiting.empty():
-            await self.one()
+            await self._one(*self._waiting.get_nowait())
 
-    async def one(self) -> None:
-        """Waits for the next one and runs it; whatever goes wrong with it ends with it."""
-        given, version = await self._waiting.get()
+    async def _one(self, given: Given, version: Registered) -> None:
+        """Runs one; whatever goes wrong with it ends with it."""
         try:
             await asyncio.wait_for(self._shadow(given, version), self.budget.seconds)
         except FhirFailure as failure:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -127,19 +128,36 @@ async def test_a_shadow_that_fails_or_hangs_touches_no_answer(world: Versioned) 
     assert world.shadows() == []
 
 
-async def test_shadows_rest_for_the_share_of_time_that_is_not_theirs(world: Versioned) -> None:
-    asked = analysts(world.fhir, {}, Budget(share=0.2))
-    ran: list[float] = []
+@dataclass
+class Slow(ScriptedSmearModel):
+    """Takes a while, and keeps when it began."""
 
-    async def one() -> None:
-        ran.append(time.monotonic())
+    began: list[float] = field(default_factory=list)
+
+    async def predict(self, images: Any, /) -> Any:
+        self.began.append(time.monotonic())
         await asyncio.sleep(0.05)
+        return self.prediction
 
-    asked.shadows.one = one  # type: ignore[method-assign]
+
+async def test_shadows_rest_for_the_share_of_time_that_is_not_theirs(world: Versioned) -> None:
+    slow = Slow(field_of(600, 0, NONE))
+    world.here["1.1.0"] = installed("1.1.0", slow)
+    world.add("1.1.0", State.SHADOW)
+    versions = {each.key: each for each in world.here.values()}
+    worker = world.worker()
+    asked = worker.analysts = analysts(world.fhir, versions, Budget(share=0.2))
     running = asyncio.create_task(asked.shadows.run())
+    await asyncio.sleep(0.3)  # waiting is no use of time: the first begins at once
+    for _ in range(3):
+        await world.submit(images=1)
+    began = time.monotonic()
+    await worker.run_once()
     await asyncio.sleep(0.4)
     running.cancel()
-    assert len(ran) == 2
+    assert slow.began[0] - began < 0.15
+    assert len(slow.began) == 2
+    assert slow.began[1] - slow.began[0] > 0.2
 
 
 async def test_another_version_answers_when_the_registry_says_so(world: Versioned) -> None:
