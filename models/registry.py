@@ -3,36 +3,18 @@
 Another condition is one folder and one line here (docs/architecture.md).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from models.card import ModelCard
+from models.entry import Entry
+from models.pneumonia.entry import PNEUMONIA
 from models.port import Model
-from models.spoken import Spoken, SpokenBy
 
 
 class UnknownModel(KeyError):
     """No model of that name is registered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One registered model: what it looks for, its card, cheap to read, and how to load it
-    (blocking). `card` and `load` take the folder of a version, the shipped `weights` by default;
-    they raise RuntimeError when its files do not belong together. `kinds` are AIdeviceTypeCS
-    codes. `says` makes of a prediction what a report says; None: the report knows its shape. One
-    that `is_demonstration` runs where the setting allows it, and never among clinical inputs.
-    """
-
-    condition: str
-    weights: Path
-    card: Callable[..., ModelCard]
-    load: Callable[..., Model[Any, Any]]
-    kinds: tuple[str, ...]
-    says: Callable[[Any, SpokenBy], Spoken] | None = None
-    is_demonstration: bool = False
 
 
 def _malaria_card(folder: Path | None = None) -> ModelCard:
@@ -56,6 +38,7 @@ MODELS: Mapping[str, Entry] = {
         load=_malaria_model,
         kinds=("Deep-Learning-Models", "Deterministic-AI", "Medical-Image-Analysis"),
     ),
+    "pneumonia-cxr": PNEUMONIA,
 }
 
 

@@ -8,12 +8,13 @@ from typing import Any
 
 from fhir_server.fhir.model_versions import Standing, State, with_standing
 from models.ai_systems import ai_device
+from models.entry import Entry
 from models.fhir_client import CallerToken, FhirClient
 from models.lifecycle.analysts import RegisteredAnalysts, shadow_observation
 from models.lifecycle.installed import Installed
 from models.lifecycle.shadows import Budget, Shadows
 from models.lifecycle.versions import Versions
-from models.registry import MALARIA, Entry
+from models.registry import MALARIA
 from models.symptoms.red_flags import SafeAnalyst
 from tests.fhir_double import BASE, FhirDouble
 from tests.smear_predictions import CARD, ScriptedSmearModel

@@ -10,8 +10,9 @@ import structlog
 
 from models.ai_systems import AiSystem
 from models.card import ModelCard
+from models.entry import Entry
 from models.port import Model
-from models.registry import MODELS, Entry
+from models.registry import MODELS
 
 _log = structlog.get_logger("medsage.models")
 
