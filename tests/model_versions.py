@@ -1,8 +1,8 @@
 """Registered versions of the malaria model on a FHIR double, each a scripted model."""
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,18 +51,21 @@ def restate(fhir: FhirDouble, device: str, state: State, share: int = 0) -> None
 def analysts(
     fhir: FhirDouble, here: Mapping[str, Installed], budget: Budget | None = None, **options: Any
 ) -> RegisteredAnalysts:
-    """The analyses of a worker that has these versions."""
+    """The analyses of a worker that has these versions, on the double."""
     client = FhirClient(fhir.client(), BASE, CallerToken(None))
-    numbers = itertools.count()
-    versions = Versions(client, here, fhir.clock)
-    shadows = Shadows(
-        client,
-        versions,
-        shadow_observation,
-        fhir.clock,
-        budget or Budget(),
-        new_uuid=lambda: f"shadow-{next(numbers)}",
-    )
+    return analysts_of(client, here, fhir.clock, budget=budget, **options)
+
+
+def analysts_of(
+    client: FhirClient,
+    here: Mapping[str, Installed],
+    clock: Callable[[], datetime],
+    **options: Any,
+) -> RegisteredAnalysts:
+    """The same on any server."""
+    budget = options.pop("budget", None) or Budget()
+    versions = Versions(client, here, clock)
+    shadows = Shadows(client, versions, shadow_observation, clock, budget)
     return RegisteredAnalysts(versions, SafeAnalyst(), shadows, **options)
 
 

@@ -19,6 +19,7 @@ from fhir_server.fhir.model_versions import (
     with_standing,
 )
 from fhir_server.publication import Publisher, publish
+from fhir_server.security.emergencies import Emergency, begin
 from fhir_server.security.principal import Principal
 from tests.fhir_world import BASE, Json, World, extract, fhir_world, text_of
 
@@ -269,3 +270,46 @@ async def test_shadow_results_are_for_governance_alone(world: World) -> None:
         total = (await world.get("/Basic?_summary=count")).json()["total"]
         found[name] = (read, total)
     assert found == {name: (200, 1) if name == "opened" else (404, 0) for name in seen}
+
+
+async def test_what_a_shadow_said_is_not_found_by_any_way_of_care(world: World) -> None:
+    """Not as a contained Observation, not in the chart, not in an emergency."""
+    world.caller.principal = None
+    await world.put("/Patient/x", {"resourceType": "Patient", "id": "x"})
+    said = {
+        "resourceType": "Observation",
+        "id": "said",
+        "status": "preliminary",
+        "code": {"text": "secret"},
+        "subject": {"reference": "Patient/x"},
+    }
+    hidden = {
+        "resourceType": "Basic",
+        "id": "said",
+        "meta": {"security": [SHADOW_RESULT]},
+        "contained": [said],
+        "extension": [{"url": "http://x.test/said", "valueReference": {"reference": "#said"}}],
+        "code": {"coding": [SHADOW_RESULT]},
+        "subject": {"reference": "Patient/x"},
+    }
+    assert (await world.put("/Basic/said", hidden)).status_code == 201
+    now = world.clock.now.timestamp()
+    emergency = Emergency(
+        "e", "dora", "x", "default", "emergency", "Unconscious patient", now - 9, now + 3600
+    )
+    await world.store.transaction(lambda unit: begin(unit, emergency))
+    world.caller.principal = person("dora", "doctor")
+    for url in (
+        "/Patient/x/$everything",
+        "/Observation?_contained=true",
+        "/Observation?_contained=both&_containedType=contained",
+        f"/Basic?_security={SHADOW}",
+        "/Basic?code=shadow",
+        "/Patient?_id=x&_revinclude=Basic:subject",
+        "/Basic/_history",
+        "/_history",
+    ):
+        answer = await world.get(url)
+        assert "secret" not in answer.text, url
+        assert "Basic/said" not in answer.text, url
+    assert (await world.get("/Basic/said/_history/1")).status_code == 404
