@@ -135,15 +135,18 @@ def _on_server(
     settings: Settings, token: str, work: Callable[[FhirClient], Awaitable[None]]
 ) -> None:
     async def run() -> None:
-        async with httpx.AsyncClient(
-            timeout=30, trust_env=False, verify=tls.calling(settings)
-        ) as http:
+        async with called(settings) as http:
             await work(FhirClient(http, f"{settings.base_url}/fhir", CallerToken(token)))
 
     try:
         asyncio.run(run())
     except FhirFailure as failure:
         fail(failure.text, NO_SERVER if failure.status == 503 else FAILED)
+
+
+def called(settings: Settings) -> httpx.AsyncClient:
+    """What calls the running server."""
+    return httpx.AsyncClient(timeout=30, trust_env=False, verify=tls.calling(settings))
 
 
 def _here(settings: Settings) -> dict[str, Installed]:
