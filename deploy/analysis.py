@@ -20,6 +20,7 @@ from models.diagnose import Diagnosis, diagnose_router, refusals_to
 from models.fhir_client import BackendClient, BackendToken, CallerToken, FhirClient, FhirFailure
 from models.malaria.calibration import malaria_card
 from models.malaria.predict import MalariaModel, check_image
+from models.metrics import MeasuredAnalyst, MeasuredSmearModel, ModelMetrics
 from models.symptoms.card import symptom_card
 from models.symptoms.gemini import GeminiEndpoint
 from models.worker import Pace, Worker
@@ -35,7 +36,7 @@ async def add(process: Process, server: FhirServer | None) -> None:
     secret = _notification_secret(process)
     wake: Callable[[], None] = _nothing
     if process.settings.role != "server":
-        worker = await _worker(process.settings, fhir)
+        worker = await _worker(process.settings, fhir, ModelMetrics(process.metrics))
         wake = worker.wake
         process.running.append(Work(worker.run, worker.stop))
         process.running.append(Work(_subscription(process, fhir, secret)))
@@ -61,7 +62,7 @@ def _worker_client(process: Process) -> FhirClient:
     return FhirClient(process.http, f"{base_url}/fhir", tokens)
 
 
-async def _worker(settings: Settings, fhir: FhirClient) -> Worker:
+async def _worker(settings: Settings, fhir: FhirClient, metrics: ModelMetrics) -> Worker:
     model = await asyncio.to_thread(MalariaModel.load)
     lease = timedelta(seconds=settings.task_lease_seconds)
     pace = Pace(
@@ -69,7 +70,11 @@ async def _worker(settings: Settings, fhir: FhirClient) -> Worker:
         lease=lease,
         poll_seconds=min(15.0, settings.task_lease_seconds / 2),
     )
-    return Worker(fhir, Analysts(model, symptom_analyst(_gemini(settings))), pace)
+    analysts = Analysts(
+        MeasuredSmearModel(model, metrics),
+        MeasuredAnalyst(symptom_analyst(_gemini(settings)), metrics),
+    )
+    return Worker(fhir, analysts, pace, metrics=metrics)
 
 
 def _gemini(settings: Settings) -> GeminiEndpoint | None:

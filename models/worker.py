@@ -21,6 +21,7 @@ from fhir_server.fhir.outcome import Issue
 from models import tasks
 from models.analysis import Analysts
 from models.fhir_client import FhirClient, FhirFailure
+from models.metrics import ModelMetrics, ending_of
 from models.report import failure_transaction, result_transaction
 from models.smear_report import refusal_issues
 from models.submission import UnusableTask, read_inputs
@@ -62,6 +63,7 @@ class Worker:
     pace: Pace = field(default_factory=Pace)
     clock: Callable[[], datetime] = _utc_now
     new_uuid: Callable[[], str] = _new_uuid
+    metrics: ModelMetrics = field(default_factory=ModelMetrics)
     _woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _is_stopping: bool = field(default=False, init=False)
     _busy: set[str] = field(default_factory=set, init=False)
@@ -152,6 +154,7 @@ class Worker:
             self._woken.set()
 
     def _rest(self, task: Resource) -> None:
+        self.metrics.ended(task, "left", self.clock())
         self._resting[task["id"]] = self.clock() + self.pace.lease
 
     async def _work(self, task: Resource) -> None:
@@ -211,6 +214,8 @@ class Worker:
             return "ended"
 
         outcome = await self._retried(send)
+        is_ours = outcome == "ended"
+        self.metrics.ended(claimed, ending_of(ending) if is_ours else "by-another", self.clock())
         _log.info(outcome, task=claimed["id"], attempt=tasks.attempts(claimed))
 
     def _failure(self, claimed: Resource, issues: Sequence[Issue]) -> Resource:
