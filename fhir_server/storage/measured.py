@@ -66,6 +66,10 @@ class StoreMetrics(Collector):
         )
         self.seconds = lru_cache(maxsize=64)(seconds.labels)
         self.failures = failures.labels
+        for operation in OPERATIONS:
+            # A rate needs the zero before the first failure.
+            for reason in REASONS:
+                failures.labels(operation, reason)
         registry.register(self)
 
     def begin(self, operation: str) -> str:
