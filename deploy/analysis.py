@@ -22,6 +22,7 @@ from models.lifecycle.installed import Installed, installed
 from models.lifecycle.shadows import Shadows
 from models.lifecycle.versions import Versions
 from models.malaria.predict import check_image
+from models.metrics import MeasuredAnalyst, ModelMetrics
 from models.symptoms.card import symptom_card
 from models.symptoms.gemini import GeminiEndpoint
 from models.worker import Pace, Worker
@@ -38,8 +39,9 @@ async def add(process: Process, server: FhirServer | None) -> None:
     wake: Callable[[], None] = _nothing
     here = await asyncio.to_thread(versions_here, process.settings)
     if process.settings.role != "server":
-        analysts = _analysts(process.settings, fhir, here)
-        worker = _worker(process.settings, fhir, analysts)
+        metrics = ModelMetrics(process.metrics)
+        analysts = _analysts(process.settings, fhir, here, metrics)
+        worker = _worker(process.settings, fhir, analysts, metrics)
         wake = worker.wake
         process.running.append(Work(worker.run, worker.stop))
         process.running.append(Work(analysts.shadows.run))
@@ -74,25 +76,28 @@ def versions_here(settings: Settings) -> dict[str, Installed]:
 
 
 def _analysts(
-    settings: Settings, fhir: FhirClient, here: Mapping[str, Installed]
+    settings: Settings, fhir: FhirClient, here: Mapping[str, Installed], metrics: ModelMetrics
 ) -> RegisteredAnalysts:
     versions = Versions(fhir, here, utc_now)
     return RegisteredAnalysts(
         versions,
-        symptom_analyst(_gemini(settings)),
+        MeasuredAnalyst(symptom_analyst(_gemini(settings)), metrics),
         Shadows(fhir, versions, shadow_observation, utc_now),
+        metrics,
         demonstrations=settings.demonstration_models,
     )
 
 
-def _worker(settings: Settings, fhir: FhirClient, analysts: RegisteredAnalysts) -> Worker:
+def _worker(
+    settings: Settings, fhir: FhirClient, analysts: RegisteredAnalysts, metrics: ModelMetrics
+) -> Worker:
     lease = timedelta(seconds=settings.task_lease_seconds)
     pace = Pace(
         concurrency=settings.worker_concurrency,
         lease=lease,
         poll_seconds=min(15.0, settings.task_lease_seconds / 2),
     )
-    return Worker(fhir, analysts, pace)
+    return Worker(fhir, analysts, pace, metrics=metrics)
 
 
 def _gemini(settings: Settings) -> GeminiEndpoint | None:

@@ -20,6 +20,7 @@ from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
 from models import tasks
 from models.fhir_client import FhirClient, FhirFailure
+from models.metrics import ModelMetrics, ending_of
 from models.report import Results, failure_transaction, result_transaction
 from models.submission import Inputs, UnusableTask, read_inputs
 from models.worker_device import worker_device
@@ -72,6 +73,7 @@ class Worker:
     pace: Pace = field(default_factory=Pace)
     clock: Callable[[], datetime] = _utc_now
     new_uuid: Callable[[], str] = _new_uuid
+    metrics: ModelMetrics = field(default_factory=ModelMetrics)
     _woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _is_stopping: bool = field(default=False, init=False)
     _busy: set[str] = field(default_factory=set, init=False)
@@ -162,6 +164,7 @@ class Worker:
             self._woken.set()
 
     def _rest(self, task: Resource) -> None:
+        self.metrics.ended(task, "left", self.clock())
         self._resting[task["id"]] = self.clock() + self.pace.lease
 
     async def _work(self, task: Resource) -> None:
@@ -224,6 +227,8 @@ class Worker:
             return "ended"
 
         outcome = await self._retried(send)
+        is_ours = outcome == "ended"
+        self.metrics.ended(claimed, ending_of(ending) if is_ours else "by-another", self.clock())
         _log.info(outcome, task=claimed["id"], attempt=tasks.attempts(claimed))
 
     def _failure(self, claimed: Resource, issues: Sequence[Issue]) -> Resource:
