@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import structlog
 from joserfc.jwk import ECKey
+from prometheus_client import CollectorRegistry
 
 from deploy import registrations, tls
 from deploy.background import Work
@@ -22,6 +23,7 @@ from models.malaria.calibration import malaria_card
 from models.malaria.predict import MalariaModel, check_image
 from models.symptoms.card import symptom_card
 from models.symptoms.gemini import GeminiEndpoint
+from models.symptoms.usage import Prices, Usage
 from models.worker import Pace, Worker
 from models.worker_device import SCOPES, subscribe
 
@@ -35,7 +37,7 @@ async def add(process: Process, server: FhirServer | None) -> None:
     secret = _notification_secret(process)
     wake: Callable[[], None] = _nothing
     if process.settings.role != "server":
-        worker = await _worker(process.settings, fhir)
+        worker = await _worker(process.settings, fhir, process.metrics)
         wake = worker.wake
         process.running.append(Work(worker.run, worker.stop))
         process.running.append(Work(_subscription(process, fhir, secret)))
@@ -61,7 +63,7 @@ def _worker_client(process: Process) -> FhirClient:
     return FhirClient(process.http, f"{base_url}/fhir", tokens)
 
 
-async def _worker(settings: Settings, fhir: FhirClient) -> Worker:
+async def _worker(settings: Settings, fhir: FhirClient, metrics: CollectorRegistry) -> Worker:
     model = await asyncio.to_thread(MalariaModel.load)
     lease = timedelta(seconds=settings.task_lease_seconds)
     pace = Pace(
@@ -69,7 +71,9 @@ async def _worker(settings: Settings, fhir: FhirClient) -> Worker:
         lease=lease,
         poll_seconds=min(15.0, settings.task_lease_seconds / 2),
     )
-    return Worker(fhir, Analysts(model, symptom_analyst(_gemini(settings))), pace)
+    prices = Prices(settings.gemini_input_price, settings.gemini_output_price)
+    symptoms = symptom_analyst(_gemini(settings), Usage(metrics, prices))
+    return Worker(fhir, Analysts(model, symptoms), pace)
 
 
 def _gemini(settings: Settings) -> GeminiEndpoint | None:

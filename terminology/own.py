@@ -17,4 +17,6 @@ def resources() -> list[Resource]:
         intake.danger_signs(),
         intake.questionnaire(),
         extensions.attempt(),
+        extensions.line_origin(),
+        extensions.evidence(),
     ]
