@@ -98,8 +98,7 @@ def _use(use: ModelUse) -> list[Resource]:
         (
             "prompt-version",
             "Prompt and schema",
-            f"prompt {use.prompt_version}, schema {use.schema_version}, "
-            f"sha256 {use.prompt_sha256}",
+            f"prompt {use.prompt_version}, schema {use.schema_version}, sha256 {use.prompt_sha256}",
         ),
         ("input-hash", "Input of the language model", f"sha256 {use.input_sha256}"),
         *((("answer-kept", "Answer kept from before", "yes"),) if use.is_cached else ()),

@@ -104,9 +104,7 @@ def questionnaire() -> Resource:
         {"linkId": code, "text": text, "type": "choice", "answerOption": answers}
         for code, text in HISTORY_CODES.items()
     ]
-    asked += [
-        {"linkId": code, "text": text, "type": "date"} for code, text in TRAVEL_DATES.items()
-    ]
+    asked += [{"linkId": code, "text": text, "type": "date"} for code, text in TRAVEL_DATES.items()]
     return {
         **own(
             "Questionnaire",

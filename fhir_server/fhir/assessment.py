@@ -123,8 +123,9 @@ class Image:
 @dataclass(frozen=True)
 class Intake:
     """What the clinician entered. `vitals` is keyed as VITAL_SIGNS in the units given there;
-    `symptoms` maps SYMPTOM_CODES and `history` HISTORY_CODES to "yes" or "no" (not asked: absent);
-    `travel` maps TRAVEL_DATES to full dates. `age_years` is for a patient whose birth date is not known: an age is no birth date, so it stays an Observation."""
+    `symptoms` maps SYMPTOM_CODES and `history` HISTORY_CODES to "yes" or "no" (not asked:
+    absent); `travel` maps TRAVEL_DATES to full dates. `age_years` is for a patient whose birth
+    date is not known: an age is no birth date, so it stays an Observation."""
 
     authored: datetime
     vitals: Mapping[str, float] = field(default_factory=dict)
@@ -325,9 +326,7 @@ def _symptoms(intake: Intake, parties: Parties) -> Resource:
     for asked, answer in (*intake.symptoms.items(), *intake.history.items()):
         code, display = ANSWER_CODES[answer]
         coding = {"system": ANSWERS, "code": code, "display": display}
-        items.append(
-            {"linkId": asked, "text": texts[asked], "answer": [{"valueCoding": coding}]}
-        )
+        items.append({"linkId": asked, "text": texts[asked], "answer": [{"valueCoding": coding}]})
     items += [
         {"linkId": which, "text": TRAVEL_DATES[which], "answer": [{"valueDate": day}]}
         for which, day in intake.travel.items()

@@ -14,7 +14,6 @@ _IMCI = {"convulsions", "reduced-consciousness", "unable-to-drink"}
 _STIFF_NECK = "stiff-neck"
 
 
-
 def reported_signs(facts: SymptomFacts) -> Iterable[Finding]:
     """Each danger sign that was answered yes or is mentioned in the text."""
     for symptom, (name, is_danger_sign) in SYMPTOM_CODES.items():

@@ -166,7 +166,7 @@ def _judged(
     return Possibility(
         condition.name,
         tuple(line for group in groups for line in group),
-        tuple(Evidence(line) for code in condition.against if (line := answered_no(facts, code))),
+        tuple(Evidence(no) for code in condition.against if (no := answered_no(facts, code))),
         origin,
         condition.rule,
         condition.source,
@@ -185,7 +185,7 @@ def _evidence(code: str, facts: SymptomFacts, by_code: dict[str, Finding]) -> Ev
 def _malaria(facts: SymptomFacts, by_code: dict[str, Finding], origin: str) -> Possibility:
     """Malaria, never excluded: what makes it less likely is told as such."""
     judged = _judged(MALARIA, facts, by_code, origin)
-    assert judged is not None  # it needs nothing  # noqa: S101
+    assert judged is not None  # it needs nothing
     against = list(judged.evidence_against)
     soon = facts.days_from_arrival
     if soon is not None and soon < SHORTEST_INCUBATION_DAYS:

@@ -27,7 +27,7 @@ class Fate(StrEnum):
     DOSE = "dose"
     REASSURANCE = "reassurance"
     IDENTIFIER = "identifier-or-link"
-    COMMAND = "order-to-software"
+    SUBJECT = "not-about-the-patient"
     LANGUAGE = "not-english"
     REPEATED = "repeated"
 
@@ -46,18 +46,27 @@ _REASSURANCE = re.compile(
     r"\bnegative\b|"
     r"\bmalaria\b.*\b(?:exclu\w+|ruled? out|unlikely|absent|not present|no longer)\b|"
     r"\b(?:exclud\w+|rul\w+ out|not|no|without) (?:\w+ )?malaria\b|"
-    r"\b(?:go|sent?|discharged?) home\b|\bdischarge\b|\bno (?:danger|emergency|urgen\w+|risk|need)\b|"
-    r"\b(?:not|nothing) (?:urgent|serious|dangerous|an emergency|to worry)\b|\bharmless\b|\bsafe to\b|"
+    r"\b(?:go|sent?|discharged?) home\b|\bdischarge\b|\bharmless\b|\bsafe to\b|"
+    r"\bno (?:danger|emergency|urgen\w+|risk|need)\b|"
+    r"\b(?:not|nothing) (?:urgent|serious|dangerous|an emergency|to worry)\b|"
     r"\breassur\w+|\bself[- ]limiting\b|\bperfectly (?:well|healthy)\b",
     re.IGNORECASE,
 )
+# How urgent it is has a field of its own; and no patient has instructions or a prompt.
+_OTHER_SUBJECT = re.compile(
+    r"\b(?:urgency|triage|instructions?|prompt|language model|software)\b", re.IGNORECASE
+)
 # The words that an English sentence of this kind is made of; other languages share few of them.
 _ENGLISH = frozenset(
-    "the is are of and with for has have to be this that by may should not there were been from "
-    "at since after before because which who whose do does needs show shows suggests possible "
-    "patient child fever malaria blood test smear repeat check measure examine look ask consider "
-    "days day pain high low breathing rapid diagnostic now today signs sign symptoms refer urgent "
-    "temperature pressure heart rate oxygen assess assessment".split()
+    re.findall(
+        r"\w+",
+        "the is are of and with for has have to be this that by may should not there "
+        "were been from at since after before because which who whose do does needs show "
+        "shows suggests possible patient child fever malaria blood test smear repeat "
+        "check measure examine look ask consider days day pain high low breathing rapid "
+        "diagnostic now today signs sign symptoms refer urgent temperature pressure "
+        "heart rate oxygen assess assessment",
+    )
 )
 _WORD = re.compile(r"[^\W\d_]+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
@@ -112,7 +121,7 @@ def _fate(sentence: GroundedSentence, numbered: Mapping[str, str], is_summary: b
         return Fate.UNKNOWN_FACT
     named = lines(sentence.facts, numbered)
     checks = (
-        (Fate.COMMAND, has_command(text)),
+        (Fate.SUBJECT, has_command(text) or _OTHER_SUBJECT.search(text) is not None),
         (Fate.DOSE, has_dose(text)),
         (Fate.REASSURANCE, _REASSURANCE.search(text) is not None),
         (Fate.IDENTIFIER, has_identifier(text)),

@@ -63,7 +63,7 @@ def prompt(numbered: Mapping[str, str]) -> str:
 
 def _quoted(note: str) -> str:
     """One line without quotation marks: a note can neither end itself nor forge a fact line."""
-    return re.sub(r"[\s\x00-\x1f\x7f\u2028\u2029]+", " ", re.sub("[“”„«»\"]", "'", note)).strip()
+    return re.sub(r"[\s\x00-\x1f\x7f\u2028\u2029]+", " ", re.sub('[“”„«»"]', "'", note)).strip()
 
 
 def _travel(facts: SymptomFacts) -> list[str]:

@@ -38,7 +38,8 @@ _COMMAND = re.compile(
     r"[^.;!?\n]*(?:"
     r"\b(?:ignore|disregard|forget|override|bypass)\b[^.;!?\n]{0,40}"
     r"\b(?:instructions?|prompts?|rules?|guidelines?|above|previous|prior|everything)\b|"
-    r"\b(?:system|developer) (?:prompt|message|role)\b|\byou are (?:now|an? (?:ai|model|assistant))\b|"
+    r"\b(?:system|developer) (?:prompt|message|role)\b|"
+    r"\byou are (?:now|an? (?:ai|model|assistant))\b|"
     r"\bas an? (?:ai|language model)\b|</?(?:system|assistant|user)>|\bnew instructions?\b"
     r")[^.;!?\n]*",
     re.IGNORECASE,

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from models.symptoms.facts import SymptomFacts
 from models.symptoms.answer_cache import MemoryCache
 from models.symptoms.circuit import CircuitBreaker
+from models.symptoms.facts import SymptomFacts
 from models.symptoms.gemini import GeminiEndpoint, GeminiModel
 from models.symptoms.language_model import Guards, LanguageAnalyst
 from models.symptoms.port import NoAnswer, Urgency

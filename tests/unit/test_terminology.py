@@ -16,8 +16,8 @@ from fhir_server.audit.journal import AuditTrail
 from fhir_server.audit.kinds import KINDS
 from fhir_server.fhir.assessment import (
     CANONICAL,
-    QUESTIONNAIRE,
     HISTORY_CODES,
+    QUESTIONNAIRE,
     SYMPTOM_CODES,
     TRAVEL_DATES,
     VITAL_SIGNS,
