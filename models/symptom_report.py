@@ -34,6 +34,7 @@ URGENCY = {
     Urgency.ROUTINE: finding("routine", "No danger sign in what was entered"),
 }
 STATEMENT, NOTE = "language-model-statement", "note"
+POSSIBILITY, MODEL_POSSIBILITY = "possibility", "language-model-possibility"
 ORIGINS = f"{CANONICAL}/CodeSystem/line-origin"
 LINE_ORIGIN = f"{CANONICAL}/StructureDefinition/line-origin"
 EVIDENCE = f"{CANONICAL}/StructureDefinition/evidence"
@@ -108,8 +109,8 @@ def _use(use: ModelUse) -> list[Resource]:
 
 def _possibility(item: Possibility) -> Resource:
     """A condition with each line of its evidence, for readers of text and for programs."""
-    origin = BY_RULE if item.rule else BY_MODEL
-    component = _named("possibility", item.name, _possibility_line(item), origin)
+    code, origin = (POSSIBILITY, BY_RULE) if item.rule else (MODEL_POSSIBILITY, BY_MODEL)
+    component = _named(code, item.name, _possibility_line(item), origin)
     component["extension"] += [_evidence("for", each) for each in item.evidence_for]
     component["extension"] += [_evidence("against", each) for each in item.evidence_against]
     return component

@@ -133,6 +133,11 @@ _SYMPTOM_ANSWERS = (
         "By a language model",
         "A sentence by a language model, with the facts that it rests on.",
     ),
+    Concept(
+        "language-model-possibility",
+        "Possibility named by a language model",
+        "A condition to think of that a language model named, with the facts that it rests on.",
+    ),
     Concept("note", "Note", "What could not be judged, and why."),
     Concept("language-model", "Language model", "The language model that was asked."),
     Concept(
