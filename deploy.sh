@@ -20,7 +20,8 @@ usage: ./deploy.sh COMMAND
   cleanup [--all]   stop and remove the containers; --all removes the data too, after a question
 
 Variables: MEDSAGE_BASE_URL (https://medsage.example.org), MEDSAGE_LOG_LEVEL,
-MEDSAGE_WORKER_CONCURRENCY, MEDSAGE_GEMINI_MODEL, PUBLISHED_HTTP_PORT (80),
+MEDSAGE_WORKER_CONCURRENCY, MEDSAGE_GEMINI_MODEL, MEDSAGE_GEMINI_INPUT_PRICE,
+MEDSAGE_GEMINI_OUTPUT_PRICE, PUBLISHED_HTTP_PORT (80),
 PUBLISHED_HTTPS_PORT (443), IMAGE_VERSION; they may stand in a file .env here.
 END
 }

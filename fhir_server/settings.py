@@ -168,6 +168,12 @@ class Settings(BaseSettings):
         None, description="Google Gen AI key; the rule engine is used when not set"
     )
     gemini_model: str = Field("gemini-2.5-flash", description="Google Gen AI model")
+    gemini_input_price: float | None = Field(
+        None, ge=0, description="US dollars for a million tokens sent; cost isn't counted without"
+    )
+    gemini_output_price: float | None = Field(
+        None, ge=0, description="US dollars for a million tokens answered"
+    )
     gemini_base_url: str | None = Field(None, description="other endpoint of the Gen AI API")
     models_folder: Path | None = Field(
         None, description="folder of further model versions, each in <model>/<version>/"

@@ -19,4 +19,6 @@ def resources() -> list[Resource]:
         intake.questionnaire(),
         extensions.attempt(),
         *model_versions.resources(),
+        extensions.line_origin(),
+        extensions.evidence(),
     ]

@@ -33,6 +33,8 @@ TONES: Mapping[str, Tone] = {
 }
 IMAGE_RESULTS = frozenset({"malaria-smear-ai", "malaria-cell-ai"})
 RECOMMENDATION, STATEMENT, NOTE = "recommendation", "language-model-statement", "note"
+# What a language model said: sentences, and conditions that it named.
+BY_MODEL = frozenset({STATEMENT, "language-model-possibility"})
 SUPPORTING = ("rule-", "possibility")
 OPPOSITE = {
     "suspected": frozenset({"parasites-not-seen", "malaria-unlikely"}),
@@ -156,14 +158,14 @@ def finding(observation: Resource) -> Finding:
         is_ai=is_ai,
         support=tuple(text for kind, _label, text in lines if kind.startswith(SUPPORTING)),
         recommendations=tuple(text for kind, _label, text in lines if kind == RECOMMENDATION),
-        statements=tuple(text for kind, _label, text in lines if kind == STATEMENT),
+        statements=tuple(text for kind, _label, text in lines if kind in BY_MODEL),
         details=tuple((label, text) for kind, label, text in lines if not _is_prose(kind)),
         notes=(*notes, *(text for kind, _label, text in lines if kind == NOTE)),
     )
 
 
 def _is_prose(kind: str) -> bool:
-    return kind in {RECOMMENDATION, STATEMENT, NOTE} or kind.startswith(SUPPORTING)
+    return kind in {RECOMMENDATION, NOTE, *BY_MODEL} or kind.startswith(SUPPORTING)
 
 
 def _value(observation: Resource) -> str:
