@@ -2,10 +2,11 @@
 
 from terminology import audit, copies, extensions, findings, intake, tasks
 from terminology.concepts import Resource, code_system
+from terminology.drawing_extensions import drawing_extensions
 
 
 def resources() -> list[Resource]:
-    """CodeSystems, ValueSets, the Questionnaire and the extension, each with its fixed id."""
+    """CodeSystems, ValueSets, the Questionnaire and the extensions, each with its fixed id."""
     systems = (*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS)
     return [
         *(code_system(system) for system in systems),
@@ -17,4 +18,5 @@ def resources() -> list[Resource]:
         intake.danger_signs(),
         intake.questionnaire(),
         extensions.attempt(),
+        *drawing_extensions(),
     ]
