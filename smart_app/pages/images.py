@@ -11,7 +11,7 @@ from smart_app.charts import load_banner
 from smart_app.drafts import DraftImage
 from smart_app.headers import IMAGE_HEADERS
 from smart_app.images import NotAnImage, read_image
-from smart_app.presenters.uploads import Refused, refused
+from smart_app.presenters.uploads import Refused, cell_count, refused
 from smart_app.problems import Problem
 from smart_app.refusals import audit_refusal
 from smart_app.visit import Visit
@@ -93,6 +93,10 @@ async def _take(visit: Visit, file: UploadFile) -> Refused | None:
     digest = hashlib.sha256(image.content).hexdigest()
     if any(known.sha256 == digest for known in draft.images):
         return refused(name, "duplicate")
+    if len(image.content) + sum(i.size for i in draft.images) > visit.parts.config.max_total_bytes:
+        return refused(name, "too-large-together")
+    check = visit.parts.cell_check
+    looked = await check.look(image.content, image.content_type) if check else None
     # File names may hold names of people, so the title is ours.
     number = 1 + max((int(i.title.rpartition(" ")[2]) for i in draft.images), default=0)
     kept = DraftImage(
@@ -103,6 +107,8 @@ async def _take(visit: Visit, file: UploadFile) -> Refused | None:
         width=image.width,
         height=image.height,
         sha256=digest,
+        cells=looked.cells if looked else None,
+        refusal=looked.refusal if looked else "",
     )
     await visit.drafts.add_image(draft, kept, image.content)
     return None
@@ -116,6 +122,7 @@ async def _page(visit: Visit, problems: tuple[Refused, ...]) -> Response:
         banner=await load_banner(visit),
         draft=draft,
         problems=problems,
+        count=cell_count(draft, visit.parts.cell_check),
         shown_types=SHOWN_TYPES,
         max_bytes=visit.parts.config.max_upload_bytes,
     )
