@@ -31,6 +31,7 @@ def refused(name: str, reason: str) -> Refused:
         "heic": _("HEIC photos can't be read: set the camera to “Most compatible” (JPEG) and "
                   "take the photo again"),
         "animated": _("Moving images are not accepted: choose a still image"),
+        "several": _("The file holds several pictures: export one field of view"),
         "corrupt": _("The file is damaged or incomplete: export it again"),
         "too-many-pixels": _("The image has too many pixels: export one field of view"),
     }  # fmt: skip
