@@ -57,10 +57,10 @@ class Directory:
         found = next((entry for entry in self.entries if entry.tag == tag), None)
         if found is None:
             return None
-        in_two_bytes = found.kind == 3 and self.order == ">"
-        return (
-            found.value >> 16 if in_two_bytes else found.value & (0xFFFF if found.kind == 3 else -1)
-        )
+        if found.kind != 3:
+            return found.value
+        # A short lies in the first two of the value's four bytes.
+        return found.value >> 16 if self.order == ">" else found.value & 0xFFFF
 
 
 def read_directory(content: bytes, start: int | None = None) -> Directory:
