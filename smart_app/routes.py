@@ -61,6 +61,7 @@ WITHIN: tuple[tuple[str, str, SessionPage], ...] = (
     ("POST", "/reports/{report}/reading", review.read_first),
     ("POST", "/reports/{report}/conclusion", review.save),
     ("GET", "/reports/{report}/cells/{image}", cells.show),
+    ("POST", "/reports/{report}/more", images.add_more),
     ("GET", "/reports/{report}/sign", review.ask),
     ("POST", "/reports/{report}/sign", review.sign),
     ("GET", "/reports/{report}/prescription", prescription.show),

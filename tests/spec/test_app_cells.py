@@ -1,5 +1,6 @@
 """The app says how many cells the uploads hold, before anything is sent."""
 
+from base64 import b64encode
 from random import Random
 
 import pytest
@@ -8,7 +9,7 @@ from deploy.cell_check import cell_check
 from models.malaria.calibration import read_calibration
 from smart_app.cell_check import CellCheck, Looked
 from tests.app_browser import World, hidden_fields
-from tests.app_records import PATIENT, chunk, png
+from tests.app_records import MEDIA, PATIENT, chunk, drawn, png, report, smear_result
 from tests.availability import ROOT
 
 IMAGES = ROOT / "deploy/demo/images"
@@ -86,6 +87,30 @@ async def test_images_that_are_too_large_together_are_refused_by_name_and_the_ot
 
 def _noise(length: int, seed: int) -> bytes:
     return chunk(b"iCCP", Random(seed).randbytes(length))
+
+
+async def test_too_few_cells_lead_back_to_the_form_with_the_images_that_were_sent(world, browser):
+    binary = {"resourceType": "Binary", "id": "b1", "contentType": "image/png"}
+    for resource in (
+        MEDIA,
+        {**binary, "data": b64encode(png(120)).decode()},
+        smear_result("insufficient", "Insufficient: too few cells"),
+        drawn(report("smear")),
+    ):
+        world.records.put(resource)
+    chart = await browser.launch()
+    page = f"{chart}reports/r1"
+    early = await browser.submit(page, f"{page}/more")
+    assert early.headers["location"] == page
+
+    await browser.submit(page, f"{page}/reading", reading="cannot-tell")
+    assert "Add images of more fields" in (await browser.get(page)).text
+    for _ in range(2):
+        assert (await browser.submit(page, f"{page}/more")).status_code == 303
+    await upload(browser, chart, png(130))
+    form = (await browser.get(f"{chart}images")).text
+    assert form.count("Remove<") == 2
+    assert "About 250 red cells" in form
 
 
 async def test_the_served_check_counts_the_cells_of_a_field_and_names_what_it_refuses():
