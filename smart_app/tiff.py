@@ -84,10 +84,10 @@ def read_directory(content: bytes, start: int | None = None) -> Directory:
 def turn_of(content: bytes) -> int:
     """The camera's turn, 1 (none) to 8; 1 for what is no such directory."""
     try:
-        turn = read_directory(content).number(TURN)
+        turn = read_directory(content).number(TURN) or 1
     except NotTiff:
         return 1
-    return turn if turn in range(2, 9) else 1
+    return turn if 1 < turn < 9 else 1
 
 
 def only_turn(turn: int) -> bytes:

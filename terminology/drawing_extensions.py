@@ -21,7 +21,7 @@ def drawing_extensions() -> list[Resource]:
             DERIVED_FROM,
             "Image that a drawing was made of",
             context="Media",
-            value={"code": "Reference", "targetProfile": [_base("Media")]},
+            value={"code": "Reference", "targetProfile": [_canonical("Media")]},
         ),
         _simple(
             DRAWING,
@@ -33,7 +33,7 @@ def drawing_extensions() -> list[Resource]:
     ]
 
 
-def _base(type: str) -> str:
+def _canonical(type: str) -> str:
     return f"http://hl7.org/fhir/StructureDefinition/{type}"
 
 
@@ -46,7 +46,7 @@ def _head(url: str, title: str, context: str) -> Resource:
         "abstract": False,
         "context": [{"type": "element", "expression": context}],
         "type": "Extension",
-        "baseDefinition": _base("Extension"),
+        "baseDefinition": _canonical("Extension"),
         "derivation": "constraint",
     }
 

@@ -6,6 +6,7 @@ scored alike turned out where that is known. Indeterminate and refused cells sho
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fhir_server.fhir.assessment import FINDINGS
 from fhir_server.fhir.drawings import (
@@ -121,7 +122,7 @@ def _of_image(number: int, drawn: Mapping[str, Resource]) -> ImageDrawings:
 
 
 def _tile(place: int, cell: Resource) -> Tile:
-    parts = {
+    parts: dict[str, Any] = {
         part["url"]: next((v for name, v in part.items() if name.startswith("value")), "")
         for part in cell.get("extension", ())
     }
