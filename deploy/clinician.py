@@ -6,6 +6,7 @@ from starlette.types import ASGIApp
 
 from deploy import registrations
 from deploy.background import Work
+from deploy.cell_check import cell_check
 from deploy.process import Process
 from fhir_server.security.limits import read_rules
 from fhir_server.system import new_id, utc_now
@@ -40,7 +41,9 @@ async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
         analyses_an_hour=read_rules(settings.rate_limits)["diagnoses", "", ""],
     )
     store = await _sessions(process, stack)
-    app = create_app(config, process.http, store=store, clock=utc_now, new_id=new_id)
+    app = create_app(
+        config, process.http, store=store, clock=utc_now, new_id=new_id, cell_check=cell_check()
+    )
     process.running.append(Work(lambda: send_forever(app.state.parts)))
     return app
 

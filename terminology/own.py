@@ -2,6 +2,7 @@
 
 from terminology import audit, copies, extensions, findings, intake, model_versions, tasks
 from terminology.concepts import Resource, code_system
+from terminology.drawing_extensions import drawing_extensions
 
 
 def resources() -> list[Resource]:
@@ -21,4 +22,5 @@ def resources() -> list[Resource]:
         *model_versions.resources(),
         extensions.line_origin(),
         extensions.evidence(),
+        *drawing_extensions(),
     ]
