@@ -13,10 +13,12 @@ from hypothesis import strategies as some
 from fhir_server.fhir.assessment import AI_ASSERTED
 from fhir_server.fhir.model_versions import SHADOW_RESULT, State
 from fhir_server.validation.validate import Validator
+from models.diagnosis_answer import answer
 from models.lifecycle.arms import CANDIDATE, arm, place
 from models.lifecycle.installed import Installed
 from models.lifecycle.shadows import Budget
 from models.malaria.reading import SmearAnswer
+from models.wording import NO_OPINION
 from models.worker import Worker
 from tests.model_versions import analysts, installed, register, restate, scripted
 from tests.smear_predictions import ScriptedSmearModel, field_of
@@ -190,6 +192,17 @@ async def test_without_an_approved_version_there_is_no_opinion_and_nothing_is_lo
     assert says.startswith("No AI opinion. Not a negative result.")
     assert "approved for use" in says
     assert world.asked() == {}
+
+
+async def test_the_seeds_answer_says_that_an_image_got_no_opinion(world: Versioned) -> None:
+    restate(world.fhir, world.devices["1.0.0"], State.RETIRED)
+    reference = await world.submit(images=1, symptoms=FEVER)
+    await world.work()
+    observations = world.fhir.of_type("Observation")
+    said = answer(
+        world.task(reference), world.reports()[0], observations=observations, base_url="http://x"
+    )
+    assert said["image_analysis_result"] == NO_OPINION
 
 
 async def test_a_version_whose_files_are_others_by_now_is_not_run(world: Versioned) -> None:
