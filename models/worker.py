@@ -179,7 +179,7 @@ class Worker:
             inputs = await self._retried(
                 lambda: read_inputs(self.fhir, claimed, self.clock().date())
             )
-            results = await self.analysts.analyse(inputs)
+            results = await self._retried(lambda: self.analysts.analyse(inputs))
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))
             return
