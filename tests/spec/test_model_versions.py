@@ -216,6 +216,16 @@ async def test_a_version_whose_files_are_others_by_now_is_not_run(world: Version
     assert "not installed here" in world.task(reference)["statusReason"]["text"]
 
 
+async def test_a_candidate_whose_device_is_out_of_use_gets_no_task(world: Versioned) -> None:
+    world.add("1.1.0", State.CANDIDATE, share=50)
+    device = world.fhir.resources[world.devices["1.1.0"]]
+    world.fhir.add({**device, "status": "inactive"})
+    for _ in range(8):
+        await world.submit(images=1)
+    await world.work()
+    assert world.asked() == {"1.0.0": 8}
+
+
 async def test_the_arm_is_on_the_observation_and_in_the_report(world: Versioned) -> None:
     world.add("1.1.0", State.CANDIDATE, share=50)
     for _ in range(12):
