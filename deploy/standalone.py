@@ -10,6 +10,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 
 import httpx
@@ -42,6 +43,7 @@ from fhir_server.app import (
     knowledge,
     open_store,
     sign_in_rules,
+    tenants_of,
 )
 from fhir_server.findings import Status
 from fhir_server.indexing.definitions import Definitions
@@ -222,7 +224,8 @@ async def _server(
         base_url=base_url,
         follows_release=settings.demo,
     )
-    await enrol(enrolment, here)
+    for owner in sorted(tenants_of(settings)):
+        await enrol(replace(enrolment, owner=owner), here)
     server = await create_server(
         settings,
         store,
