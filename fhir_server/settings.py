@@ -175,6 +175,12 @@ class Settings(BaseSettings):
         None, ge=0, description="US dollars for a million tokens answered"
     )
     gemini_base_url: str | None = Field(None, description="other endpoint of the Gen AI API")
+    models_folder: Path | None = Field(
+        None, description="folder of further model versions, each in <model>/<version>/"
+    )
+    demonstration_models: bool = Field(
+        False, description="models that show the pipeline and are for no patient may be asked"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log line that is written"
     )

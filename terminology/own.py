@@ -1,12 +1,13 @@
 """Everything that MedSAGE defines itself, for publication on its own server."""
 
-from terminology import audit, copies, extensions, findings, intake, tasks
+from terminology import audit, copies, extensions, findings, intake, model_versions, tasks
 from terminology.concepts import Resource, code_system
 
 
 def resources() -> list[Resource]:
     """CodeSystems, ValueSets, the Questionnaire and the extension, each with its fixed id."""
-    systems = (*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS)
+    systems = [*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS]
+    systems += model_versions.SYSTEMS
     return [
         *(code_system(system) for system in systems),
         intake.symptoms(),
@@ -19,4 +20,5 @@ def resources() -> list[Resource]:
         extensions.attempt(),
         extensions.line_origin(),
         extensions.evidence(),
+        *model_versions.resources(),
     ]
