@@ -21,6 +21,7 @@ from deploy import analysis, registrations, tls
 from deploy.background import Background, Work
 from deploy.clinician import clinician_app
 from deploy.demo.loading import load_ward
+from deploy.enrolment import Enrolment, enrol
 from deploy.front import Front
 from deploy.health import Readiness, health_router
 from deploy.keys import keys_of
@@ -191,6 +192,17 @@ async def _server(
     base_url = f"{settings.base_url}/fhir"
     publisher = Publisher(store, known.extract, utc_now, new_id, base_url)
     await publish(publisher, [*own.resources(), *own_definitions()])
+    here = await asyncio.to_thread(analysis.versions_here, settings)
+    enrolment = Enrolment(
+        store=store,
+        scope=known.scope,
+        extract=known.extract,
+        clock=utc_now,
+        new_id=new_id,
+        base_url=base_url,
+        follows_release=settings.demo,
+    )
+    await enrol(enrolment, here)
     server = await create_server(
         settings,
         store,

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -19,11 +19,9 @@ from fhir_server.fhir.assessment import ASSESSMENT
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
 from models import tasks
-from models.analysis import Analysts
 from models.fhir_client import FhirClient, FhirFailure
-from models.report import failure_transaction, result_transaction
-from models.smear_report import refusal_issues
-from models.submission import UnusableTask, read_inputs
+from models.report import Results, failure_transaction, result_transaction
+from models.submission import Inputs, UnusableTask, read_inputs
 from models.worker_device import worker_device
 
 Resource = dict[str, Any]
@@ -53,12 +51,24 @@ def _new_uuid() -> str:
     return str(uuid.uuid4())
 
 
+class Analyses(Protocol):
+    """What analyses the inputs of a Task."""
+
+    async def analyse(self, inputs: Inputs) -> Results:
+        """What each model says about its part; UnusableTask for what none may be asked."""
+        ...
+
+    def ended(self, inputs: Inputs) -> None:
+        """The Task is over and its result stored: what nobody waits for may begin."""
+        ...
+
+
 @dataclass
 class Worker:
     """`run()` until `stop()`; `wake()` when there may be something to do."""
 
     fhir: FhirClient
-    analysts: Analysts
+    analysts: Analyses
     pace: Pace = field(default_factory=Pace)
     clock: Callable[[], datetime] = _utc_now
     new_uuid: Callable[[], str] = _new_uuid
@@ -166,17 +176,20 @@ class Worker:
             inputs = await self._retried(
                 lambda: read_inputs(self.fhir, claimed, self.clock().date())
             )
+            results = await self.analysts.analyse(inputs)
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))
             return
-        results = await self.analysts.analyse(inputs)
-        if results.is_refused_only and results.smear is not None:
-            ending = self._failure(claimed, refusal_issues(results.smear))
+        if results.is_empty:
+            ending = self._failure(claimed, withheld_issues(results))
+        elif results.is_refused_only:
+            ending = self._failure(claimed, results.refusals)
         else:
             ending = result_transaction(
                 inputs.submission, results, now=self.clock(), new_uuid=self.new_uuid
             )
         await self._end(claimed, ending)
+        self.analysts.ended(inputs)
 
     async def _claim(self, task: Resource) -> Resource | None:
         """The Task as ours, or None when it is not open any more."""
@@ -226,3 +239,8 @@ class Worker:
                     raise
                 await asyncio.sleep(delay)
         return await call()
+
+
+def withheld_issues(results: Results) -> tuple[Issue, ...]:
+    """Why nothing was analysed."""
+    return tuple(Issue("error", "suppressed", text) for text in results.withheld)

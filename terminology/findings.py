@@ -119,6 +119,11 @@ _IMAGE_MEASURES = (
         "Of the validation cells with a like probability, how many held a parasite.",
     ),
     Concept("image-hash", "Image read", "SHA-256 of an image, and what it was read as."),
+    Concept(
+        "arm",
+        "Arm of the comparison",
+        "A: by the version in use; B: by the candidate. Which one was decided by the Task's id.",
+    ),
 )
 # What is drawn of an image (Media.view, extension drawing).
 _DRAWINGS = (

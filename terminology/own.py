@@ -1,13 +1,14 @@
 """Everything that MedSAGE defines itself, for publication on its own server."""
 
-from terminology import audit, copies, extensions, findings, intake, tasks
+from terminology import audit, copies, extensions, findings, intake, model_versions, tasks
 from terminology.concepts import Resource, code_system
 from terminology.drawing_extensions import drawing_extensions
 
 
 def resources() -> list[Resource]:
     """CodeSystems, ValueSets, the Questionnaire and the extensions, each with its fixed id."""
-    systems = (*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS)
+    systems = [*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS]
+    systems += model_versions.SYSTEMS
     return [
         *(code_system(system) for system in systems),
         intake.symptoms(),
@@ -19,4 +20,5 @@ def resources() -> list[Resource]:
         intake.questionnaire(),
         extensions.attempt(),
         *drawing_extensions(),
+        *model_versions.resources(),
     ]
