@@ -38,12 +38,11 @@ async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
         secret=process.keys.secret,
         session_seconds=settings.session_seconds,
         max_upload_bytes=settings.max_upload_bytes,
+        cell_check=cell_check(),
         analyses_an_hour=read_rules(settings.rate_limits)["diagnoses", "", ""],
     )
     store = await _sessions(process, stack)
-    app = create_app(
-        config, process.http, store=store, clock=utc_now, new_id=new_id, cell_check=cell_check()
-    )
+    app = create_app(config, process.http, store=store, clock=utc_now, new_id=new_id)
     process.running.append(Work(lambda: send_forever(app.state.parts)))
     return app
 

@@ -16,7 +16,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from smart_app.auditing import AppAudit
-from smart_app.cell_check import CellCheck
 from smart_app.headers import STATIC_HEADERS
 from smart_app.issuers import AppConfig
 from smart_app.own_tokens import OwnTokens
@@ -37,10 +36,8 @@ def create_app(
     store: SessionStore | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
-    cell_check: CellCheck | None = None,
 ) -> Starlette:
-    """The app; sessions lie in memory unless a `store` is given. `clock` gives aware times.
-    `cell_check` looks at uploads and counts their cells; without it nothing is said of them. Its
+    """The app; sessions lie in memory unless a `store` is given. `clock` gives aware times. Its
     `state.parts` are for what goes on behind the requests (`smart_app.ehr.resending`)."""
     memory = MemorySessionStore(lambda: clock().timestamp())
     tokens = OwnTokens(http, clock)
@@ -54,7 +51,6 @@ def create_app(
         configurations={},
         audit=AppAudit(http, tokens),
         tokens=tokens,
-        cell_check=cell_check,
     )
     routes = [Route(path, _open_page(parts, page), methods=[m]) for m, path, page in OPEN]
     routes += [

@@ -10,7 +10,6 @@ from jinja2 import Environment
 
 from fhir_server.fhir.assessment import FROM_EHR
 from smart_app.auditing import AppAudit
-from smart_app.cell_check import CellCheck
 from smart_app.discovery import IssuerUnreachable, SmartConfiguration, discover
 from smart_app.fhir_client import FhirClient, FhirFailure
 from smart_app.issuers import AppConfig, Issuer
@@ -34,7 +33,6 @@ class Parts:
     configurations: dict[str, tuple[float, SmartConfiguration]]
     audit: AppAudit
     tokens: OwnTokens
-    cell_check: CellCheck | None = None
 
     @property
     def root(self) -> str:

@@ -52,8 +52,9 @@ class World:
             b"s" * 32,
             max_upload_bytes=max_upload_bytes,
             max_total_bytes=2 * max_upload_bytes,
+            cell_check=cell_check,
         )
-        app = create_app(config, http, clock=self.clock, cell_check=cell_check)
+        app = create_app(config, http, clock=self.clock)
         self.app = Starlette(routes=[Mount("/app", app)])
 
     def browser(self) -> "Browser":

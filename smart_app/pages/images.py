@@ -114,7 +114,7 @@ async def _keep(visit: Visit, content: bytes) -> str | None:
         return "duplicate"
     if len(image.content) + sum(i.size for i in draft.images) > visit.parts.config.max_total_bytes:
         return "too-large-together"
-    check = visit.parts.cell_check
+    check = visit.parts.config.cell_check
     looked = await check.look(image.content, image.content_type) if check else None
     # File names may hold names of people, so the title is ours.
     number = 1 + max((int(i.title.rpartition(" ")[2]) for i in draft.images), default=0)
@@ -141,7 +141,7 @@ async def _page(visit: Visit, problems: tuple[Refused, ...]) -> Response:
         banner=await load_banner(visit),
         draft=draft,
         problems=problems,
-        count=cell_count(draft, visit.parts.cell_check),
+        count=cell_count(draft, visit.parts.config.cell_check),
         shown_types=SHOWN_TYPES,
         max_bytes=visit.parts.config.max_upload_bytes,
     )

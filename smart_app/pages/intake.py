@@ -114,7 +114,7 @@ async def _check(visit: Visit, draft: Draft, status: int) -> Response:
         banner=banner,
         view=view,
         draft=draft,
-        count=cell_count(draft, visit.parts.cell_check),
+        count=cell_count(draft, visit.parts.config.cell_check),
         is_enough=bool(draft.images or view.says_something),
         was_refused=status != 200,
     )
