@@ -1,0 +1,154 @@
+"""Making a backup: a snapshot of the store, sealed part by part, while others write."""
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fhir_server.audit.sealer import BLOCKS, HEADS, ONLY, block_id
+from fhir_server.backup.catalogue import Catalogue, catalogue
+from fhir_server.backup.manifest import BEGUN, Manifest, Sealed, manifest_name, read, written
+from fhir_server.backup.parts import PartWriter
+from fhir_server.backup.problems import BackupFailed
+from fhir_server.backup.rows import FileRow, JournalRow, record_row, version_row
+from fhir_server.backup.seals import SealKeys, new_part_seal
+from fhir_server.backup.target import Target
+from fhir_server.indexing.state import INDEX, WHOLE
+from fhir_server.storage.port import Record, Transaction, VersionConflict
+from fhir_server.storage.snapshot import Snapshot, WholeStore
+
+OWN, IDENTITY = "backup", "store"
+LEFT_OUT = frozenset({OWN, INDEX, WHOLE})
+"""Kinds of records that are of this store alone, or are made anew."""
+LONGEST_CHAIN = 400
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is backed up: an open store, the files beside it, and the address under which it is
+    served, by which its references were indexed."""
+
+    store: WholeStore
+    files: Callable[[], Iterable[FileRow]]
+    base_url: str
+    clock: Callable[[], datetime]
+
+
+async def create(
+    source: Source, target: Target, keys: SealKeys, *, full_after: timedelta | None = None
+) -> Sealed:
+    """Make a backup. It goes on from the last one of this store, unless that began more than
+    `full_after` ago (None: in any case), or versions of it were erased since. BackupFailed when
+    that can't be done; then nothing of it is left, unless the process was killed: `prune` takes
+    that away."""
+    store = await identity(source.store)
+    before = None
+    if full_after is not None:
+        before = _last(await catalogue(target, keys), store, source.clock() - full_after)
+    backup = f"{source.clock():%Y%m%dT%H%M%S}Z-{secrets.token_hex(4)}"
+    try:
+        await target.put(f"{backup}/{BEGUN}", b"")
+        content = await _write(source, target, keys, (store, backup, before))
+        await target.put(manifest_name(backup), content)
+    except BaseException:
+        await _take_away(target, backup)
+        raise
+    with suppress(BackupFailed):  # it is there; the mark means nothing beside a manifest
+        await target.delete(f"{backup}/{BEGUN}")
+    return read(backup, content, keys)
+
+
+async def identity(store: WholeStore) -> str:
+    """The identity of the store, made on first use. A restored store gets another one, because from
+    then on it goes a way of its own."""
+
+    async def unit(transaction: Transaction) -> str:
+        record = await transaction.record(OWN, IDENTITY)
+        if record is not None:
+            return str(record.value["id"])
+        made = secrets.token_hex(8)
+        await transaction.put_record(Record(OWN, IDENTITY, {"id": made}), 0)
+        return made
+
+    try:
+        return await store.transaction(unit)
+    except VersionConflict:  # another process was first
+        return await store.transaction(unit)
+
+
+def _last(found: Catalogue, store: str, oldest: datetime) -> Sealed | None:
+    """The backup to go on from: the newest whose chain is whole and began late enough."""
+    for each in reversed(found.by_time(store)):
+        with suppress(BackupFailed):
+            chain = found.chain(each)
+            is_short = len(chain) < LONGEST_CHAIN
+            return each if is_short and chain[0].manifest.cut.moment >= oldest else None
+    return None
+
+
+async def _write(
+    source: Source, target: Target, keys: SealKeys, made: tuple[str, str, Sealed | None]
+) -> bytes:
+    """Write the parts; the manifest of `made`: the store, the backup, the one before."""
+    store, backup, before = made
+    started = time.monotonic()
+    seal = new_part_seal(backup)
+    writer = PartWriter(target, seal)
+    async with source.store.copying.snapshot() as snapshot:
+        if before is not None and not await _is_as_it_was(snapshot, before):
+            before = None
+        async for version in snapshot.versions(before.manifest.cut.place if before else 0):
+            await writer.add(version_row(version))
+        cut = snapshot.cut()
+        settled = await snapshot.count(cut.first_open)
+        blocks = await _rest(snapshot, writer, before)
+    for file in source.files():
+        await writer.add(file)
+    await writer.end()
+    manifest = Manifest(
+        backup=backup,
+        store=store,
+        engine=source.store.copying.engine,
+        base_url=source.base_url,
+        cut=cut,
+        settled=settled,
+        blocks=blocks,
+        counts=dict(writer.counts),
+        parts=tuple(writer.parts),
+        seconds=round(time.monotonic() - started, 3),
+        parent=None if before is None else before.parent,
+    )
+    return written(manifest, seal, keys)
+
+
+async def _is_as_it_was(snapshot: Snapshot, before: Sealed) -> bool:
+    """False when versions that the earlier backups hold were erased since: what goes on from them
+    would bring these back."""
+    return await snapshot.count(before.manifest.cut.first_open) == before.manifest.settled
+
+
+async def _rest(snapshot: Snapshot, writer: PartWriter, before: Sealed | None) -> str:
+    """Write what is not versions; the id of the last block of the audit trail."""
+    # Blocks are only ever added: all others are few, and change.
+    last = before.manifest.blocks if before else ""
+    beyond: Mapping[str, str] = {BLOCKS: last} if last else {}
+    async for record in snapshot.records(beyond):
+        if record.kind in LEFT_OUT:
+            continue
+        if (record.kind, record.id) == (HEADS, ONLY):
+            last = block_id(int(record.value["number"]))
+        await writer.add(record_row(record))
+    async for entry in snapshot.journal():
+        await writer.add(JournalRow(entry))
+    return last
+
+
+async def _take_away(target: Target, backup: str) -> None:
+    """As far as the target can be reached; `begun` goes last."""
+    with suppress(BackupFailed):
+        for name in sorted(await target.names(f"{backup}/"), reverse=True):
+            if not name.endswith(f"/{BEGUN}"):
+                await target.delete(name)
+        await target.delete(f"{backup}/{BEGUN}")
