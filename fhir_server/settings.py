@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     backup_key_file: Path | None = Field(
         None, description="file of the keys that seal backups (`medsage backup key`)"
     )
+    backup_declined: bool = Field(
+        False, description="the profile prod may run without a backup target"
+    )
     backup_minutes: int = Field(60, ge=1, description="minutes between two backups")
     backup_full_days: int = Field(
         7, ge=0, description="after so many days a backup is a full one; 0: each is"

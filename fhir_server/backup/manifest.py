@@ -110,14 +110,14 @@ def read(backup: str, content: bytes, keys: SealKeys) -> Sealed:
         raise BackupFailed(f"{backup} is of a format that this version does not know")
     try:
         keys.check(name, _signed(found), signature)
+        if found["backup"] != backup:
+            raise Altered(f"it is that of {found['backup']}")
         seal = PartSeal(keys.unwrap(name, found["wrapped"], _bound(backup)), backup)
         manifest = _manifest(found)
     except WrongKey as problem:
         raise WrongKey(f"{backup}: {problem}") from None
     except (Altered, KeyError, TypeError, ValueError) as problem:
         raise Altered(f"{manifest_name(backup)} was altered: {problem}") from None
-    if manifest.backup != backup:
-        raise Altered(f"{manifest_name(backup)} is that of {manifest.backup}")
     return Sealed(manifest, hashlib.sha256(content).hexdigest(), seal)
 
 

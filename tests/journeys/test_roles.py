@@ -128,6 +128,7 @@ def environment(role: str, origin: str, ports: Mapping[str, int], secrets: Path)
         "MEDSAGE_TRUSTED_PROXIES": "127.0.0.1",
         "MEDSAGE_SERVER_URL": f"http://127.0.0.1:{ports['server']}",
         "MEDSAGE_WORKER_URL": f"http://127.0.0.1:{ports['worker']}",
+        "MEDSAGE_BACKUP_TARGET": str(secrets.parent / "backups"),
     }
     found = {}
     for name, value in service[role]["environment"].items():
