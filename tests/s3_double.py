@@ -1,5 +1,5 @@
-"""A small S3-compatible store in the process of the test: one bucket, one access key. It judges each
-signature by what arrived, and answers lists two keys at a time."""
+"""A small S3-compatible store in the process of the test: one bucket, one access key. It judges
+each signature by what arrived, and answers lists two keys at a time."""
 
 from datetime import UTC, datetime
 from urllib.parse import unquote

@@ -1,5 +1,6 @@
 """Making a backup: a snapshot of the store, sealed part by part, while others write."""
 
+import hashlib
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +17,14 @@ from fhir_server.backup.rows import FileRow, JournalRow, record_row, version_row
 from fhir_server.backup.seals import SealKeys, new_part_seal
 from fhir_server.backup.target import Target
 from fhir_server.indexing.state import INDEX, WHOLE
-from fhir_server.storage.port import Record, Transaction, VersionConflict
+from fhir_server.storage.port import (
+    Key,
+    Record,
+    ResourceStore,
+    Stored,
+    Transaction,
+    VersionConflict,
+)
 from fhir_server.storage.snapshot import Snapshot, WholeStore
 
 OWN, IDENTITY = "backup", "store"
@@ -40,7 +48,7 @@ async def create(
     source: Source, target: Target, keys: SealKeys, *, full_after: timedelta | None = None
 ) -> Sealed:
     """Make a backup. It goes on from the last one of this store, unless that began more than
-    `full_after` ago (None: in any case), or versions of it were erased since. BackupFailed when
+    `full_after` ago (None: in any case), or the store is not what it was made of. BackupFailed when
     that can't be done; then nothing of it is left, unless the process was killed: `prune` takes
     that away."""
     store = await identity(source.store)
@@ -97,10 +105,13 @@ async def _write(
     seal = new_part_seal(backup)
     writer = PartWriter(target, seal)
     async with source.store.copying.snapshot() as snapshot:
-        if before is not None and not await _is_as_it_was(snapshot, before):
+        if before is not None and not await _goes_on(source.store, snapshot, before):
             before = None
-        async for version in snapshot.versions(before.manifest.cut.place if before else 0):
+        place, tail = (before.manifest.cut.place, before.tail) if before else (0, "")
+        async for version in snapshot.versions(place):
             await writer.add(version_row(version))
+            if version.place > place:
+                place, tail = version.place, _tail(version.stored)
         cut = snapshot.cut()
         settled = await snapshot.count(cut.first_open)
         blocks = await _rest(snapshot, writer, before)
@@ -120,13 +131,23 @@ async def _write(
         seconds=round(time.monotonic() - started, 3),
         parent=None if before is None else before.parent,
     )
-    return written(manifest, seal, keys)
+    return written(manifest, seal, tail, keys)
 
 
-async def _is_as_it_was(snapshot: Snapshot, before: Sealed) -> bool:
-    """False when versions that the earlier backups hold were erased since: what goes on from them
-    would bring these back."""
+async def _goes_on(store: ResourceStore, snapshot: Snapshot, before: Sealed) -> bool:
+    """False when the store has gone another way since, as a copy of its folder does, or when
+    versions were erased that the earlier backups hold: what goes on from these would bring them
+    back."""
+    name, _, number = before.tail.rpartition(" ")[0].rpartition("/")
+    if name:
+        there = await store.get(Key(*name.split("/")), int(number))
+        if there is None or _tail(there) != before.tail:
+            return False
     return await snapshot.count(before.manifest.cut.first_open) == before.manifest.settled
+
+
+def _tail(stored: Stored) -> str:
+    return f"{stored.key}/{stored.version} {hashlib.sha256(stored.body).hexdigest()}"
 
 
 async def _rest(snapshot: Snapshot, writer: PartWriter, before: Sealed | None) -> str:

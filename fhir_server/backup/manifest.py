@@ -11,6 +11,7 @@ from typing import Any
 
 from fhir_server.backup.problems import Altered, BackupFailed, WrongKey
 from fhir_server.backup.seals import PartSeal, SealKeys
+from fhir_server.storage.master_keys import KEY_BYTES
 from fhir_server.storage.snapshot import Cut
 
 FORMAT = 1
@@ -62,11 +63,14 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Sealed:
-    """A manifest that was read and believed: its hash, and what opens the parts."""
+    """A manifest that was read and believed: its hash, what opens the parts, and the `tail`, which
+    names the last version before the cut and the hash of its body: a store that has it is the one
+    that was backed up. It names a resource, so it is sealed with the key."""
 
     manifest: Manifest
     sha256: str
     seal: PartSeal
+    tail: str
 
     @property
     def parent(self) -> Parent:
@@ -84,14 +88,14 @@ def manifest_name(backup: str) -> str:
     return f"{backup}/{MANIFEST}"
 
 
-def written(manifest: Manifest, seal: PartSeal, keys: SealKeys) -> bytes:
+def written(manifest: Manifest, seal: PartSeal, tail: str, keys: SealKeys) -> bytes:
     """The manifest as it lies at its target."""
     content = {
         "format": FORMAT,
         **asdict(manifest),
         "cut": {**asdict(manifest.cut), "moment": manifest.cut.moment.isoformat()},
         "key": keys.current,
-        "wrapped": keys.wrap(seal.key, _bound(manifest.backup)),
+        "wrapped": keys.wrap(seal.key + tail.encode(), _bound(manifest.backup)),
     }
     content["signature"] = keys.sign(_signed(content))
     return json.dumps(content, indent=1).encode() + b"\n"
@@ -112,13 +116,14 @@ def read(backup: str, content: bytes, keys: SealKeys) -> Sealed:
         keys.check(name, _signed(found), signature)
         if found["backup"] != backup:
             raise Altered(f"it is that of {found['backup']}")
-        seal = PartSeal(keys.unwrap(name, found["wrapped"], _bound(backup)), backup)
+        inside = keys.unwrap(name, found["wrapped"], _bound(backup))
+        seal, tail = PartSeal(inside[:KEY_BYTES], backup), inside[KEY_BYTES:].decode()
         manifest = _manifest(found)
     except WrongKey as problem:
         raise WrongKey(f"{backup}: {problem}") from None
     except (Altered, KeyError, TypeError, ValueError) as problem:
         raise Altered(f"{manifest_name(backup)} was altered: {problem}") from None
-    return Sealed(manifest, hashlib.sha256(content).hexdigest(), seal)
+    return Sealed(manifest, hashlib.sha256(content).hexdigest(), seal, tail)
 
 
 def _manifest(found: Mapping[str, Any]) -> Manifest:

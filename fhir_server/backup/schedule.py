@@ -101,15 +101,21 @@ class Schedule:
             await self._end_turn()
         self.metrics.made(made.manifest)
         await self.noted(made.manifest)
-        gone = await prune(
-            self.target,
-            await catalogue(self.target, self.keys),
-            self.plan.retention,
-            self.source.clock(),
-        )
         took = round(time.monotonic() - started, 1)
-        _log.info("a backup was made", backup=made.manifest.backup, seconds=took, gone=len(gone))
+        _log.info("a backup was made", backup=made.manifest.backup, seconds=took)
+        await self._prune()
         return self.plan.every.total_seconds()
+
+    async def _prune(self) -> None:
+        """Take older ones away; that it can't be done is no failure of the backup."""
+        try:
+            found = await catalogue(self.target, self.keys)
+            gone = await prune(self.target, found, self.plan.retention, self.source.clock())
+        except BackupFailed as problem:
+            _log.warning("older backups were not taken away", reason=str(problem))
+            return
+        if gone:
+            _log.info("older backups were taken away", count=len(gone))
 
     def _due(self, found: Catalogue, store: str) -> float:
         backups = found.by_time(store)

@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -102,6 +103,23 @@ def test_a_restored_store_begins_a_chain_of_its_own(here: Site) -> None:
     made = here.run("create", "--data", str(here.folder / "new"))
     assert made.exit_code == 0
     assert "  full  " in made.stdout
+
+
+def test_a_copy_of_the_folder_that_goes_another_way_begins_anew_too(here: Site) -> None:
+    here.done("create")  # which gives the store the identity that the copy has too
+    shutil.copytree(here.folder / "data", here.folder / "copy/data")
+    copy = Site(here.folder / "copy")
+    here.write("Patient/mine")
+    copy.write("Patient/other")
+    here.done("create")
+    key = str(here.folder / "key")
+    made = copy.run("create", "--to", str(here.backups), "--key-file", key)
+    assert "  full  " in made.stdout, made.output
+    here.restored()
+    assert here.current() == {"Patient/1", "Patient/2", "Patient/other"}
+    assert "  full  " in here.done("create")
+    here.restored(name="mine")
+    assert here.current("mine") == {"Patient/1", "Patient/2", "Patient/mine"}
 
 
 def test_after_an_erasure_the_next_backup_is_full(here: Site) -> None:

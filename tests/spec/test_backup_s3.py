@@ -1,4 +1,4 @@
-"""Backups in a bucket: signatures by Amazon's published examples, and what is asked of the store."""
+"""Backups in a bucket: signatures as Amazon's published examples, and what the store is asked."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime

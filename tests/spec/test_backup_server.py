@@ -8,12 +8,14 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
+from bench.patients import bodies
 from deploy.backups import source_of
 from deploy.cli import app
 from deploy.commands.operating import opened
 from deploy.drill import drilled
 from deploy.restoring import Wanted, filled
 from fhir_server.app import knowledge
+from fhir_server.audit.sealer import Sealer, signer_of
 from fhir_server.backup.catalogue import catalogue
 from fhir_server.backup.create import create
 from fhir_server.backup.seals import SealKeys
@@ -22,7 +24,9 @@ from fhir_server.search.expression import HasTerm, Query
 from fhir_server.settings import Settings
 from fhir_server.storage.master_keys import master_keys
 from fhir_server.storage.port import Draft, Key
+from fhir_server.system import utc_now
 from tests.composed_world import Whole, observation, whole
+from tests.fhir_world import JSON, fhir_world
 from tests.stores import MASTER, place_of, put, version
 
 
@@ -71,6 +75,29 @@ async def test_backups_of_a_server_that_writes_are_whole(tmp_path: Path) -> None
         assert await restored.record("user", "dr.amina") is not None
         assert await restored.record("signing-keys", "current") is not None
     assert (tmp_path / "new/keys/secret").read_text() == (data / "keys/secret").read_text()
+
+
+@pytest.mark.shared
+async def test_a_drill_of_synthea_patients_finds_every_version_and_audit_block(
+    tmp_path: Path,
+) -> None:
+    """A sample: `medsage backup drill` on the whole set is by hand."""
+    sent = sorted(bodies(), key=len)[:3]
+    settings = Settings(data=tmp_path / "data")
+    async with opened(settings) as store:
+        async with fhir_world(tmp_path, store=store, max_body_bytes=64 * 1024 * 1024) as world:
+            for body in sent:
+                answer = await world.http.post("", content=body, headers=JSON)
+                assert answer.status_code == 200, answer.text[:500]
+        extract = knowledge(settings.base_url).extract
+        sealer = Sealer(store, extract, await signer_of(store), utc_now)
+        while await sealer.seal_once():
+            pass
+    found = await drilled(settings, None, None)
+    assert found["equal"] is True, found["differences"]
+    assert found["compared"]["resources"] > 200
+    assert found["compared"]["audit_blocks"] > 0
+    assert found["compared"]["audit_events"] > 0
 
 
 @pytest.mark.mongodb

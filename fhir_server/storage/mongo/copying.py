@@ -8,12 +8,12 @@ what committed late is met by looking back over the feed's OVERLAP each time.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
 
@@ -22,7 +22,7 @@ from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import MAJORITY, Collection, Document
 from fhir_server.storage.mongo.feed import OVERLAP
 from fhir_server.storage.mongo.reading import whole
-from fhir_server.storage.port import Record
+from fhir_server.storage.port import Record, StoreUnavailable
 from fhir_server.storage.ring import KIND
 from fhir_server.storage.snapshot import Cut, Loading, Snapshot, Version
 
@@ -53,10 +53,12 @@ class MongoCopying:
         async with self._reader.collections.client.start_session() as session:
             snapshot = MongoSnapshot(replace(self._reader, session=session), self._clock)
             try:
-                yield snapshot
+                with _told():
+                    yield snapshot
             finally:
                 if session.in_transaction:
-                    await session.abort_transaction()
+                    with suppress(PyMongoError):
+                        await session.abort_transaction()
 
     async def is_empty(self) -> bool:
         """Whether there is nothing in the database but its keys."""
@@ -73,7 +75,8 @@ class MongoCopying:
     @asynccontextmanager
     async def loading(self, engine: str) -> AsyncIterator[Loading]:
         """Writes document by document, each acknowledged by a majority."""
-        yield MongoLoading(self._reader, keeps_places=engine == ENGINE)
+        with _told():
+            yield MongoLoading(self._reader, keeps_places=engine == ENGINE)
 
 
 class MongoSnapshot:
@@ -228,6 +231,15 @@ async def _insert(collection: Collection, documents: Sequence[Document]) -> None
             if {each.get("code") for each in errors} != {_DUPLICATE_KEY}:
                 raise
         await asyncio.sleep(0)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """StoreUnavailable for what the driver raises: the work is done again from its beginning."""
+    try:
+        yield
+    except PyMongoError as failure:
+        raise StoreUnavailable(type(failure).__name__) from failure
 
 
 def _key(document: Document) -> str:

@@ -57,11 +57,16 @@ class SqliteCopying:
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[Snapshot]:
-        """One reading transaction on a connection of its own."""
+        """One reading transaction on a connection of its own; StoreUnavailable for a file that
+        can't be read."""
         connection = await asyncio.to_thread(connect, self._path, self._vault, is_writer=False)
         with closing(connection):
-            await asyncio.to_thread(connection.execute, "BEGIN")
-            yield SqliteSnapshot(connection, await asyncio.to_thread(_cut, connection, self._clock))
+            try:
+                await asyncio.to_thread(connection.execute, "BEGIN")
+                cut = await asyncio.to_thread(_cut, connection, self._clock)
+                yield SqliteSnapshot(connection, cut)
+            except sqlite3.Error as failure:
+                raise told(failure) from failure
 
     async def is_empty(self) -> bool:
         """Whether there is nothing in the file but its keys."""
