@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from deploy.cli import app
-from fhir_server.storage.port import Draft, Record
+from fhir_server.storage.port import Draft, Key, Record
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.stores import put, version
 
@@ -53,6 +53,10 @@ class Site:
         """Write a version of each resource into the store."""
         asyncio.run(self._write(names, number, size))
 
+    def forget(self, name: str) -> None:
+        """Erase the earlier versions of a resource."""
+        asyncio.run(self._forget(Key(*name.split("/"))))
+
     def meddle(self, statement: str) -> None:
         """Change the store's file behind its back."""
         with sqlite3.connect(self.folder / "data/medsage.sqlite") as connection:
@@ -69,6 +73,11 @@ class Site:
         await put(store, *(Draft(version(each, number, body=_body(each, size))) for each in names))
         user = Record("user", "amina", {"name": "Amina", "at": number})
         await store.transaction(lambda unit: unit.put_record(user))
+        await store.close()
+
+    async def _forget(self, key: Key) -> None:
+        store = SqliteStore.open(self.folder / "data/medsage.sqlite")
+        await store.transaction(lambda unit: unit.forget(key))
         await store.close()
 
 

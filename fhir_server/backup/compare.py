@@ -85,27 +85,27 @@ async def _record(source: ResourceStore, record: Record, found: Comparison) -> N
 
 async def _resources(restored: WholeStore, found: Comparison) -> None:
     """What is current is the last version of each resource, and none is missing."""
-    first = deleted = 0
+    last = 0
     async with restored.copying.snapshot() as snapshot:
         async for _, stored in snapshot.versions(0):
-            first += stored.version == 1
-            if stored.is_deleted:
-                current = await restored.get(stored.key)
-                deleted += current is not None and current.version == stored.version
+            current = await restored.get(stored.key)
+            if current is None or current.version < stored.version:
+                found.differs(f"{stored.key} is not current at version {stored.version}")
+            elif current.version == stored.version:
+                last += not stored.is_deleted
     after: Key | None = None
     while page := await restored.current(after, _AT_ONCE):
         after = page[-1].key
         for stored in page:
             await _resource(restored, stored, found)
-    if found.counts["resources"] != first - deleted:
-        found.differs(f"{found.counts['resources']} resources are current, not {first - deleted}")
+    if found.counts["resources"] != last:
+        found.differs(f"{found.counts['resources']} resources are current, not {last}")
 
 
 async def _resource(restored: ResourceStore, stored: Stored, found: Comparison) -> None:
     found.counts["resources"] += 1
-    is_kept = await restored.get(stored.key, stored.version) == stored
-    if not is_kept or await restored.get(stored.key, stored.version + 1) is not None:
-        found.differs(f"{stored.key} is not current at its last version")
+    if await restored.get(stored.key, stored.version) != stored:
+        found.differs(f"{stored.key} is not current as its last version is")
 
 
 async def _blocks(restored: ResourceStore, found: Comparison) -> None:

@@ -114,6 +114,7 @@ async def _write(
                 place, tail = version.place, _tail(version.stored)
         cut = snapshot.cut()
         settled = await snapshot.count(cut.first_open)
+        versions = await snapshot.count(cut.place + 1)
         blocks = await _rest(snapshot, writer, before)
     for file in source.files():
         await writer.add(file)
@@ -125,6 +126,7 @@ async def _write(
         base_url=source.base_url,
         cut=cut,
         settled=settled,
+        versions=versions,
         blocks=blocks,
         counts=dict(writer.counts),
         parts=tuple(writer.parts),
@@ -143,7 +145,11 @@ async def _goes_on(store: ResourceStore, snapshot: Snapshot, before: Sealed) -> 
         there = await store.get(Key(*name.split("/")), int(number))
         if there is None or _tail(there) != before.tail:
             return False
-    return await snapshot.count(before.manifest.cut.first_open) == before.manifest.settled
+    made = before.manifest
+    if await snapshot.count(made.cut.first_open) != made.settled:
+        return False
+    # Beyond what is final more may have arrived, but none goes away.
+    return await snapshot.count(made.cut.place + 1) >= made.versions
 
 
 def _tail(stored: Stored) -> str:

@@ -39,9 +39,10 @@ class Parent:
 @dataclass(frozen=True)
 class Manifest:
     """One backup. `store` is the identity of the store, `base_url` the address under which it is
-    served; `cut` is its moment; `settled` how many versions lay below `cut.first_open`: where these
-    have become fewer, some were erased since. `blocks` is the id of the last block of the audit
-    trail; `counts` what the parts hold; making it took `seconds`."""
+    served; `cut` is its moment; `settled` how many versions lay below `cut.first_open`, `versions`
+    how many up to the cut: where these have become fewer, some were erased since. `blocks` is the
+    id of the last block of the audit trail; `counts` what the parts hold; making it took
+    `seconds`."""
 
     backup: str
     store: str
@@ -49,6 +50,7 @@ class Manifest:
     base_url: str
     cut: Cut
     settled: int
+    versions: int
     blocks: str
     counts: Mapping[str, int]
     parts: tuple[Part, ...]
@@ -137,6 +139,7 @@ def _manifest(found: Mapping[str, Any]) -> Manifest:
             cut["place"], datetime.fromisoformat(cut["moment"]).astimezone(UTC), cut["first_open"]
         ),
         settled=found["settled"],
+        versions=found["versions"],
         blocks=found["blocks"],
         counts=found["counts"],
         parts=tuple(Part(each["bytes"], each["sha256"]) for each in found["parts"]),

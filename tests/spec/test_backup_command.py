@@ -123,12 +123,14 @@ def test_a_copy_of_the_folder_that_goes_another_way_begins_anew_too(here: Site) 
 
 
 def test_after_an_erasure_the_next_backup_is_full(here: Site) -> None:
+    here.write("Patient/1", number=2)
+    here.write("Patient/3")
     here.done("create")
-    here.meddle("DELETE FROM history WHERE id = '1'")
-    here.meddle("DELETE FROM resource WHERE id = '1'")
-    assert "  full  " in here.done("create")
+    here.forget("Patient/1")
+    assert "  full  (3 version" in here.done("create")
+    assert json.loads(here.done("drill", "--json"))["equal"] is True
     here.restored()
-    assert here.current() == {"Patient/2"}
+    assert here.current() == {"Patient/1", "Patient/2", "Patient/3"}
 
 
 def test_a_restore_overwrites_nothing(here: Site) -> None:
