@@ -101,6 +101,12 @@ def installation(
         yield Installation(origin, door.certificate, key, logs)
 
 
+def test_the_worker_has_made_a_backup_of_the_database(installation: Installation) -> None:
+    backups = installation.logs["worker"].parent / "backups"
+    assert list(backups.glob("*/manifest.json"))
+    assert "a backup was made" in installation.logs["worker"].read_text()
+
+
 def drop(uri: str, database: str) -> None:
     with MongoClient[dict[str, Any]](uri) as client:
         client.drop_database(database)
