@@ -8,6 +8,7 @@ from starlette.responses import Response
 from smart_app.pages import (
     chart,
     downloads,
+    feedback,
     images,
     intake,
     keys,
@@ -61,6 +62,8 @@ WITHIN: tuple[tuple[str, str, SessionPage], ...] = (
     ("POST", "/reports/{report}/conclusion", review.save),
     ("GET", "/reports/{report}/sign", review.ask),
     ("POST", "/reports/{report}/sign", review.sign),
+    ("GET", "/reports/{report}/feedback", feedback.show),
+    ("POST", "/reports/{report}/feedback", feedback.save),
     ("GET", "/reports/{report}/prescription", prescription.show),
     ("POST", "/reports/{report}/prescription", prescription.prescribe),
     ("POST", "/reports/{report}/send", sending.send_again),

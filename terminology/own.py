@@ -1,12 +1,18 @@
 """Everything that MedSAGE defines itself, for publication on its own server."""
 
-from terminology import audit, copies, extensions, findings, intake, tasks
+from terminology import audit, copies, extensions, findings, intake, monitoring, tasks
 from terminology.concepts import Resource, code_system
 
 
 def resources() -> list[Resource]:
-    """CodeSystems, ValueSets, the Questionnaire and the extension, each with its fixed id."""
-    systems = (*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS)
+    """CodeSystems, ValueSets, Questionnaire, Measures and extensions, each with its fixed id."""
+    systems = (
+        *tasks.SYSTEMS,
+        *findings.SYSTEMS,
+        *audit.SYSTEMS,
+        *copies.SYSTEMS,
+        *monitoring.SYSTEMS,
+    )
     return [
         *(code_system(system) for system in systems),
         intake.symptoms(),
@@ -17,4 +23,6 @@ def resources() -> list[Resource]:
         intake.danger_signs(),
         intake.questionnaire(),
         extensions.attempt(),
+        *monitoring.measures(),
+        *monitoring.extensions(),
     ]
