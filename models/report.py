@@ -19,6 +19,7 @@ from fhir_server.fhir.assessment import (
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
 from models import tasks
+from models.held_report import held_observation, held_state
 from models.ai_systems import (
     MODEL_CARDS,
     SYSTEM_VERSIONS,
@@ -30,6 +31,7 @@ from models.ai_systems import (
     tagged,
 )
 from models.malaria.reading import SmearPrediction
+from models.monitoring.site import site_in, with_site
 from models.result_event import REFUSAL, RESULT, result_event
 from models.smear_report import finding, refusal_issues, smear_lines, smear_observation, state_of
 from models.symptom_report import URGENCY, symptom_lines, symptom_observation
@@ -67,6 +69,8 @@ class Results:
     smear_system: AiSystem | None = None
     analysis: Analysis | None = None
     analysis_system: AiSystem | None = None
+    held: str | None = None
+    """Why the images were not read, where the model is held at the site."""
 
     @property
     def is_refused_only(self) -> bool:
@@ -108,6 +112,10 @@ def result_transaction(
     report_url = f"urn:uuid:{new_uuid()}"
     about = _about(submission.task, now)
     observations: list[str] = []
+    if results.held is not None:
+        owner = submission.task["owner"]["reference"]
+        held = held_observation(results.held, about, images=submission.images, device=owner)
+        observations.append(unit.post(_in_chart(held, submission.task)))
     for system, make, sources in _speakers(submission, results, about):
         card = unit.post(model_card(system), f"identifier={MODEL_CARDS}|{system.key}")
         device = unit.post(ai_device(system, card), f"identifier={SYSTEM_VERSIONS}|{system.key}")
@@ -136,7 +144,10 @@ def failure_transaction(
 
 
 def _in_chart(resource: Resource, task: Resource) -> Resource:
-    """The resource, tagged as the Task's is when that belongs to a copied chart."""
+    """The resource, tagged as the Task's is when that belongs to a copied chart; a result with
+    the Task's site noted."""
+    if resource["resourceType"] == "Observation":
+        resource = with_site(resource, site_in(task))
     tags = copied_chart_tags(task)
     if not tags:
         return resource
@@ -197,7 +208,7 @@ def _report(
 
 def conclusion(results: Results) -> str:
     """The draft conclusion, a paragraph for each system, and the caution."""
-    paragraphs = []
+    paragraphs = [] if results.held is None else [f"Images: {results.held}"]
     if results.smear is not None and results.smear_system is not None:
         name = f"{results.smear_system.name} {results.smear_system.version}"
         paragraphs.append(f"Images (AI, {name}): " + " ".join(smear_lines(results.smear)))
@@ -223,6 +234,8 @@ def _is_discordant(results: Results) -> bool:
 
 def _conclusion_codes(results: Results) -> list[Resource]:
     codes = []
+    if results.held is not None:
+        codes.append(finding(held_state().code, held_state().display))
     if results.smear is not None:
         state = state_of(results.smear)
         codes.append(finding(state.code, state.display))

@@ -21,6 +21,8 @@ from fhir_server.fhir.outcome import Issue
 from models import tasks
 from models.analysis import Analysts
 from models.fhir_client import FhirClient, FhirFailure
+from models.monitoring.holding import analysed
+from models.monitoring.site import site_of, with_site
 from models.report import failure_transaction, result_transaction
 from models.smear_report import refusal_issues
 from models.submission import UnusableTask, read_inputs
@@ -169,7 +171,7 @@ class Worker:
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))
             return
-        results = await self.analysts.analyse(inputs)
+        results = await self._retried(lambda: analysed(self.fhir, self.analysts, inputs))
         if results.is_refused_only and results.smear is not None:
             ending = self._failure(claimed, refusal_issues(results.smear))
         else:
@@ -185,6 +187,7 @@ class Worker:
             return None
         if self._owner is None:
             self._owner = await worker_device(self.fhir)
+        task = with_site(task, await site_of(self.fhir, task))
         try:
             return await self.fhir.update(
                 tasks.claimed(task, self._owner, now), task["meta"]["versionId"]

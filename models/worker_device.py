@@ -14,7 +14,7 @@ SCOPES = (
     "system/Task.rus system/Patient.r system/Media.r system/Binary.r "
     "system/QuestionnaireResponse.r system/Observation.cr system/DiagnosticReport.c "
     "system/Provenance.c system/AuditEvent.c system/Device.crs system/DocumentReference.crs "
-    "system/Subscription.crus"
+    "system/Subscription.crus system/Encounter.r system/HealthcareService.rs"
 )
 SECRET_HEADER = "X-MedSAGE-Notification"  # noqa: S105 - the header's name
 

@@ -26,10 +26,10 @@ FEEDBACK = (
     Concept("other-reason", "Other", "Another reason, said in words."),
 )
 IMAGE_SIGNS = (
-    Concept("image-brightness", "Brightness of the empty slide", "Mean over the fields, 0 to 255."),
-    Concept("image-contrast", "Contrast of the cells", "Mean over the fields, 0 to 255."),
-    Concept("image-stain", "Stain: optical density in green", "Mean over the fields."),
-    Concept("image-sharpness", "Sharpness of the cells' rims", "Mean over the fields."),
+    Concept("image-brightness", "Brightness of the empty slide", "One value for each field, 0 to 255."),
+    Concept("image-contrast", "Contrast of the cells", "One value for each field, 0 to 255."),
+    Concept("image-stain", "Stain: optical density in green", "One value for each field."),
+    Concept("image-sharpness", "Sharpness of the cells' rims", "One value for each field."),
     Concept(
         "score-histogram",
         "Cells by probability, in ten equal bins",

@@ -14,7 +14,7 @@ def resources() -> list[Resource]:
         *monitoring.SYSTEMS,
     )
     return [
-        *(code_system(system) for system in (*systems, *monitoring.SYSTEMS)),
+        *(code_system(system) for system in systems),
         intake.symptoms(),
         audit.audit_block(),
         audit.tenant(),
