@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 from joserfc.jwk import ECKey
 
-from deploy import registrations, tls
+from deploy import monitoring, registrations, tls
 from deploy.background import Work
 from deploy.process import Process
 from fhir_server.app import FhirServer
@@ -39,6 +39,8 @@ async def add(process: Process, server: FhirServer | None) -> None:
         wake = worker.wake
         process.running.append(Work(worker.run, worker.stop))
         process.running.append(Work(_subscription(process, fhir, secret)))
+        watch = monitoring.drift_watch(process)
+        process.running.append(Work(watch.run, watch.stop))
         process.others.include_router(notifications_router(wake, secret))
     if server is not None:
         process.others.include_router(diagnose_router(_diagnosis(process, server, fhir)))

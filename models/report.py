@@ -19,7 +19,6 @@ from fhir_server.fhir.assessment import (
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
 from models import tasks
-from models.held_report import held_observation, held_state
 from models.ai_systems import (
     MODEL_CARDS,
     SYSTEM_VERSIONS,
@@ -30,6 +29,7 @@ from models.ai_systems import (
     model_card,
     tagged,
 )
+from models.held_report import held_observation, held_state
 from models.malaria.reading import SmearPrediction
 from models.monitoring.site import site_in, with_site
 from models.result_event import REFUSAL, RESULT, result_event

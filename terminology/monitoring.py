@@ -26,10 +26,10 @@ FEEDBACK = (
     Concept("other-reason", "Other", "Another reason, said in words."),
 )
 IMAGE_SIGNS = (
-    Concept("image-brightness", "Brightness of the empty slide", "One value for each field, 0 to 255."),
-    Concept("image-contrast", "Contrast of the cells", "One value for each field, 0 to 255."),
-    Concept("image-stain", "Stain: optical density in green", "One value for each field."),
-    Concept("image-sharpness", "Sharpness of the cells' rims", "One value for each field."),
+    Concept("image-brightness", "Brightness of the empty slide", "One for each field, 0 to 255."),
+    Concept("image-contrast", "Contrast of the cells", "One for each field, 0 to 255."),
+    Concept("image-stain", "Stain: optical density in green", "One for each field."),
+    Concept("image-sharpness", "Sharpness of the cells' rims", "One for each field."),
     Concept(
         "score-histogram",
         "Cells by probability, in ten equal bins",
@@ -74,8 +74,6 @@ MODEL_MONITORING = System(
         Concept("better", "Better beyond the interval", "The whole interval lies above zero."),
         Concept("same", "No difference beyond the interval", "The interval holds zero."),
         Concept("worse", "Worse", "The interval lies below zero, or the tolerance is exceeded."),
-        Concept("promote", "May be promoted", "Better in a metric and worse in none."),
-        Concept("keep", "Keep the active version", "Not better in any metric, or worse in one."),
         Concept("ai-reading", "AI reading of images", "The service that is held at a site."),
     ),
 )

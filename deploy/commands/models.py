@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.commands import model_watch
 from deploy.commands.ending import UNUSABLE, fail
 from models.malaria.calibration import WEIGHTS
 from models.training.commands import evaluate_malaria, train_malaria
@@ -45,3 +46,6 @@ def evaluate(
 def _known(name: str) -> None:
     if name not in MODELS:
         fail(f"no model {name!r}; there are: {', '.join(MODELS)}", UNUSABLE)
+
+
+model_watch.attach(app)

@@ -51,9 +51,7 @@ def figures(
     )
 
 
-def _sign(
-    name: str, cases: Sequence[Case], reference: Reference | None, limits: Limits
-) -> Figure:
+def _sign(name: str, cases: Sequence[Case], reference: Reference | None, limits: Limits) -> Figure:
     measured = [case.signs[name] for case in cases if case.signs.get(name)]
     limit = limits.figures[name]
     if reference is None:

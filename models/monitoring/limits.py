@@ -31,8 +31,10 @@ class Limits:
     figures: Mapping[str, Limit]
 
 
-def read_limits(path: Path = SHIPPED) -> Limits:
-    """The limits of a file; UnusableLimits for a name, a figure or an order that is wrong."""
+def read_limits(file: Path | None = None) -> Limits:
+    """The limits of a file, the shipped one when none is given; UnusableLimits for a name, a
+    figure or an order that is wrong."""
+    path = file or SHIPPED
     try:
         content = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as problem:

@@ -20,9 +20,11 @@ LIMITS = read_limits()
 CLEAN = Bins((90.0, 2, 1, 1, 1, 1, 1, 1, 1, 1), 100)
 INFECTED = Bins((1.0, 1, 1, 1, 1, 1, 1, 1, 2, 90), 100)
 SIGN = SignBins((10.0, 20.0, 30.0), Bins((25.0, 25, 25, 25), 100))
-REFERENCE = Reference("a" * 64, dict.fromkeys(("cell", "field"), (CLEAN, INFECTED)), {
-    name: SIGN for name in SIGNS
-})  # fmt: skip
+REFERENCE = Reference(
+    "a" * 64,
+    dict.fromkeys(("cell", "field"), (CLEAN, INFECTED)),
+    dict.fromkeys(SIGNS, SIGN),
+)
 CASE = Case(
     site="Organization/ward",
     version=f"malaria-cell-1.2.3-{'a' * 12}-{'b' * 12}",
@@ -71,7 +73,7 @@ def test_images_of_another_stain_are_to_be_watched_and_hold_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "scores, verdict",
+    ("scores", "verdict"),
     [((60, 1, 1, 1, 1, 1, 1, 1, 1, 32), Verdict.STEADY),
      ((1, 2, 10, 20, 30, 20, 10, 4, 2, 1), Verdict.EXCEEDED)],
     ids=["more infected cells", "unsure of most cells"],
@@ -83,7 +85,7 @@ def test_scores_exceed_when_no_share_of_infected_cells_explains_them(
 
 
 @pytest.mark.parametrize(
-    "rejected, verdict",
+    ("rejected", "verdict"),
     [(2, Verdict.STEADY), (9, Verdict.WATCH), (20, Verdict.EXCEEDED)],
 )
 def test_overrides_are_judged_by_the_lower_end_of_their_interval(
@@ -143,13 +145,11 @@ def test_a_reference_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "old, new",
+    ("old", "new"),
     [("days = 7", "days = 0"), ("least = 30", "least = 3"), ("watch = 0.1", "watch = 0.9"),
      ("[figures.stain]", "[figures.stains]"), ("least = 30", "leest = 30"), ("[", "")],
 )  # fmt: skip
-def test_limits_that_make_no_sense_are_refused_by_file(
-    tmp_path: Path, old: str, new: str
-) -> None:
+def test_limits_that_make_no_sense_are_refused_by_file(tmp_path: Path, old: str, new: str) -> None:
     path = tmp_path / "limits.toml"
     path.write_text(SHIPPED.read_text().replace(old, new))
 

@@ -20,7 +20,7 @@ def drawn(bins: Bins, units: int, seed: int) -> list[float]:
     return [places.count(place) / units for place in range(len(bins.counts))]
 
 
-@pytest.mark.parametrize("degrees, known", [(1, 6.635), (8, 20.090), (9, 21.666)])
+@pytest.mark.parametrize(("degrees", "known"), [(1, 6.635), (8, 20.090), (9, 21.666)])
 def test_the_percentile_is_that_of_the_tables(degrees: int, known: float) -> None:
     assert chi_squared_99(degrees) == pytest.approx(known, rel=0.02)
 
