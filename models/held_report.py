@@ -23,8 +23,8 @@ def held_state() -> State:
 def held_text(since: str) -> str:
     """The sentences of a report; `since` is the instant at which the hold began."""
     return (
-        f"{HELD}: the reading of images at this site has been held since {since[:10]} because its "
-        f"results drifted. {NO_OPINION}"
+        f"{HELD}: at this site images have not been read by the model since {since[:10]}. "
+        f"{NO_OPINION}"
     )
 
 

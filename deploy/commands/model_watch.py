@@ -15,6 +15,7 @@ from deploy import tls
 from deploy.commands.ending import NO_SERVER, UNUSABLE, fail
 from deploy.commands.serve import read_settings
 from deploy.keys import MissingSecret, keys_of
+from deploy.logs import configure
 from deploy.monitoring import monitor_client
 from fhir_server.settings import Settings
 from fhir_server.system import new_id, utc_now
@@ -232,6 +233,7 @@ async def _known(fhir: FhirClient, reference: str) -> str:
 def _on_server(settings: Settings, work: Callable[[FhirClient], Awaitable[T]]) -> T:
     """What the work says, done at the running server in the name of the watch."""
     keys = _keys(settings)
+    configure("error")
 
     async def run() -> T:
         async with httpx.AsyncClient(trust_env=False, verify=tls.calling(settings)) as http:

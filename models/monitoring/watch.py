@@ -35,7 +35,7 @@ Resource = dict[str, Any]
 SCOPES = (
     "system/Observation.rs system/Task.rs system/Device.crs system/MeasureReport.crus "
     "system/HealthcareService.crus system/Provenance.c system/Consent.rs system/Media.rs "
-    "system/Binary.r system/DiagnosticReport.rs"
+    "system/Binary.r system/DiagnosticReport.rs system/Practitioner.r"
 )
 """All that the watch and the candidate training set do, and no more."""
 NO_RESULT = "no-result"
