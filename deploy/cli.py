@@ -25,10 +25,14 @@ COMMANDS: Mapping[str, str] = {
     "reindex": "deploy.commands.reindex",
     "encryption": "deploy.commands.encryption",
     "policy": "deploy.commands.policy",
+    "patient": "deploy.commands.patient",
+    "check": "deploy.commands.check",
     "dev": "deploy.commands.dev",
 }
 """Name → the module whose `app` it is."""
-GROUPS = frozenset({"models", "user", "client", "keys", "issuer", "encryption", "policy", "dev"})
+GROUPS = frozenset(
+    {"models", "user", "client", "keys", "issuer", "encryption", "policy", "patient", "dev"}
+)
 """Those that have commands of their own."""
 
 

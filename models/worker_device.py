@@ -3,6 +3,7 @@
 from typing import Any
 
 from fhir_server.fhir.assessment import CANONICAL, SUBSCRIPTION_CRITERIA
+from fhir_server.fhir.model_versions import SHADOW_RESULT
 from models.fhir_client import FhirClient
 
 Resource = dict[str, Any]
@@ -14,7 +15,9 @@ SCOPES = (
     "system/Task.rus system/Patient.r system/Media.r system/Binary.r "
     "system/QuestionnaireResponse.r system/Observation.cr system/DiagnosticReport.c "
     "system/Provenance.c system/AuditEvent.c system/Device.crs system/DocumentReference.crs "
-    "system/Subscription.crus system/Encounter.r system/HealthcareService.rs"
+    "system/Subscription.crus system/Encounter.r system/HealthcareService.rs "
+    # What versions say in the shadow; no other scope shows what bears this label.
+    f"system/Basic.cs?_security={SHADOW_RESULT['system']}|{SHADOW_RESULT['code']}"
 )
 SECRET_HEADER = "X-MedSAGE-Notification"  # noqa: S105 - the header's name
 

@@ -56,6 +56,10 @@ AUDIT_SUBTYPE = System(
         Concept("ai-result", "AI result", "A result of an AI system was recorded."),
         Concept("sign", "Sign", "A report was signed."),
         Concept("print", "Print", "A report was printed."),
+        Concept("hand-over", "Hand over", "A patient was given their whole record."),
+        Concept("erase", "Erase", "All versions of a resource were erased at a patient's right."),
+        Concept("hold", "Hold", "A legal hold was put on a patient's record."),
+        Concept("unhold", "Release hold", "A legal hold on a patient's record ended."),
     ),
 )
 ROLE = System(
@@ -68,6 +72,11 @@ ROLE = System(
         Concept("nurse", "Nurse", "Reads clinical content and writes what nursing records."),
         Concept("admin", "Administrator", "Keeps people, places, devices and definitions."),
         Concept("auditor", "Auditor", "Reads the audit trail, and no clinical content."),
+        Concept(
+            "governance",
+            "Clinical governance",
+            "Decides with a second person which model versions are used; reads what shadows said.",
+        ),
         Concept("service", "Backend service", "A program that acts by itself, within its scopes."),
     ),
 )

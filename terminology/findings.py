@@ -115,6 +115,11 @@ _IMAGE_MEASURES = (
         "Cells farther from the training cells are not judged.",
     ),
     Concept("image-hash", "Image read", "SHA-256 of an image, and what it was read as."),
+    Concept(
+        "arm",
+        "Arm of the comparison",
+        "A: by the version in use; B: by the candidate. Which one was decided by the Task's id.",
+    ),
 )
 _SYMPTOM_ANSWERS = (
     Concept("emergency", "Emergency: danger signs, act now", "Urgency: examine and refer now."),

@@ -1,18 +1,22 @@
 """Everything that MedSAGE defines itself, for publication on its own server."""
 
-from terminology import audit, copies, extensions, findings, intake, monitoring, tasks
+from terminology import (
+    audit,
+    copies,
+    extensions,
+    findings,
+    intake,
+    model_versions,
+    monitoring,
+    tasks,
+)
 from terminology.concepts import Resource, code_system
 
 
 def resources() -> list[Resource]:
     """CodeSystems, ValueSets, Questionnaire, Measures and extensions, each with its fixed id."""
-    systems = (
-        *tasks.SYSTEMS,
-        *findings.SYSTEMS,
-        *audit.SYSTEMS,
-        *copies.SYSTEMS,
-        *monitoring.SYSTEMS,
-    )
+    systems = [*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS]
+    systems += [*model_versions.SYSTEMS, *monitoring.SYSTEMS]
     return [
         *(code_system(system) for system in systems),
         intake.symptoms(),
@@ -25,4 +29,5 @@ def resources() -> list[Resource]:
         extensions.attempt(),
         *monitoring.measures(),
         *monitoring.extensions(),
+        *model_versions.resources(),
     ]

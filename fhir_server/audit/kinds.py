@@ -132,5 +132,11 @@ KINDS: Mapping[str, Kind] = {
     "emergency-end": _sign_in(Coding(OWN_SUBTYPES, "emergency-end", "Emergency access ended")),
     "ai-result": _lifecycle("originate", "Originate/Retain Record Lifecycle Event", "ai-result"),
     "sign": _lifecycle("attest", "Attest Record Lifecycle Event", "sign"),
+    "hand-over": _lifecycle("extract", "Extract Record Lifecycle Event", "hand-over"),
+    "erase": replace(
+        _lifecycle("destroy", "Destroy/Delete Record Lifecycle Event", "erase"), action="D"
+    ),
+    "hold": _lifecycle("hold", "Add Legal Hold Record Lifecycle Event", "hold"),
+    "unhold": _lifecycle("unhold", "Remove Legal Hold Record Lifecycle Event", "unhold"),
     "print": _lifecycle("report", "Report (Output) Record Lifecycle Event", "print"),
 }

@@ -15,12 +15,21 @@ from fhir_server.fhir.outcome import business_rule, conflict
 
 Resource = dict[str, Any]
 
+DEVICE_TYPES = "http://hl7.org/fhir/uv/aitransparency/CodeSystem/AIdeviceTypeCS"
+AI_DEVICE = "Artificial-Intelligence"
+"""Device.type of every AI system (HL7 AI Transparency on FHIR)."""
 STANDING = f"{CANONICAL}/StructureDefinition/model-standing"
 COMPARISON = f"{CANONICAL}/Measure/model-comparison"
 """The Measure of a comparison of two versions on the same patients."""
 VERDICT = f"{CANONICAL}/StructureDefinition/model-verdict"
 """On its MeasureReport: a code, `better`, `no-better` or `worse`."""
 BETTER = "better"
+SHADOW_RESULT = {
+    "system": f"{CANONICAL}/CodeSystem/model-use",
+    "code": "shadow",
+    "display": "Said in the shadow, not part of care",
+}
+"""The security label of what a version said that runs as a shadow."""
 GOVERNING = frozenset({"admin", "governance"})
 """The roles that may propose, approve, decline and retire."""
 MOST_SHARE = 50
@@ -70,8 +79,9 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A step that waits for a second person. `at` is an instant, `against` the key of the version
-    that was active then (None: there was none), `verdict` the reference of the comparison."""
+    """A step that waits for a second person. `at` is an instant, `against` the Device of the
+    version that was active then (None: there was none), `verdict` the MeasureReport of the
+    comparison."""
 
     to: State
     by: Person
@@ -105,8 +115,6 @@ def proposed(standing: Standing, proposal: Proposal) -> Standing:
     need = STEPS.get(step)
     if need is None:
         raise business_rule(f"there is no step from {step[0]} to {step[1]}")
-    if not proposal.reason.strip():
-        raise business_rule("a proposal says why")
     if need.verdict and proposal.verdict is None:
         raise business_rule(f"to become {proposal.to} needs a comparison with the active version")
     if need.former and not standing.was_active:
@@ -120,7 +128,7 @@ def proposed(standing: Standing, proposal: Proposal) -> Standing:
 
 
 def approved(standing: Standing, by: Person, active: str | None) -> Standing:
-    """The next state; `active` is the key of the version that is active now. FhirError 409
+    """The next state; `active` is the Device of the version that is active now. FhirError 409
     without a proposal or when another version has become active since, 422 for the proposer."""
     proposal = _waiting(standing)
     if by.is_same(proposal.by):
@@ -174,7 +182,8 @@ def require_verdict(report: Resource, candidate: str, active: str | None) -> Non
 
 def verdict_of(report: Resource) -> str | None:
     """The verdict of a comparison; None where there is none."""
-    return _value(report.get("extension", ()), VERDICT, "valueCode")
+    found = _value(report.get("extension", ()), VERDICT, "valueCode")
+    return None if found is None else str(found)
 
 
 def standing_of(device: Resource) -> Standing | None:
@@ -212,16 +221,14 @@ def with_standing(device: Resource, standing: Standing) -> Resource:
 
 
 def _proposal(parts: Sequence[Resource]) -> Proposal:
-    by = _value(parts, "by", "valueReference")
-    verdict = _value(parts, "verdict", "valueReference")
     return Proposal(
         to=State(_text(parts, "to", "valueCode")),
-        by=Person(_text(parts, "user", "valueString"), by["reference"]),
+        by=Person(_text(parts, "user", "valueString"), str(_reference(parts, "by"))),
         at=_text(parts, "at", "valueInstant"),
         reason=_text(parts, "reason", "valueString"),
         share=_value(parts, "share", "valueInteger") or 0,
-        verdict=verdict["reference"] if verdict else None,
-        against=_value(parts, "against", "valueString"),
+        verdict=_reference(parts, "verdict"),
+        against=_reference(parts, "against"),
     )
 
 
@@ -234,11 +241,15 @@ def _parts(proposal: Proposal) -> list[Resource]:
         {"url": "reason", "valueString": proposal.reason},
         {"url": "share", "valueInteger": proposal.share},
     ]
-    if proposal.verdict is not None:
-        parts.append({"url": "verdict", "valueReference": {"reference": proposal.verdict}})
-    if proposal.against is not None:
-        parts.append({"url": "against", "valueString": proposal.against})
+    for url, reference in (("verdict", proposal.verdict), ("against", proposal.against)):
+        if reference is not None:
+            parts.append({"url": url, "valueReference": {"reference": reference}})
     return parts
+
+
+def _reference(parts: Sequence[Resource], url: str) -> str | None:
+    found = _value(parts, url, "valueReference")
+    return found["reference"] if found else None
 
 
 def _value(parts: Sequence[Resource], url: str, name: str) -> Any:

@@ -73,6 +73,7 @@ class WatchedTransaction:
         self.count = inner.count
         self.keep = inner.keep
         self.put_terms = inner.put_terms
+        self.forget = inner.forget
         self.reserve = inner.reserve
         self.record = inner.record
         self.put_record = inner.put_record

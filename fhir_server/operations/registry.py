@@ -9,6 +9,7 @@ from fhir_server.operations import (
     explain,
     lastn,
     meta,
+    model_versions,
     reindex,
     undo,
     validate,
@@ -29,6 +30,10 @@ OPERATIONS: tuple[Operation, ...] = (
     reindex.REINDEX,
     reindex.REINDEX_STATUS,
     explain.EXPLAIN,
+    model_versions.PROPOSE,
+    model_versions.APPROVE,
+    model_versions.DECLINE,
+    model_versions.RETIRE,
 )
 
 

@@ -122,6 +122,9 @@ class GuardedTransaction:
     async def put_terms(self, key: Key, version: int, terms: Terms) -> None:
         not_offered("indexing")
 
+    async def forget(self, key: Key) -> None:
+        not_offered("forgetting")
+
     async def seal(self, positions: Sequence[str]) -> None:
         not_offered("the audit journal")
 

@@ -181,6 +181,10 @@ class Transaction(Protocol):
         """Replace what a current version can be found by, if it still is that version; nothing
         else changes, no change is fed."""
 
+    async def forget(self, key: Key) -> None:
+        """Remove every version of the key but the current one, with its content, for good: they
+        are no longer in its history. No change is fed."""
+
     async def reserve(self, name: str) -> None:
         """Make every other transaction that reserves the same name conflict with this one."""
 

@@ -42,6 +42,11 @@ def history_id(key: Key, version: int) -> str:
     return f"{key}/{version:010d}"
 
 
+def before(key: Key, version: int) -> Document:
+    """The documents of `history`, and of `bodies`, of the versions before this one."""
+    return {"_id": {"$gt": f"{key}/", "$lt": history_id(key, version)}}
+
+
 def sort_field(param: str, *, is_descending: bool) -> str:
     """Where the sort value of a parameter key stands."""
     _, _, code = param.partition(".")

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from bson import ObjectId
 from bson.errors import InvalidId
-from pymongo import DeleteOne, InsertOne, ReplaceOne, UpdateOne
+from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from fhir_server.search.expression import Query
@@ -23,7 +23,7 @@ from fhir_server.storage.mongo.reservations import reservation
 from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, VersionConflict
 from fhir_server.storage.rotation import Resealed
 
-Write = InsertOne[Document] | ReplaceOne[Document] | UpdateOne | DeleteOne
+Write = InsertOne[Document] | ReplaceOne[Document] | UpdateOne | DeleteOne | DeleteMany
 _DUPLICATE_KEY = 11000
 
 
@@ -106,6 +106,19 @@ class MongoTransaction:
 
     async def keep(self, stored: Stored) -> None:
         """Nothing is written."""
+
+    async def forget(self, key: Key) -> None:
+        current = await self.get(key)
+        if current is None:
+            return
+        await self._send_resources()
+        earlier = records.before(key, current.version)
+        await self._bulk(self._collections.bodies, [DeleteMany(earlier)])
+        await self._bulk(self._collections.history, [DeleteMany(earlier)])
+        own = [name for name in self._written if name[0] == key and name[1] is not None]
+        for name in own:
+            if name[1] != current.version:
+                del self._written[name]
 
     async def reserve(self, name: str) -> None:
         """Sent before the unit's next read, so that what the unit finds is still so when it

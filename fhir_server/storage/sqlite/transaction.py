@@ -78,7 +78,7 @@ class SqliteTransaction:
     async def put(self, draft: Draft, expected: int) -> None:
         key = draft.stored.key
         if not expected and draft.stored.version == 1:
-            # Whatever was there once has a version 1, which the insert below runs into.
+            # Whatever was there once has a row, which the insert below runs into.
             self._put_resource(draft, None, self._put_history(draft.stored))
             return
         row = self._connection.execute(
@@ -101,6 +101,13 @@ class SqliteTransaction:
             (*self._found_by(key.type, terms), row[0]),
         )
         self._replace_terms(row[0], set(self._numbered(terms)))
+
+    async def forget(self, key: Key) -> None:
+        self._connection.execute(
+            "DELETE FROM history WHERE type = ? AND id = ? AND version <"
+            " (SELECT version FROM resource WHERE type = ? AND id = ?)",
+            (*key, *key),
+        )
 
     def _put_history(self, version: Stored) -> int:
         try:
@@ -128,11 +135,7 @@ class SqliteTransaction:
             *self._found_by(version.key.type, terms),
         )
         if rid is None:
-            inserted = self._connection.execute(
-                "INSERT INTO resource (seq, version, is_deleted, updated_key, date_low,"
-                " date_high, sort, tuples, type, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*columns, *version.key),
-            ).lastrowid
+            inserted = self._insert_resource((*columns, *version.key))
             self._insert_terms(_inserted(inserted), self._numbered(terms))
             return
         self._connection.execute(
@@ -141,6 +144,17 @@ class SqliteTransaction:
             (*columns, rid),
         )
         self._replace_terms(rid, set(self._numbered(terms)))
+
+    def _insert_resource(self, columns: tuple[str | int | None, ...]) -> int | None:
+        """VersionConflict when the key has a row: its first versions may have been forgotten."""
+        try:
+            return self._connection.execute(
+                "INSERT INTO resource (seq, version, is_deleted, updated_key, date_low,"
+                " date_high, sort, tuples, type, id) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                columns,
+            ).lastrowid
+        except sqlite3.IntegrityError:
+            raise VersionConflict(f"{columns[-2]}/{columns[-1]} is there already") from None
 
     def _found_by(self, type_: str, terms: Terms) -> tuple[str | None, ...]:
         """The columns of a resource, beside its rows in `term`, that searches look at."""

@@ -1,0 +1,161 @@
+"""A patient's record erased (GDPR article 17): every version of what belongs to them alone.
+
+What remains of each resource is that there was one of this type and id, and when it went. The
+Patient goes last: an erasure that is cut off goes on when it is asked for again.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from fhir_server.fhir.codec import instant
+from fhir_server.rights.extent import Extent, Extract, extent_of
+from fhir_server.storage.port import (
+    Draft,
+    Key,
+    Record,
+    ResourceStore,
+    Stored,
+    Transaction,
+    Unit,
+)
+
+AT_ONCE = 100
+"""How many resources one unit erases."""
+ERASURE = "erasure"
+"""The kind of the records that say which patients were erased; the id is the Patient's."""
+REASONS = ("patient-request", "legal-order", "retention-ended", "registered-in-error")
+_TICK = timedelta(milliseconds=1)
+
+MOST_ROUNDS = 5
+"""What is written while an erasure runs is met in another round."""
+
+Noted = Callable[[Key, int | None], bytes]
+"""The audit record of one erased resource and its last version."""
+
+
+class NothingHeld(LookupError):
+    """The store holds nothing about the patient."""
+
+
+class StillWritten(Exception):
+    """Others go on writing about the patient: stop them first."""
+
+
+class HeldForLaw(Exception):
+    """A hold forbids that anything of the patient is erased; the text is its reason."""
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """An erasure as it was ordered: of whom, why, and how each is audited."""
+
+    patient: Key
+    reason: str
+    noted: Noted
+    clock: Callable[[], datetime]
+
+
+async def erase(store: ResourceStore, extract: Extract, ordered: Ordered) -> Extent:
+    """Erase what belongs to the patient, and the versions that once did; what was found comes
+    back. NothingHeld when that is nothing, HeldForLaw under a legal hold, StillWritten when it
+    does not come to an end."""
+    await require_no_hold(store, ordered.patient)
+    first = extent = await extent_of(store, extract, ordered.patient)
+    if not extent.own and not extent.former:
+        raise NothingHeld(f"nothing is held about {ordered.patient}")
+    for _ in range(MOST_ROUNDS):
+        for start in range(0, len(extent.former), AT_ONCE):
+            await store.transaction(_forgetting(ordered, extent.former[start : start + AT_ONCE]))
+        for start in range(0, len(extent.own), AT_ONCE):
+            await store.transaction(_erasing(ordered, extent.own[start : start + AT_ONCE]))
+        extent = await extent_of(store, extract, ordered.patient)
+        if not extent.own and not extent.former:
+            return first
+    raise StillWritten(f"something is written about {ordered.patient} all the time")
+
+
+def _forgetting(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
+    async def unit(transaction: Transaction) -> None:
+        for key in keys:
+            await transaction.forget(key)
+            await transaction.journal(ordered.noted(key, None))
+
+    return unit
+
+
+def _erasing(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
+    async def unit(transaction: Transaction) -> None:
+        await _check_hold(transaction, ordered.patient)
+        for key in keys:
+            current = await transaction.get(key)
+            if current is None:
+                continue
+            await erased_one(transaction, current, ordered.clock())
+            await transaction.journal(ordered.noted(key, current.version))
+        if ordered.patient in keys:
+            value = {"reason": ordered.reason, "time": instant(ordered.clock())}
+            await transaction.put_record(Record(ERASURE, ordered.patient.id, value))
+
+    return unit
+
+
+async def erased_one(transaction: Transaction, current: Stored, now: datetime) -> None:
+    """Within a unit: a deletion is all that remains of the resource."""
+    if not current.is_deleted:
+        moment = max(
+            now.replace(microsecond=now.microsecond // 1000 * 1000), current.updated + _TICK
+        )
+        gone = Stored(current.key, current.version + 1, moment, b"", "DELETE")
+        await transaction.put(Draft(gone), current.version)
+    await transaction.forget(current.key)
+
+
+HOLD = "legal-hold"
+"""The kind of the records that forbid an erasure; the id is the Patient's."""
+
+
+async def hold(store: ResourceStore, patient: Key, reason: str, entry: bytes) -> None:
+    """From now on nothing of the patient is erased; `reason` says by whose order."""
+
+    async def unit(transaction: Transaction) -> None:
+        await transaction.put_record(Record(HOLD, patient.id, {"reason": reason}))
+        await transaction.journal(entry)
+
+    await store.transaction(unit)
+
+
+async def release(store: ResourceStore, patient: Key, entry: bytes) -> None:
+    """The hold is over; NothingHeld when there is none."""
+
+    async def unit(transaction: Transaction) -> None:
+        if await transaction.record(HOLD, patient.id) is None:
+            raise NothingHeld(f"there is no hold on {patient}")
+        await transaction.delete_record(HOLD, patient.id)
+        await transaction.journal(entry)
+
+    await store.transaction(unit)
+
+
+async def held_patients(store: ResourceStore) -> frozenset[str]:
+    """All patients under a legal hold, as references."""
+    found: set[str] = set()
+    after = ""
+    while batch := await store.records(HOLD, after=after):
+        found |= {f"Patient/{record.id}" for record in batch}
+        after = batch[-1].id
+    return frozenset(found)
+
+
+async def require_no_hold(store: ResourceStore, patient: Key) -> None:
+    """HeldForLaw when there is a hold on the patient."""
+    _check(await store.record(HOLD, patient.id))
+
+
+async def _check_hold(transaction: Transaction, patient: Key) -> None:
+    _check(await transaction.record(HOLD, patient.id))
+
+
+def _check(held: Record | None) -> None:
+    if held is not None:
+        raise HeldForLaw(f"there is a legal hold on Patient/{held.id}: {held.value['reason']}")

@@ -1,0 +1,232 @@
+"""`medsage patient`: the record handed over, or erased from the store's files (GDPR articles 15, 17
+and 20)."""
+
+import asyncio
+import base64
+import json
+import zipfile
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy.cli import app
+from fhir_server.rights.retention import Ending, end, read_policy
+from fhir_server.storage.port import Past, ResourceStore
+from fhir_server.storage.sqlite.store import SqliteStore
+from tests.fhir_world import extract
+from tests.rights_ward import BO, FORMER, LETTER, SECRET, fill
+from tests.stores import START
+
+Json = dict[str, Any]
+
+
+async def ward(folder: Path) -> None:
+    store = SqliteStore.open(folder / "medsage.sqlite")
+    await fill(store)
+    await store.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A store with Ann's record, Bo's, and what they share."""
+    asyncio.run(ward(tmp_path))
+    return tmp_path
+
+
+def medsage(folder: Path, *words: str) -> tuple[int, str]:
+    result = CliRunner().invoke(
+        app, ["patient", *words], env={"MEDSAGE_DATA": str(folder), "MEDSAGE_LOG_LEVEL": "error"}
+    )
+    return result.exit_code, result.output
+
+
+def erased(folder: Path, *options: str) -> Json:
+    code, said = medsage(folder, "erase", "ann", "--reason", "patient-request", "--json", *options)
+    assert code == 0, said
+    found: Json = json.loads(said)
+    return found
+
+
+def held(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.glob("medsage.sqlite*"))
+
+
+async def stored(folder: Path) -> dict[str, list[bool]]:
+    store: ResourceStore = SqliteStore.open(folder / "medsage.sqlite")
+    versions = (await store.history(Past(limit=1000))).versions
+    await store.close()
+    found: dict[str, list[bool]] = {}
+    for each in versions:
+        found.setdefault(str(each.key), []).append(each.is_deleted)
+    return found
+
+
+def test_nothing_of_the_patient_is_left_in_the_files(folder: Path) -> None:
+    before = held(folder)
+    words = [SECRET, FORMER, "Quartey-Boateng", "quartey-boateng", "Deleted long ago"]
+    assert all(word.encode() in before for word in words)
+    assert base64.b64encode(LETTER) in before
+    found = erased(folder)
+    after = held(folder)
+    assert not [word for word in words if word.encode() in after]
+    assert base64.b64encode(LETTER) not in after
+    assert found["left_over"] == 0
+    assert found["looked_for"] >= len(words) - 1
+
+
+def test_only_deletions_remain_of_what_was_theirs_alone(folder: Path) -> None:
+    found = erased(folder)
+    assert found["erased"] == 5
+    assert found["former_versions_of"] == 1
+    now = asyncio.run(stored(folder))
+    for name in ("Patient/ann", "Observation/o", "Observation/gone", "Binary/letter"):
+        assert now[name] == [True], name
+    assert now["Provenance/of-o"] == [True]
+    assert now["Observation/moved"] == [False]
+
+
+def test_what_is_of_others_stays_and_is_named(folder: Path) -> None:
+    found = erased(folder)
+    assert found["shared_with_others"] == ["Appointment/both"]
+    now = asyncio.run(stored(folder))
+    for name in (
+        "Patient/annex",
+        BO,
+        "Observation/other",
+        "Appointment/both",
+        "Provenance/of-both",
+    ):
+        assert now[name] == [False], name
+
+
+def test_the_audit_trail_tells_who_erased_what_and_why_not_its_content(folder: Path) -> None:
+    erased(folder)
+
+    async def read() -> list[bytes]:
+        store = SqliteStore.open(folder / "medsage.sqlite")
+        entries = [each.entry for each in await store.journal(1000)]
+        record = await store.record("erasure", "ann")
+        await store.close()
+        assert record is not None
+        assert record.value["reason"] == "patient-request"
+        return entries
+
+    entries = [json.loads(each) for each in asyncio.run(read())]
+    assert {each["interaction"] for each in entries} == {"erase"}
+    assert {each["key"] for each in entries} >= {"Patient/ann", "Observation/o", "Binary/letter"}
+    assert {each["subject"] for each in entries} == {"operator"}
+
+
+def test_a_dry_run_names_all_and_erases_nothing(folder: Path) -> None:
+    before = asyncio.run(stored(folder))
+    found = erased(folder, "--dry-run")
+    assert found["erased"] == 5
+    assert asyncio.run(stored(folder)) == before
+
+
+def test_a_second_erasure_finds_nothing(folder: Path) -> None:
+    erased(folder)
+    code, said = medsage(folder, "erase", "ann", "--reason", "patient-request")
+    assert code == 1
+    assert "nothing is held about Patient/ann" in said
+
+
+def test_an_unknown_reason_is_refused(folder: Path) -> None:
+    code, said = medsage(folder, "erase", "ann", "--reason", "because")
+    assert code == 2
+    assert "patient-request" in said
+
+
+def test_a_legal_hold_forbids_it_until_released(folder: Path) -> None:
+    assert medsage(folder, "hold", "ann", "--reason", "court order")[0] == 0
+    code, said = medsage(folder, "erase", "ann", "--reason", "patient-request")
+    assert code == 1
+    assert "legal hold on Patient/ann: court order" in said
+    assert SECRET.encode() in held(folder)
+    assert medsage(folder, "release", "ann")[0] == 0
+    assert medsage(folder, "release", "ann")[0] == 1
+    assert erased(folder)["left_over"] == 0
+
+
+def test_what_is_left_over_fails_the_erasure(folder: Path) -> None:
+    (folder / "medsage.sqlite-copy").write_text(f"somebody kept this: {SECRET}")
+    code, said = medsage(folder, "erase", "ann", "--reason", "patient-request", "--json")
+    assert code == 1
+    assert json.loads(said)["left_over"] == 1
+
+
+def test_the_whole_record_is_handed_over(folder: Path, tmp_path: Path) -> None:
+    target = tmp_path / "record.zip"
+    code, said = medsage(folder, "export", "Patient/ann", "--to", str(target))
+    assert code == 0, said
+    with zipfile.ZipFile(target) as archive:
+        bundle = json.loads(archive.read("record.json"))
+        page = archive.read("record.html").decode()
+        assert archive.read("files/Binary-letter-1.txt") == LETTER
+        assert json.loads(archive.read("access.json"))["type"] == "collection"
+    names = {f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in bundle["entry"]}
+    assert names == {"Patient/ann", "Observation/o", "Binary/letter", "Provenance/of-o"}
+    assert "grandmother&#x27;s remedy" in page
+    assert FORMER not in page
+    code, said = medsage(folder, "export", "ann", "--to", str(target))
+    assert code == 1
+
+
+def test_nobody_is_no_record(folder: Path, tmp_path: Path) -> None:
+    code, said = medsage(folder, "export", "nobody", "--to", str(tmp_path / "x.zip"))
+    assert code == 1
+    assert "there is no Patient/nobody" in said
+    assert not (tmp_path / "x.zip").exists()
+
+
+def policy(folder: Path, text: str) -> str:
+    path = folder / "retention.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_what_has_reached_its_age_is_erased(folder: Path) -> None:
+    ages = policy(folder, "Observation = 36500\nAppointment = 36500\n")
+    code, said = medsage(folder, "retain", "--policy", ages, "--dry-run")
+    assert (code, said) == (0, "nothing is due\n")
+    later = asyncio.run(retained(folder, days=2))
+    assert later == {"Observation": 3}
+    now = asyncio.run(stored(folder))
+    assert now["Observation/o"] == [True]
+    assert now["Appointment/both"] == now["Patient/ann"] == [False]
+
+
+def test_a_legal_hold_outlasts_the_age(folder: Path) -> None:
+    medsage(folder, "hold", "ann", "--reason", "court order")
+    assert asyncio.run(retained(folder, days=2)) == {"Observation": 2}
+    assert asyncio.run(stored(folder))["Observation/o"] == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Observations = 3", "Observations is not a resource type of R4"),
+        ("AuditEvent = 3", "AuditEvent can't be erased"),
+        ("Observation = 0", "a whole number of days above 0"),
+        ("Observation = '3'", "a whole number of days above 0"),
+        ("", "it names no type"),
+        ("Observation 3", "not TOML"),
+    ],
+)
+def test_a_policy_that_cannot_be_followed_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    code, output = medsage(tmp_path, "retain", "--policy", policy(tmp_path, text))
+    assert code == 2
+    assert said in output
+
+
+async def retained(folder: Path, days: int) -> dict[str, int]:
+    """What a run of retention erases so many days after the ward was written."""
+    store = SqliteStore.open(folder / "medsage.sqlite")
+    ages = read_policy("Observation = 1")
+    ending = Ending(ages, START + timedelta(days=days), lambda key, version: b"{}")
+    found = await end(store, extract(), ending)
+    await store.close()
+    return found.counts()
