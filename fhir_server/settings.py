@@ -217,6 +217,11 @@ class Settings(BaseSettings):
     task_lease_seconds: int = Field(
         60, description="after this a claimed Task may be repeated by another worker"
     )
+    drift_limits_file: Path | None = Field(
+        None,
+        description="TOML file of the limits of drift, the one that holds a site's AI reading "
+        "among them; the shipped models/monitoring/limits.toml when not set",
+    )
     health_seconds: int = Field(30, description="interval of the store's own health check")
 
     @field_validator("jwks_networks")

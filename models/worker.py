@@ -22,6 +22,8 @@ from models import tasks
 from models.analysis import Analyses
 from models.fhir_client import FhirClient, FhirFailure
 from models.metrics import ModelMetrics, ending_of
+from models.monitoring.holding import analysed
+from models.monitoring.site import site_of, with_site
 from models.report import Results, failure_transaction, result_transaction
 from models.submission import UnusableTask, read_inputs
 from models.worker_device import worker_device
@@ -168,7 +170,9 @@ class Worker:
             inputs = await self._retried(
                 lambda: read_inputs(self.fhir, claimed, self.clock().date())
             )
-            results = await self._retried(lambda: self.analysts.analyse(inputs))
+            results = await self._retried(
+                lambda: analysed(self.fhir, self.analysts.analyse, inputs)
+            )
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))
             return
@@ -190,6 +194,7 @@ class Worker:
             return None
         if self._owner is None:
             self._owner = await worker_device(self.fhir)
+        task = with_site(task, await site_of(self.fhir, task))
         try:
             return await self.fhir.update(
                 tasks.claimed(task, self._owner, now), task["meta"]["versionId"]

@@ -2,6 +2,7 @@
 
 from fhir_server.fhir.assessment import SYMPTOM_CODES
 from terminology.concepts import Concept, System
+from terminology.monitoring import FEEDBACK, IMAGE_SIGNS
 
 # What an Observation or report is about (Observation.code, DiagnosticReport.code).
 _SUBJECTS = (
@@ -352,6 +353,8 @@ FINDING = System(
         *_SYMPTOM_ANSWERS,
         *_RULES,
         *_CLINICIANS_ANSWERS,
+        *FEEDBACK,
+        *IMAGE_SIGNS,
     ),
 )
 LINE_ORIGIN = System(

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fhir_server.fhir.assessment import FINDINGS
+from fhir_server.fhir.feedback import FIRST_READING
 from fhir_server.fhir.smear_answers import ONE_CELL, SMEAR, Shown, shown_as
 from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
 from smart_app.presenters.elements import code_in, show_concept, show_value
 from smart_app.presenters.history import is_signed, made_with_ai, report_status
 from smart_app.presenters.times import show_time
-from smart_app.reading import AGREEMENT, FINAL_FINDING, FIRST_READING
+from smart_app.reading import AGREEMENT, FINAL_FINDING
 
 Tone = Literal["suspected", "none", "uncertain", "no-opinion", "superseded", "danger", "plain"]
 
