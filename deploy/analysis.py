@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 from joserfc.jwk import ECKey
 
-from deploy import registrations, tls
+from deploy import registrations, tls, watching
 from deploy.background import Work
 from deploy.process import Process
 from fhir_server.app import FhirServer
@@ -22,8 +22,10 @@ from models.lifecycle.installed import Installed, installed
 from models.lifecycle.shadows import Shadows
 from models.lifecycle.versions import Versions
 from models.malaria.predict import check_image
+from models.metrics import MeasuredAnalyst, ModelMetrics
 from models.symptoms.card import symptom_card
 from models.symptoms.gemini import GeminiEndpoint
+from models.symptoms.usage import Prices, Usage
 from models.worker import Pace, Worker
 from models.worker_device import SCOPES, subscribe
 
@@ -38,12 +40,15 @@ async def add(process: Process, server: FhirServer | None) -> None:
     wake: Callable[[], None] = _nothing
     here = await asyncio.to_thread(versions_here, process.settings)
     if process.settings.role != "server":
-        analysts = _analysts(process.settings, fhir, here)
-        worker = _worker(process.settings, fhir, analysts)
+        metrics = ModelMetrics(process.metrics)
+        analysts = _analysts(process, fhir, here, metrics)
+        worker = _worker(process.settings, fhir, analysts, metrics)
         wake = worker.wake
         process.running.append(Work(worker.run, worker.stop))
         process.running.append(Work(analysts.shadows.run))
         process.running.append(Work(_subscription(process, fhir, secret)))
+        watch = watching.drift_watch(process)
+        process.running.append(Work(watch.run, watch.stop))
         process.others.include_router(notifications_router(wake, secret))
     if server is not None:
         process.others.include_router(diagnose_router(_diagnosis(process, server, fhir)))
@@ -74,25 +79,31 @@ def versions_here(settings: Settings) -> dict[str, Installed]:
 
 
 def _analysts(
-    settings: Settings, fhir: FhirClient, here: Mapping[str, Installed]
+    process: Process, fhir: FhirClient, here: Mapping[str, Installed], metrics: ModelMetrics
 ) -> RegisteredAnalysts:
+    settings = process.settings
     versions = Versions(fhir, here, utc_now)
+    prices = Prices(settings.gemini_input_price, settings.gemini_output_price)
+    symptoms = symptom_analyst(_gemini(settings), Usage(process.metrics, prices))
     return RegisteredAnalysts(
         versions,
-        symptom_analyst(_gemini(settings)),
+        MeasuredAnalyst(symptoms, metrics),
         Shadows(fhir, versions, shadow_observation, utc_now),
+        metrics,
         demonstrations=settings.demonstration_models,
     )
 
 
-def _worker(settings: Settings, fhir: FhirClient, analysts: RegisteredAnalysts) -> Worker:
+def _worker(
+    settings: Settings, fhir: FhirClient, analysts: RegisteredAnalysts, metrics: ModelMetrics
+) -> Worker:
     lease = timedelta(seconds=settings.task_lease_seconds)
     pace = Pace(
         concurrency=settings.worker_concurrency,
         lease=lease,
         poll_seconds=min(15.0, settings.task_lease_seconds / 2),
     )
-    return Worker(fhir, analysts, pace)
+    return Worker(fhir, analysts, pace, metrics=metrics)
 
 
 def _gemini(settings: Settings) -> GeminiEndpoint | None:

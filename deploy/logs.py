@@ -1,4 +1,5 @@
-"""Log lines as JSON on stderr, one line each: from structlog and from the standard library."""
+"""Log lines as JSON on stderr, one line each: from structlog and from the standard library. A line
+that is written while a request is answered says its id, its trace and its caller's tenant."""
 
 import logging
 import sys
@@ -8,12 +9,15 @@ from typing import Any
 
 import structlog
 
+from fhir_server.rest.trace import ANSWERING
+
 _FRAMES = 12
 
 
 def configure(level: str) -> None:
     """From now on everything at `level` or above is written; no line holds patient data."""
     shared: list[structlog.typing.Processor] = [
+        _of_request,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -40,6 +44,18 @@ def configure(level: str) -> None:
     for chatty in ("httpx", "httpcore", "uvicorn.access", "google_genai"):
         # Their lines name URLs, which may hold search values.
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _of_request(
+    _: object, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """With the request that is being answered, if one is."""
+    answering = ANSWERING.get()
+    if answering is not None:
+        event.update(request_id=answering.id, trace_id=answering.trace.id)
+        if answering.tenant is not None:
+            event["tenant"] = answering.tenant
+    return event
 
 
 def _place_of_failure(

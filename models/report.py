@@ -29,7 +29,9 @@ from models.ai_systems import (
     model_card,
     tagged,
 )
+from models.held_report import held_observation, held_state
 from models.malaria.reading import SmearPrediction
+from models.monitoring.site import site_in, with_site
 from models.result_event import REFUSAL, RESULT, result_event
 from models.smear_media import Origin, drawing_binary, drawing_media, report_link
 from models.smear_report import (
@@ -77,6 +79,8 @@ class Results:
     smear_system: AiSystem | None = None
     analysis: Analysis | None = None
     analysis_system: AiSystem | None = None
+    held: str | None = None
+    """Why the images were not read, where the model is held at the site."""
     withheld: tuple[str, ...] = ()
     """A sentence for each part that was left out, and why."""
     arm: str | None = None
@@ -87,7 +91,8 @@ class Results:
     @property
     def is_empty(self) -> bool:
         """No part is left to report."""
-        return self.smear is None and self.analysis is None and not self.further
+        said = self.smear or self.analysis or self.further or self.held
+        return not said
 
     @property
     def is_refused_only(self) -> bool:
@@ -138,6 +143,10 @@ def result_transaction(
     about = _about(submission.task, now)
     observations: list[str] = []
     links: list[Resource] = []
+    if results.held is not None:
+        owner = submission.task["owner"]["reference"]
+        held = held_observation(results.held, about, images=submission.images, device=owner)
+        observations.append(unit.post(_in_chart(held, submission.task)))
     for system, make, sources in _speakers(submission, results, about):
         card = unit.post(model_card(system), f"identifier={MODEL_CARDS}|{system.key}")
         device = unit.post(ai_device(system, card), f"identifier={SYSTEM_VERSIONS}|{system.key}")
@@ -193,7 +202,10 @@ def failure_transaction(
 
 
 def _in_chart(resource: Resource, task: Resource) -> Resource:
-    """The resource, tagged as the Task's is when that belongs to a copied chart."""
+    """The resource, tagged as the Task's is when that belongs to a copied chart; a result with
+    the Task's site noted."""
+    if resource["resourceType"] == "Observation":
+        resource = with_site(resource, site_in(task))
     tags = copied_chart_tags(task)
     if not tags:
         return resource
@@ -275,7 +287,8 @@ def _report_code(results: Results) -> Resource:
 
 def conclusion(results: Results) -> str:
     """The draft conclusion, a paragraph for each system, and the caution."""
-    paragraphs = list(results.withheld)
+    paragraphs = [] if results.held is None else [f"Images: {results.held}"]
+    paragraphs += results.withheld
     if results.smear is not None and results.smear_system is not None:
         name = f"{results.smear_system.name} {results.smear_system.version}"
         name += f", arm {results.arm}" if results.arm else ""
@@ -305,6 +318,8 @@ def _is_discordant(results: Results) -> bool:
 
 def _conclusion_codes(results: Results) -> list[Resource]:
     codes = []
+    if results.held is not None:
+        codes.append(finding(held_state().code, held_state().display))
     if results.smear is not None:
         codes.append(smear_finding(results.smear))
     if results.analysis is not None:

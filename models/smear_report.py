@@ -27,6 +27,17 @@ ONE_CELL = {
 }
 
 
+SCORE_BINS = 10
+SCORES = ("score-histogram", "Cells by probability, in ten equal bins")
+IMAGE_SIGNS = {
+    "brightness": "Brightness of the empty slide",
+    "contrast": "Contrast of the cells",
+    "stain": "Stain: optical density in green",
+    "sharpness": "Sharpness of the cells' rims",
+}
+"""Fields of ImageSigns, and what they are called."""
+
+
 def state_of(prediction: SmearPrediction) -> State:
     """The one state of the result; a single cell has words of its own."""
     cell = prediction.cell_alone
@@ -189,6 +200,7 @@ def _components(prediction: SmearPrediction) -> Iterable[Resource]:
     yield _number("threshold-low", "Threshold: below, not seen", limits.low)
     yield _number("threshold-high", "Threshold: from here, parasite likely", limits.high)
     yield _number("threshold-distance", "Threshold: largest distance read", limits.distance)
+    yield from watched(prediction)
     for image in prediction.images:
         read = "refused" if image.kind is ImageKind.REFUSED else image.kind.value
         text = f"sha256 {image.sha256}, {read}"
@@ -198,6 +210,24 @@ def _components(prediction: SmearPrediction) -> Iterable[Resource]:
 def ratio(band: Band) -> Resource:
     """Positive of all cells of a band as a Ratio."""
     return {"numerator": {"value": band.positive}, "denominator": {"value": band.cells}}
+
+
+def watched(prediction: SmearPrediction) -> Iterable[Resource]:
+    """What drift is seen by (models.monitoring): how often which probability was given, and what
+    was measured of each field."""
+    scores = [
+        min(int(cell.probability * SCORE_BINS), SCORE_BINS - 1)
+        for image in prediction.images
+        for cell in image.cells
+        if cell.probability is not None
+    ]
+    if scores:
+        counts = " ".join(str(scores.count(each)) for each in range(SCORE_BINS))
+        yield {"code": finding(*SCORES), "valueString": counts}
+    measured = [image.signs for image in prediction.images if image.signs is not None]
+    for name, words in IMAGE_SIGNS.items() if measured else ():
+        values = " ".join(f"{getattr(signs, name):.2f}" for signs in measured)
+        yield {"code": finding(f"image-{name}", words), "valueString": values}
 
 
 def _count(code: str, display: str, value: int) -> Resource:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -19,9 +19,13 @@ from fhir_server.fhir.assessment import ASSESSMENT
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
 from models import tasks
+from models.analysis import Analyses
 from models.fhir_client import FhirClient, FhirFailure
+from models.metrics import ModelMetrics, ending_of
+from models.monitoring.holding import analysed
+from models.monitoring.site import site_of, with_site
 from models.report import Results, failure_transaction, result_transaction
-from models.submission import Inputs, UnusableTask, read_inputs
+from models.submission import UnusableTask, read_inputs
 from models.worker_device import worker_device
 
 Resource = dict[str, Any]
@@ -51,18 +55,6 @@ def _new_uuid() -> str:
     return str(uuid.uuid4())
 
 
-class Analyses(Protocol):
-    """What analyses the inputs of a Task."""
-
-    async def analyse(self, inputs: Inputs) -> Results:
-        """What each model says about its part; UnusableTask for what none may be asked."""
-        ...
-
-    def ended(self, inputs: Inputs) -> None:
-        """The Task is over and its result stored: what nobody waits for may begin."""
-        ...
-
-
 @dataclass
 class Worker:
     """`run()` until `stop()`; `wake()` when there may be something to do."""
@@ -72,6 +64,7 @@ class Worker:
     pace: Pace = field(default_factory=Pace)
     clock: Callable[[], datetime] = _utc_now
     new_uuid: Callable[[], str] = _new_uuid
+    metrics: ModelMetrics = field(default_factory=ModelMetrics)
     _woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _is_stopping: bool = field(default=False, init=False)
     _busy: set[str] = field(default_factory=set, init=False)
@@ -162,6 +155,7 @@ class Worker:
             self._woken.set()
 
     def _rest(self, task: Resource) -> None:
+        self.metrics.ended(task, "left", self.clock())
         self._resting[task["id"]] = self.clock() + self.pace.lease
 
     async def _work(self, task: Resource) -> None:
@@ -176,7 +170,9 @@ class Worker:
             inputs = await self._retried(
                 lambda: read_inputs(self.fhir, claimed, self.clock().date())
             )
-            results = await self.analysts.analyse(inputs)
+            results = await self._retried(
+                lambda: analysed(self.fhir, self.analysts.analyse, inputs)
+            )
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))
             return
@@ -198,6 +194,7 @@ class Worker:
             return None
         if self._owner is None:
             self._owner = await worker_device(self.fhir)
+        task = with_site(task, await site_of(self.fhir, task))
         try:
             return await self.fhir.update(
                 tasks.claimed(task, self._owner, now), task["meta"]["versionId"]
@@ -224,6 +221,8 @@ class Worker:
             return "ended"
 
         outcome = await self._retried(send)
+        is_ours = outcome == "ended"
+        self.metrics.ended(claimed, ending_of(ending) if is_ours else "by-another", self.clock())
         _log.info(outcome, task=claimed["id"], attempt=tasks.attempts(claimed))
 
     def _failure(self, claimed: Resource, issues: Sequence[Issue]) -> Resource:

@@ -15,7 +15,7 @@ SCOPES = (
     "system/Task.rus system/Patient.r system/Media.cr system/Binary.cr "
     "system/QuestionnaireResponse.r system/Observation.cr system/DiagnosticReport.c "
     "system/Provenance.c system/AuditEvent.c system/Device.crs system/DocumentReference.crs "
-    "system/Subscription.crus "
+    "system/Subscription.crus system/Encounter.r system/HealthcareService.rs "
     # What versions say in the shadow; no other scope shows what bears this label.
     f"system/Basic.cs?_security={SHADOW_RESULT['system']}|{SHADOW_RESULT['code']}"
 )

@@ -1,10 +1,11 @@
 """What every answer of the server carries, whichever part gave it: a request id and the headers
-that keep browsers from guessing. Pure ASGI."""
+that keep browsers from guessing; and what every log line says of the request. Pure ASGI."""
 
 import re
 from collections.abc import Awaitable, Callable
 
 from fhir_server.rest.request import Message, Receive, Scope, Send
+from fhir_server.rest.trace import ANSWERING, Answering
 
 Headers = tuple[tuple[bytes, bytes], ...]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -28,8 +29,9 @@ STRICT_TRANSPORT: Headers = ((b"strict-transport-security", b"max-age=31536000")
 
 class RequestIds:
     """Gives each request an id: the caller's X-Request-Id where it is a plain token, so that
-    one id can be followed through several systems, else a new one. Adds safe headers, and those
-    of `also`, where the answer does not have them."""
+    one id can be followed through several systems, else a new one. Says it in each log line, with
+    the trace of the caller. Adds safe headers, and those of `also`, where the answer does not have
+    them."""
 
     def __init__(self, app: Application, new_id: Callable[[], str], also: Headers = ()) -> None:
         self._app = app
@@ -52,7 +54,11 @@ class RequestIds:
                 message["headers"] = [*given, *added, own]
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        outer = ANSWERING.set(Answering(request_id, scope["headers"]))
+        try:
+            await self._app(scope, receive, send_with_headers)
+        finally:
+            ANSWERING.reset(outer)
 
 
 def _given(scope: Scope) -> str | None:

@@ -11,6 +11,7 @@ from fhir_server.fhir.outcome import Issue
 from models.lifecycle.installed import offered
 from models.lifecycle.shadows import Given, Shadows
 from models.lifecycle.versions import Choice, Versions
+from models.metrics import MeasuredSmearModel, ModelMetrics
 from models.registry import MALARIA
 from models.report import Results, about_task
 from models.smear_report import smear_observation
@@ -32,6 +33,7 @@ class RegisteredAnalysts:
     versions: Versions
     symptoms: SymptomAnalyst
     shadows: Shadows
+    metrics: ModelMetrics = field(default_factory=ModelMetrics)
     demonstrations: bool = False
     _others: "OrderedDict[str, Choice]" = field(default_factory=OrderedDict, init=False)
 
@@ -63,8 +65,9 @@ class RegisteredAnalysts:
         if choice.answering is None:
             return {"withheld": (f"{NO_OPINION} ({choice.reason})",)}
         self._remember(task, choice)
+        measured = MeasuredSmearModel(choice.answering.model, self.metrics)
         return {
-            "smear": await choice.answering.model.predict(inputs.images),
+            "smear": await measured.predict(inputs.images),
             "smear_system": choice.answering.installed.system,
             "arm": choice.arm,
         }

@@ -21,7 +21,7 @@ from models.malaria.fields import (
     typical_radius,
 )
 from models.malaria.preprocess import Pixels
-from models.malaria.reading import Box, ImageKind, Refusal
+from models.malaria.reading import Box, ImageKind, ImageSigns, Refusal
 
 DARK = 12
 """Below this in all channels a pixel is black surround."""
@@ -54,6 +54,8 @@ class Smear:
 
     kind: ImageKind
     cells: tuple[FieldCell, ...]
+    signs: ImageSigns | None = None
+    """Of a field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +133,8 @@ def _check_cell_colour(inside: Pixels) -> None:
 
 
 def _field(rgb: Pixels, corner: tuple[int, int]) -> Smear:
-    check_field(field_signs(rgb), rgb)
+    signs = field_signs(rgb)
+    check_field(signs, rgb)
     cells = tuple(_moved(cell, corner) for cell in cut_cells(rgb))
     whole = [cell for cell in cells if not cell.is_cut_off]
     if not whole:
@@ -139,7 +142,13 @@ def _field(rgb: Pixels, corner: tuple[int, int]) -> Smear:
     fill = max(int((cell.mask > 0).sum()) for cell in whole) / (rgb.shape[0] * rgb.shape[1])
     if len(cells) <= 2 and len(whole) == 1 and fill >= CELL_FILLS:
         return Smear(ImageKind.CELL, tuple(whole))
-    return Smear(ImageKind.FIELD, cells)
+    return Smear(ImageKind.FIELD, cells, _image_signs(signs))
+
+
+def _image_signs(signs: FieldSigns | None) -> ImageSigns | None:
+    if signs is None:
+        return None
+    return ImageSigns(signs.light, signs.contrast, signs.density[1], signs.sharpness)
 
 
 def _moved(cell: FieldCell, corner: tuple[int, int]) -> FieldCell:

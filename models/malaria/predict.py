@@ -164,7 +164,7 @@ class MalariaModel:
         if smear.kind is ImageKind.CELL and cells[0].refusal is not None:
             return replace(reading, refusal=cells[0].refusal)
         album.add(number, smear.kind, picture.rgb, list(zip(cells, smear.cells, strict=True)))
-        return replace(reading, kind=smear.kind, cells=cells)
+        return replace(reading, kind=smear.kind, cells=cells, signs=smear.signs)
 
     def _read_cells(self, smear: Smear, scale: float) -> tuple[CellReading, ...]:
         whole = [cell for cell in smear.cells if not cell.is_cut_off]

@@ -83,6 +83,20 @@ class CellReading:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageSigns:
+    """What was measured of a field as a picture; what drift of a site's images is seen by."""
+
+    brightness: float
+    """Of the empty slide, in its darkest channel, 0 to 255."""
+    contrast: float
+    """Between cells and empty slide, 0 to 255."""
+    stain: float
+    """Optical density of the stained parts in green."""
+    sharpness: float
+    """Of the cells' rims, at a fixed cell size and contrast."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageReading:
     """One image: what it was taken for, every cell in it, or why it was refused."""
 
@@ -96,6 +110,8 @@ class ImageReading:
     cells: tuple[CellReading, ...] = ()
     refusal: Refusal | None = None
     name: str | None = None
+    signs: ImageSigns | None = None
+    """Of a field; None for a single cell, and for what was refused."""
 
     def count(self, answer: CellAnswer) -> int:
         """How many cells of this image got that answer."""

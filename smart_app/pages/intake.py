@@ -6,7 +6,9 @@ from starlette.responses import JSONResponse, Response
 
 from fhir_server.fhir.assessment import (
     CANONICAL,
+    HISTORY_CODES,
     SYMPTOM_CODES,
+    TRAVEL_DATES,
     VITAL_SIGNS,
     Image,
     Intake,
@@ -27,6 +29,8 @@ FIELDS = (
     *VITAL_SIGNS,
     *(f"confirm_{name}" for name in VITAL_SIGNS),
     *SYMPTOM_CODES,
+    *HISTORY_CODES,
+    *TRAVEL_DATES,
     "blood_group",
     "symptoms_text",
     "onset",
@@ -132,6 +136,8 @@ async def _send(visit: Visit, draft: Draft, view: IntakeView) -> str:
         symptoms_text=view.text,
         onset=view.onset or None,
         images=images,
+        history=view.told,
+        travel=view.travel_days,
     )
     parties = Parties(
         patient=f"Patient/{visit.patient}",

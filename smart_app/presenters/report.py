@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fhir_server.fhir.assessment import FINDINGS
+from fhir_server.fhir.feedback import FIRST_READING
 from fhir_server.fhir.smear_answers import ONE_CELL, SMEAR, Shown, shown_as
 from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
 from smart_app.presenters.elements import code_in, show_concept, show_value
 from smart_app.presenters.history import is_signed, made_with_ai, report_status
 from smart_app.presenters.times import show_time
-from smart_app.reading import AGREEMENT, FINAL_FINDING, FIRST_READING
+from smart_app.reading import AGREEMENT, FINAL_FINDING
 
 Tone = Literal["suspected", "none", "uncertain", "no-opinion", "superseded", "danger", "plain"]
 
@@ -34,6 +35,8 @@ STATES: Mapping[Shown, Tone] = {
     Shown.SUPERSEDED: "superseded",
 }
 RECOMMENDATION, STATEMENT, NOTE = "recommendation", "language-model-statement", "note"
+# What a language model said: sentences, and conditions that it named.
+BY_MODEL = frozenset({STATEMENT, "language-model-possibility"})
 SUPPORTING = ("rule-", "possibility")
 OPPOSITE = {
     "suspected": frozenset({"parasites-not-seen", "malaria-unlikely"}),
@@ -167,7 +170,7 @@ def finding(observation: Resource) -> Finding:
         is_ai=is_ai,
         support=tuple(text for kind, _label, text in lines if kind.startswith(SUPPORTING)),
         recommendations=tuple(text for kind, _label, text in lines if kind == RECOMMENDATION),
-        statements=tuple(text for kind, _label, text in lines if kind == STATEMENT),
+        statements=tuple(text for kind, _label, text in lines if kind in BY_MODEL),
         details=tuple((label, text) for kind, label, text in lines if not _is_prose(kind)),
         notes=(*notes, *(text for kind, _label, text in lines if kind == NOTE)),
     )
@@ -212,7 +215,7 @@ def _trace(observation: Resource) -> str:
 
 
 def _is_prose(kind: str) -> bool:
-    return kind in {RECOMMENDATION, STATEMENT, NOTE} or kind.startswith(SUPPORTING)
+    return kind in {RECOMMENDATION, NOTE, *BY_MODEL} or kind.startswith(SUPPORTING)
 
 
 def _value(observation: Resource) -> str:

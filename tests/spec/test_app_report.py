@@ -153,6 +153,7 @@ async def test_signing_needs_the_word_that_the_image_was_examined(world, browser
 async def test_a_signed_disagreement_must_be_acknowledged(browser):
     _chart, page = await read_first(browser, "parasites-not-seen")
     chosen = {"finding": "parasites-not-seen", "agreement": "reject", "conclusion": "None seen."}
+    chosen["reasons"] = "wrong-finding"
     refused = await browser.submit(page, f"{page}/conclusion", **chosen)
     assert refused.status_code == 422
     taken = await browser.submit(page, f"{page}/conclusion", **chosen, acknowledged="yes")

@@ -17,8 +17,10 @@ from fhir_server.audit.journal import AuditTrail
 from fhir_server.audit.kinds import KINDS
 from fhir_server.fhir.assessment import (
     CANONICAL,
+    HISTORY_CODES,
     QUESTIONNAIRE,
     SYMPTOM_CODES,
+    TRAVEL_DATES,
     VITAL_SIGNS,
     Image,
     Intake,
@@ -38,7 +40,16 @@ from models.result_event import RefusedCall, refused_call_event
 from models.smear_media import DISPLAYS
 from models.smear_report import refusal_issues
 from models.symptoms.card import symptom_card, symptom_system
-from models.symptoms.port import Analysis, Finding, Possibility, Source, Statement, Urgency
+from models.symptoms.port import (
+    Analysis,
+    Evidence,
+    Finding,
+    ModelUse,
+    Possibility,
+    Source,
+    Statement,
+    Urgency,
+)
 from models.tasks import ATTEMPT, claimed, completed
 from models.wording import CELL_STATES, SMEAR_STATES
 from smart_app import auditing, prescribing, reading
@@ -103,6 +114,8 @@ def submitted() -> Iterator[Json]:
         NOW,
         vitals=dict.fromkeys(VITAL_SIGNS, 38.0),
         symptoms=dict.fromkeys(SYMPTOM_CODES, "yes"),
+        history=dict.fromkeys(HISTORY_CODES, "no"),
+        travel=dict.fromkeys(TRAVEL_DATES, "2026-11-10"),
         symptoms_text="ill",
         onset="2026-11-20",
         images=[Image(b"x", "image/png", "smear")],
@@ -120,9 +133,12 @@ def analysed() -> Iterator[Json]:
             urgency,
             findings=(Finding("news2", "NEWS2 7", urgency, "NEWS2 of 5 or more", source, ()),),
             recommendations=("Test.",),
-            possibilities=(Possibility("Malaria", (), (), "rules"),),
+            possibilities=(
+                Possibility("Malaria", (Evidence("Fever: yes"),), (), "rules", "DD-1", source),
+            ),
             statements=(Statement("Said.", ("fact",)),),
             notes=("Age unknown.",),
+            model_use=ModelUse("model", "1", "hash", "1", "hash", is_cached=True),
         )
         results = Results(
             prediction,
@@ -237,7 +253,7 @@ def test_every_definition_that_the_code_names_is_there() -> None:
 def test_every_code_that_is_written_is_defined_with_the_same_display() -> None:
     codings = own_codings()
     assert {coding["system"].rpartition("/")[2] for coding in codings} == {
-        *("task-code", "task-part", "finding"),
+        *("task-code", "task-part", "finding", "line-origin"),
         *("audit-event", "audit-subtype", "audit-block", "role"),
     }
     for coding in codings:
@@ -330,7 +346,8 @@ def test_the_questionnaire_asks_what_a_response_answers() -> None:
     (response,) = (r for r in submitted() if r["resourceType"] == "QuestionnaireResponse")
     questions = {item["linkId"]: item for item in defined()[QUESTIONNAIRE]["item"]}
 
-    assert list(questions) == [*SYMPTOM_CODES, "onset", "description"]
+    asked = [*SYMPTOM_CODES, *HISTORY_CODES, *TRAVEL_DATES]
+    assert list(questions) == [*asked, "onset", "description"]
     assert questions.keys() == {item["linkId"] for item in response["item"]}
     values = {"choice": "valueCoding", "date": "valueDate", "text": "valueString"}
     for item in response["item"]:

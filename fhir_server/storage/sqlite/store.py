@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -26,12 +26,14 @@ from fhir_server.storage.port import (
     rehearsed,
 )
 from fhir_server.storage.rotation import Sealing
+from fhir_server.storage.snapshot import Copying
 from fhir_server.storage.sqlite import rows
 from fhir_server.storage.sqlite.allowance import Allowance
 from fhir_server.storage.sqlite.connect import Connection
+from fhir_server.storage.sqlite.copying import SqliteCopying
 from fhir_server.storage.sqlite.explain import explain
 from fhir_server.storage.sqlite.history import history
-from fhir_server.storage.sqlite.readers import Readers
+from fhir_server.storage.sqlite.readers import THREADS, Readers
 from fhir_server.storage.sqlite.resealing import SqliteSealing
 from fhir_server.storage.sqlite.writer import Writer
 from fhir_server.storage.vault import Vault
@@ -64,6 +66,9 @@ class SqliteStore:
         self._readers = Readers(path, vault)
         self.sealing: Sealing = SqliteSealing(path, vault, self._readers)
         """For the encryption's own commands."""
+        self.capacity: Mapping[str, float] = {"read": THREADS, "write": 1}
+        self.copying: Copying = SqliteCopying(path, vault, clock)
+        """For backups."""
 
     @classmethod
     def open(
