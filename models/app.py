@@ -71,10 +71,11 @@ def notifications_router(wake: Callable[[], None], secret: str) -> APIRouter:
 
 
 def cards_router(cards: Callable[[], Sequence[ModelCard]]) -> APIRouter:
-    """`GET /models`: the card of every model in use, as JSON or, for a browser, as a page."""
+    """`GET /models`: the card of every installed version, as JSON or, for a browser, as a page;
+    which of them is in use is the registry's to say (ADR 0021)."""
     router = APIRouter()
 
-    @router.get("/models", summary="Facts about the models in use")
+    @router.get("/models", summary="Facts about the installed model versions")
     async def facts(request: Request) -> Response:
         shown = cards()
         if "text/html" in request.headers.get("Accept", ""):

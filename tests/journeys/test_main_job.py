@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Frame, Page
 
+from fhir_server.fhir.drawings import FRAMED, GALLERY, drawing_of
 from tests.journeys import clinician as dr
 from tests.journeys import trail
 from tests.journeys.clinician import Watched
@@ -56,12 +57,15 @@ def main_job(watched: Watched, service: Installation, keep: Keep) -> str:
         "I confirm that these slides belong to",
     ):
         assert fact in told
+    assert re.search(r"About \d+ red cells in all images together. About \d+ more are needed", told)
     start_and_wait(watched, app)
     assert app.get_by_role("heading", name="2. AI result").count() == 0
     dr.read_first(app, "parasites-seen")
     shown = app.locator("section[aria-labelledby=ai]").inner_text()
     assert re.search(r"Parasites suspected|Uncertain|None found", shown)
     assert "red cells" in shown
+    assert "Image 1: what the model marked" in shown
+    assert re.search(r"All \d+ cells of image 1", shown)
     assert "Analysis of symptoms" in shown
     assert "rule TR-1" in shown
     page.evaluate("scrollTo(0, 0)")
@@ -112,7 +116,9 @@ def check_trail(service: Installation, report_id: str) -> None:
     """What the server holds afterwards."""
     report = trail.final_report(service, report_id, PATIENT, CONCLUSION)
     assert report["encounter"]["reference"] == "Encounter/ward-1-visit"
-    assert len(report["media"]) == 2
+    # Two images were sent, a field and a cell; the AI drew the cells of both.
+    drawn = [drawing_of(entry) for entry in report["media"]]
+    assert drawn == [None, None, GALLERY, FRAMED, GALLERY]
     assert len(trail.ai_results(service, report)) == 2
     trail.provenances(service, report, AMINA)
     trail.audited(service, report, AMINA)

@@ -84,7 +84,10 @@ async def test_a_shadow_reads_the_same_and_stays_out_of_the_report(world: Versio
 
     (report,), (basic,) = world.reports(), world.shadows()
     assert world.models["1.1.0"].seen == world.models["1.0.0"].seen
-    assert "1.1.0" not in str(report) + str(world.fhir.of_type("Observation"))
+    shown = str(report) + str(world.fhir.of_type("Observation"))
+    assert "model 1.0.0" in shown
+    assert "model 1.1.0" not in shown
+    assert f"'{world.devices['1.1.0']}'" not in shown
     assert basic["meta"]["security"] == [SHADOW_RESULT, AI_ASSERTED]
     (said,) = basic["contained"]
     assert said["valueCodeableConcept"]["coding"][0]["code"] == "none-found"
