@@ -36,6 +36,7 @@ def _quantile(share: float, series: str, by: str = "") -> str:
     return f"histogram_quantile({share}, {_rate(f'{series}_bucket', grouped)})"
 
 
+_FAILED = 'medsage_fhir_requests_total{status=~"5.."}'
 _SERVICE = Board(
     "MedSAGE: service",
     (
@@ -65,7 +66,7 @@ _SERVICE = Board(
             "percentunit",
             (
                 (
-                    _rate('medsage_fhir_requests_total{status=~"5.."}')
+                    f"({_rate(_FAILED)} or vector(0))"
                     + " / "
                     + _rate("medsage_fhir_requests_total"),
                     "5xx",
@@ -182,7 +183,7 @@ _CLINICAL_AI = Board(
             "short",
             (
                 (
-                    'max by (status) (medsage_tasks_waiting{job="analysis"})',
+                    'max by (status) (medsage_tasks_waiting{task="analysis"})',
                     "{{status}}",
                 ),
             ),
@@ -193,7 +194,7 @@ _CLINICAL_AI = Board(
             "s",
             (
                 (
-                    'max by (status) (medsage_tasks_waiting_seconds{job="analysis"})',
+                    'max by (status) (medsage_tasks_waiting_seconds{task="analysis"})',
                     "{{status}}",
                 ),
             ),
@@ -320,8 +321,8 @@ _INTEGRATORS = Board(
             "Signed reports that wait for the other side, and since when.",
             "short",
             (
-                ('sum(max by (status) (medsage_tasks_waiting{job="report-to-ehr"}))', "waiting"),
-                ('max(medsage_tasks_waiting_seconds{job="report-to-ehr"}) / 3600', "hours"),
+                ('sum(max by (status) (medsage_tasks_waiting{task="report-to-ehr"}))', "waiting"),
+                ('max(medsage_tasks_waiting_seconds{task="report-to-ehr"}) / 3600', "hours"),
             ),
         ),
         Panel(

@@ -148,12 +148,12 @@ def _families(seen: Observed) -> Iterator[Metric]:
         "medsage_async_jobs_waiting", "Requests to be answered later", seen.jobs.count
     )
     count = GaugeMetricFamily(
-        "medsage_tasks_waiting", "Tasks that are not ended", labels=("job", "status")
+        "medsage_tasks_waiting", "Tasks that are not ended", labels=("task", "status")
     )
     age = GaugeMetricFamily(
         "medsage_tasks_waiting_seconds",
         "Time since the oldest of them took its status",
-        labels=("job", "status"),
+        labels=("task", "status"),
     )
     for labels, waiting in seen.tasks.items():
         count.add_metric(labels, waiting.count)
