@@ -25,9 +25,8 @@ from fhir_server.storage.port import (
     Transaction,
     VersionConflict,
 )
-from fhir_server.storage.snapshot import Snapshot, WholeStore
+from fhir_server.storage.snapshot import IDENTITY, OWN, Snapshot, WholeStore
 
-OWN, IDENTITY = "backup", "store"
 LEFT_OUT = frozenset({OWN, INDEX, WHOLE})
 """Kinds of records that are of this store alone, or are made anew."""
 LONGEST_CHAIN = 400

@@ -11,13 +11,14 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from fhir_server.backup.catalogue import Catalogue, catalogue
-from fhir_server.backup.create import OWN, Source, create, identity
+from fhir_server.backup.create import Source, create, identity
 from fhir_server.backup.manifest import Manifest
 from fhir_server.backup.problems import BackupFailed
 from fhir_server.backup.prune import Retention, prune
 from fhir_server.backup.seals import SealKeys
 from fhir_server.backup.target import Target
 from fhir_server.storage.port import Record, Transaction, VersionConflict
+from fhir_server.storage.snapshot import OWN
 
 TURN = "turn"
 TURN_TIME = timedelta(hours=1)

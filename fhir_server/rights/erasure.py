@@ -19,6 +19,7 @@ from fhir_server.storage.port import (
     Transaction,
     Unit,
 )
+from fhir_server.storage.snapshot import IDENTITY, OWN
 
 AT_ONCE = 100
 """How many resources one unit erases."""
@@ -96,6 +97,8 @@ def _erasing(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
         if ordered.patient in keys:
             value = {"reason": ordered.reason, "time": instant(ordered.clock())}
             await transaction.put_record(Record(ERASURE, ordered.patient.id, value))
+            # The next backup is a full one: an increment would not say what is gone.
+            await transaction.delete_record(OWN, IDENTITY)
 
     return unit
 

@@ -13,6 +13,9 @@ from typing import NamedTuple, Protocol
 from fhir_server.storage.port import Record, Stored
 from fhir_server.storage.rotation import SealedStore
 
+OWN, IDENTITY = "backup", "store"
+"""Kind and id of the record that names this store to its backups. Without it the next backup is a
+full one: who makes versions disappear takes it away."""
 BYTES_AT_ONCE = 4 * 1024 * 1024
 ROWS_AT_ONCE = 500
 """So much is read at once; a body that is longer comes alone."""
