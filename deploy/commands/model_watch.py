@@ -16,7 +16,7 @@ from deploy.commands.ending import NO_SERVER, UNUSABLE, fail
 from deploy.commands.serve import read_settings
 from deploy.keys import MissingSecret, keys_of
 from deploy.logs import configure
-from deploy.monitoring import monitor_client
+from deploy.model_watch import monitor_client
 from fhir_server.settings import Settings
 from fhir_server.system import new_id, utc_now
 from models.fhir_client import FhirClient, FhirFailure

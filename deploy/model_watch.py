@@ -9,7 +9,6 @@ from deploy.keys import Jwk
 from deploy.process import Process
 from fhir_server.system import new_id, utc_now
 from models.fhir_client import BackendClient, BackendToken, FhirClient
-from models.monitoring.holds import MODEL
 from models.monitoring.limits import read_limits
 from models.monitoring.reference import read_reference
 from models.monitoring.watch import SCOPES, DriftWatch
@@ -20,9 +19,8 @@ def drift_watch(process: Process) -> DriftWatch:
     gauge = Gauge(
         "medsage_ai_readings_held",
         "Sites whose AI reading of images is held",
-        ("model",),
         registry=process.metrics,
-    ).labels(MODEL)
+    )
     return DriftWatch(
         monitor_client(process.http, process.settings.base_url, process.keys.worker),
         read_limits(process.settings.drift_limits_file),
