@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 from joserfc.jwk import ECKey
 
-from deploy import model_watch, registrations, tls
+from deploy import registrations, tls, watching
 from deploy.background import Work
 from deploy.process import Process
 from fhir_server.app import FhirServer
@@ -25,6 +25,7 @@ from models.malaria.predict import check_image
 from models.metrics import MeasuredAnalyst, ModelMetrics
 from models.symptoms.card import symptom_card
 from models.symptoms.gemini import GeminiEndpoint
+from models.symptoms.usage import Prices, Usage
 from models.worker import Pace, Worker
 from models.worker_device import SCOPES, subscribe
 
@@ -40,13 +41,13 @@ async def add(process: Process, server: FhirServer | None) -> None:
     here = await asyncio.to_thread(versions_here, process.settings)
     if process.settings.role != "server":
         metrics = ModelMetrics(process.metrics)
-        analysts = _analysts(process.settings, fhir, here, metrics)
+        analysts = _analysts(process, fhir, here, metrics)
         worker = _worker(process.settings, fhir, analysts, metrics)
         wake = worker.wake
         process.running.append(Work(worker.run, worker.stop))
         process.running.append(Work(analysts.shadows.run))
         process.running.append(Work(_subscription(process, fhir, secret)))
-        watch = model_watch.drift_watch(process)
+        watch = watching.drift_watch(process)
         process.running.append(Work(watch.run, watch.stop))
         process.others.include_router(notifications_router(wake, secret))
     if server is not None:
@@ -78,12 +79,15 @@ def versions_here(settings: Settings) -> dict[str, Installed]:
 
 
 def _analysts(
-    settings: Settings, fhir: FhirClient, here: Mapping[str, Installed], metrics: ModelMetrics
+    process: Process, fhir: FhirClient, here: Mapping[str, Installed], metrics: ModelMetrics
 ) -> RegisteredAnalysts:
+    settings = process.settings
     versions = Versions(fhir, here, utc_now)
+    prices = Prices(settings.gemini_input_price, settings.gemini_output_price)
+    symptoms = symptom_analyst(_gemini(settings), Usage(process.metrics, prices))
     return RegisteredAnalysts(
         versions,
-        MeasuredAnalyst(symptom_analyst(_gemini(settings)), metrics),
+        MeasuredAnalyst(symptoms, metrics),
         Shadows(fhir, versions, shadow_observation, utc_now),
         metrics,
         demonstrations=settings.demonstration_models,

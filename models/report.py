@@ -33,7 +33,15 @@ from models.held_report import held_observation, held_state
 from models.malaria.reading import SmearPrediction
 from models.monitoring.site import site_in, with_site
 from models.result_event import REFUSAL, RESULT, result_event
-from models.smear_report import finding, refusal_issues, smear_lines, smear_observation, state_of
+from models.smear_media import Origin, drawing_binary, drawing_media, report_link
+from models.smear_report import (
+    finding,
+    refusal_issues,
+    smear_finding,
+    smear_lines,
+    smear_observation,
+    state_of,
+)
 from models.spoken import Spoken
 from models.symptom_report import URGENCY, symptom_lines, symptom_observation
 from models.symptoms.port import Analysis, Urgency
@@ -134,6 +142,7 @@ def result_transaction(
     report_url = f"urn:uuid:{new_uuid()}"
     about = _about(submission.task, now)
     observations: list[str] = []
+    links: list[Resource] = []
     if results.held is not None:
         owner = submission.task["owner"]["reference"]
         held = held_observation(results.held, about, images=submission.images, device=owner)
@@ -143,9 +152,14 @@ def result_transaction(
         device = unit.post(ai_device(system, card), f"identifier={SYSTEM_VERSIONS}|{system.key}")
         observation = unit.post(_in_chart(make(device), submission.task))
         observations.append(observation)
-        trace = Trace((report_url, observation), device, card, sources)
+        drawn: list[str] = []
+        if results.smear is not None and system is results.smear_system:
+            drawn, links = _draw(unit, submission, results.smear, device=device, now=now)
+        trace = Trace((report_url, observation, *drawn), device, card, sources)
         unit.post(_in_chart(ai_provenance(trace, instant(now)), submission.task))
     report = _in_chart(_report(submission, results, observations, now), submission.task)
+    if links:
+        report["media"] = [*report.get("media", ()), *links]
     request = {"method": "POST", "url": "DiagnosticReport"}
     unit.entries.append({"fullUrl": report_url, "resource": report, "request": request})
     unit.post(result_event(RESULT, submission.task, written=report_url, now=now))
@@ -154,6 +168,27 @@ def result_transaction(
     )
     unit.put(done, submission.task["meta"]["versionId"])
     return unit.bundle()
+
+
+def _draw(
+    unit: _Transaction,
+    submission: Submission,
+    smear: SmearPrediction,
+    *,
+    device: str,
+    now: datetime,
+) -> tuple[list[str], list[Resource]]:
+    """Adds a Binary and a Media for each drawing: all their urns, and the report's links."""
+    made: list[str] = []
+    links: list[Resource] = []
+    task = submission.task
+    for drawing in smear.drawings:
+        binary = unit.post(_in_chart(drawing_binary(drawing, task), task))
+        origin = Origin(task, submission.images[drawing.image], device)
+        media = drawing_media(drawing, binary, origin, prediction=smear, now=now)
+        made += [unit.post(_in_chart(media, task)), binary]
+        links.append(report_link(drawing, made[-2]))
+    return made, links
 
 
 def failure_transaction(
@@ -286,8 +321,7 @@ def _conclusion_codes(results: Results) -> list[Resource]:
     if results.held is not None:
         codes.append(finding(held_state().code, held_state().display))
     if results.smear is not None:
-        state = state_of(results.smear)
-        codes.append(finding(state.code, state.display))
+        codes.append(smear_finding(results.smear))
     if results.analysis is not None:
         codes.append(URGENCY[results.analysis.urgency])
     return [*codes, *(each.code for each in results.further)]

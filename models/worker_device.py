@@ -12,7 +12,7 @@ WORKERS = f"{CANONICAL}/identifier/worker"
 NAME = "medsage-worker"
 # All that the worker does, and no more; conditional creates need to search.
 SCOPES = (
-    "system/Task.rus system/Patient.r system/Media.r system/Binary.r "
+    "system/Task.rus system/Patient.r system/Media.cr system/Binary.cr "
     "system/QuestionnaireResponse.r system/Observation.cr system/DiagnosticReport.c "
     "system/Provenance.c system/AuditEvent.c system/Device.crs system/DocumentReference.crs "
     "system/Subscription.crus system/Encounter.r system/HealthcareService.rs "

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from fhir_server.fhir import feedback
 from fhir_server.fhir.assessment import CANONICAL, FINDINGS, LOINC
+from fhir_server.fhir.drawings import drawing_of
 from fhir_server.fhir.feedback import FIRST_READING
 from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
@@ -106,7 +107,8 @@ def _observation(code: str, report: Resource, reader: str, *, when: str) -> Reso
     }
     if "encounter" in report:
         observation["encounter"] = report["encounter"]
-    media = [medium["link"] for medium in report.get("media", ())]
+    # What the AI drew is no source of the clinician's own word.
+    media = [m["link"] for m in report.get("media", ()) if drawing_of(m) is None]
     if media:
         observation["derivedFrom"] = media
     return observation

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from smart_app.pages import (
+    cells,
     chart,
     downloads,
     feedback,
@@ -60,6 +61,8 @@ WITHIN: tuple[tuple[str, str, SessionPage], ...] = (
     ("GET", "/reports/{report}", review.show),
     ("POST", "/reports/{report}/reading", review.read_first),
     ("POST", "/reports/{report}/conclusion", review.save),
+    ("GET", "/reports/{report}/cells/{image}", cells.show),
+    ("POST", "/reports/{report}/more", images.add_more),
     ("GET", "/reports/{report}/sign", review.ask),
     ("POST", "/reports/{report}/sign", review.sign),
     ("GET", "/reports/{report}/feedback", feedback.show),

@@ -53,6 +53,8 @@ AUDIT_SUBTYPE = System(
             "A client was registered, changed, approved, refused or removed.",
         ),
         Concept("signing-keys", "Signing keys", "The server's own keys were rotated or retired."),
+        Concept("backup", "Backup", "A backup of everything was made."),
+        Concept("restore", "Restore", "Everything was brought back from a backup."),
         Concept("ai-result", "AI result", "A result of an AI system was recorded."),
         Concept("sign", "Sign", "A report was signed."),
         Concept("print", "Print", "A report was printed."),

@@ -11,6 +11,7 @@ from terminology import (
     tasks,
 )
 from terminology.concepts import Resource, code_system
+from terminology.drawing_extensions import drawing_extensions
 
 
 def resources() -> list[Resource]:
@@ -30,4 +31,7 @@ def resources() -> list[Resource]:
         *monitoring.measures(),
         *monitoring.extensions(),
         *model_versions.resources(),
+        extensions.line_origin(),
+        extensions.evidence(),
+        *drawing_extensions(),
     ]

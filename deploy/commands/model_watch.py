@@ -16,7 +16,7 @@ from deploy.commands.ending import NO_SERVER, UNUSABLE, fail
 from deploy.commands.serve import read_settings
 from deploy.keys import MissingSecret, keys_of
 from deploy.logs import configure
-from deploy.model_watch import limits_of, monitor_client
+from deploy.watching import limits_of, monitor_client
 from fhir_server.load_settings import UnusableSettings
 from fhir_server.settings import Settings
 from fhir_server.system import new_id, utc_now

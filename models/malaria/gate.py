@@ -4,6 +4,7 @@ The limits were set on thin-film fields of two sources (Chula, BCCD) and on phot
 radiographs and histology, of which none passes; see docs/models/malaria.md.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -32,6 +33,12 @@ GREEN_OVER_RED = 1.15
 BLUE_OVER_GREEN = 1.3
 MOST_DENSITY = 1.3
 DARKEST_BACKGROUND = 45.0
+BURNT = 254
+"""From here on a channel says no more how bright it was."""
+MOST_BURNT_RED = 0.97
+LEAST_STAINED = 0.002
+LEAST_RED = 0.05
+"""Smallest optical density of stained cells in red where the empty slide is burnt out."""
 LEAST_CONTRAST = 18.0
 LEAST_SHARPNESS = 1.5
 EYEPIECE_SIDE = 300
@@ -73,10 +80,19 @@ def inspect(rgb: Pixels) -> Smear:
     """Find out what an RGB picture shows; raises ImageRefused when it is not a smear."""
     if float(rgb.std(axis=(0, 1)).max()) < LEAST_SPREAD:
         raise _refused("blank")
+    if _is_burnt_out(rgb):
+        raise _refused("overexposed")
     surround = np.asarray(rgb.max(axis=2) <= DARK)
     if _has_dark_corners(surround):
         return _in_the_dark(rgb, surround)
     return _field(rgb, (0, 0))
+
+
+def _is_burnt_out(rgb: Pixels) -> bool:
+    """Red is white nearly everywhere, while green still shows stained cells."""
+    burnt = rgb[:, :, 0] >= BURNT
+    stained = burnt & (rgb[:, :, 1] < BURNT - 9)
+    return bool(burnt.mean() >= MOST_BURNT_RED and stained.mean() >= LEAST_STAINED)
 
 
 def _has_dark_corners(surround: np.ndarray) -> bool:
@@ -184,6 +200,7 @@ def check_field(signs: FieldSigns | None, rgb: Pixels) -> None:
         raise _refused("focus" if _is_blurred(rgb) else "not-a-smear")
     red, green, blue = signs.density
     failed = {
+        "overexposed": signs.light >= BURNT and red < LEAST_RED,
         "not-a-smear": signs.uneven > UNEVEN_BACKGROUND
         or signs.foreground > MOST_FOREGROUND
         or signs.solid_share < LEAST_SOLID_SHARE
@@ -205,10 +222,11 @@ def _is_blurred(rgb: Pixels) -> bool:
     return float(np.abs(np.asarray(cv2.Laplacian(green, cv2.CV_32F))).max()) < 0.25 * spread
 
 
-_REASONS = {
+REASONS: Mapping[str, tuple[str, str]] = {
     "blank": (
         "The image is blank: all of it has nearly the same colour.",
-        "Check that the lamp is on and the slide is in the light path, and take the picture again.",
+        "Check that the lamp is on, the slide in the light path and the picture not burnt out; "
+        "take it again.",
     ),
     "not-a-smear": (
         "The image does not look like a stained thin blood film or a single cell cut from one.",
@@ -227,6 +245,10 @@ _REASONS = {
         "The field is too dark.",
         "Raise the lamp or the exposure until the empty slide is nearly white.",
     ),
+    "overexposed": (
+        "The field is too bright: the cells are burnt out.",
+        "Dim the lamp or shorten the exposure until the empty slide is just below white.",
+    ),
     "contrast": (
         "The cells hardly differ from the background.",
         "Lower the exposure, close the condenser a little, or stain longer.",
@@ -237,7 +259,9 @@ _REASONS = {
     ),
 }
 
+"""What was found and what to do about it, by check."""
+
 
 def _refused(check: str) -> ImageRefused:
-    text, advice = _REASONS[check]
+    text, advice = REASONS[check]
     return ImageRefused(Refusal(check, text, advice))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from smart_app.auditing import audit_event
-from smart_app.charts import LoadedReport, load_banner, load_report
+from smart_app.charts import LoadedReport, load_banner, load_drawings, load_report
 from smart_app.feedback import feedback_observation, feedback_of, judged_in
 from smart_app.fhir_client import Resource
 from smart_app.launch.keys import signature_over
@@ -44,6 +44,7 @@ async def show(visit: Visit) -> Response:
             banner=banner,
             report=loaded.view,
             loaded=loaded,
+            drawn=await load_drawings(visit, loaded),
             sending=await state_of(visit, loaded.view.id),
             feedback=await feedback_shown(visit, loaded),
         )
@@ -168,21 +169,35 @@ async def _review(visit: Visit, loaded: LoadedReport, *missing: str) -> Response
     reading = await _own_reading(visit, loaded.resource)
     shown: Finding | None = finding(reading) if reading else None
     fields = dict(await visit.drafts.conclusion(loaded.view.id))
+    is_revealed = reading is not None or not _can_sign(visit)
     return await visit.page(
         "review.html",
         422 if missing else 200,
         banner=await load_banner(visit),
         report=loaded.view,
         loaded=loaded,
+        drawn=await load_drawings(visit, loaded) if is_revealed else (),
         reading=shown,
         disagrees=loaded.view.disagrees_with(shown.code) if shown else False,
         answers=[(code, answer_words(code)) for code in answers_for(loaded.view.images)],
         **choices(),
         fields={"conclusion": loaded.view.conclusion, **fields},
         missing=missing,
-        can_sign=visit.allows("DiagnosticReport", "u")
-        and (visit.session.fhir_user or "").startswith("Practitioner"),
+        can_sign=_can_sign(visit),
     )
+
+
+def _can_sign(visit: Visit) -> bool:
+    is_practitioner = (visit.session.fhir_user or "").startswith("Practitioner")
+    return is_practitioner and visit.allows("DiagnosticReport", "u")
+
+
+async def shows_result(visit: Visit, loaded: LoadedReport) -> bool:
+    """Whether the AI result may be shown: the report is signed, the own reading is made, or this
+    account makes none."""
+    if loaded.view.is_signed or not _can_sign(visit):
+        return True
+    return await _own_reading(visit, loaded.resource) is not None
 
 
 def _missing(loaded: LoadedReport, fields: Mapping[str, str]) -> list[str]:

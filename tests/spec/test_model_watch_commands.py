@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.cli import app
-from deploy.model_watch import limits_of
+from deploy.watching import limits_of
 from fhir_server.fhir.model_versions import BETTER, require_verdict, verdict_of
 from fhir_server.fhir.outcome import FhirError
 from fhir_server.load_settings import UnusableSettings
