@@ -7,30 +7,38 @@ from prometheus_client import Gauge
 from deploy import registrations
 from deploy.keys import Jwk
 from deploy.process import Process
+from fhir_server.load_settings import UnusableSettings
+from fhir_server.settings import Settings
 from fhir_server.system import new_id, utc_now
 from models.fhir_client import BackendClient, BackendToken, FhirClient
-from models.monitoring.holds import MODEL
-from models.monitoring.limits import read_limits
+from models.monitoring.limits import Limits, UnusableLimits, read_limits
 from models.monitoring.reference import read_reference
 from models.monitoring.watch import SCOPES, DriftWatch
 
 
 def drift_watch(process: Process) -> DriftWatch:
-    """The watch of the worker role; UnusableLimits or UnusableReference stop the start."""
+    """The watch of the worker role; UnusableSettings for a file of limits that is wrong."""
     gauge = Gauge(
         "medsage_ai_readings_held",
         "Sites whose AI reading of images is held",
-        ("model",),
         registry=process.metrics,
-    ).labels(MODEL)
+    )
     return DriftWatch(
         monitor_client(process.http, process.settings.base_url, process.keys.worker),
-        read_limits(process.settings.drift_limits_file),
+        limits_of(process.settings),
         read_reference(),
         new_id,
         clock=utc_now,
         told=gauge.set,
     )
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The limits in force; UnusableSettings names the file and what is wrong with it."""
+    try:
+        return read_limits(settings.drift_limits_file)
+    except UnusableLimits as wrong:
+        raise UnusableSettings(f"MEDSAGE_DRIFT_LIMITS_FILE: {wrong}") from wrong
 
 
 def monitor_client(http: httpx.AsyncClient, base_url: str, key: Jwk) -> FhirClient:

@@ -1,5 +1,5 @@
-"""What the watch over the models says: codes of feedback, drift and comparison, two Measures, and
-the extensions that their reports carry."""
+"""What the watch over the models says: codes of feedback, drift and comparison, the Measure of
+drift, and the extensions that reports carry."""
 
 from fhir_server.fhir.assessment import CANONICAL
 from terminology.concepts import Concept, Resource, System, own
@@ -81,7 +81,7 @@ SYSTEMS = (MODEL_MONITORING,)
 
 
 def measures() -> list[Resource]:
-    """The Measures that MeasureReports of drift and of comparisons are made by."""
+    """The Measure that MeasureReports of drift are made by."""
     return [
         _measure(
             "ai-drift",
@@ -90,12 +90,6 @@ def measures() -> list[Resource]:
             "of the period, against its validation. How each is judged: "
             "docs/adr/0022-drift-holds-and-feedback.md.",
             ("brightness", "contrast", "stain", "sharpness", "scores", "refusals", "overrides"),
-        ),
-        _measure(
-            "model-comparison",
-            "A candidate model against the active one",
-            "Differences on the same patients, with 95 % intervals by drawing whole patients.",
-            ("auc", "sensitivity", "calibration", "answered"),
         ),
     ]
 

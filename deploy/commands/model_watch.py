@@ -16,14 +16,14 @@ from deploy.commands.ending import NO_SERVER, UNUSABLE, fail
 from deploy.commands.serve import read_settings
 from deploy.keys import MissingSecret, keys_of
 from deploy.logs import configure
-from deploy.watching import monitor_client
+from deploy.watching import limits_of, monitor_client
+from fhir_server.load_settings import UnusableSettings
 from fhir_server.settings import Settings
 from fhir_server.system import new_id, utc_now
 from models.fhir_client import FhirClient, FhirFailure
 from models.malaria.calibration import WEIGHTS, WeightsMismatch
 from models.monitoring import holds
 from models.monitoring.drift_report import UNNAMED, verdict_in
-from models.monitoring.limits import UnusableLimits, read_limits
 from models.monitoring.reference import SHIPPED, UnusableReference, as_json, read_reference
 from models.monitoring.watch import DriftWatch, Watched, transaction
 from models.retraining.gathering import gather
@@ -73,8 +73,8 @@ def drift(
     settings = read_settings({"data": data})
     end = None if until is None else until.replace(tzinfo=UTC)
     try:
-        limits, reference = read_limits(settings.drift_limits_file), read_reference()
-    except (UnusableLimits, UnusableReference) as problem:
+        limits, reference = limits_of(settings), read_reference()
+    except (UnusableSettings, UnusableReference) as problem:
         fail(str(problem), UNUSABLE)
 
     async def work(fhir: FhirClient) -> list[Watched]:

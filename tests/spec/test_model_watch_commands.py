@@ -9,8 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.cli import app
+from deploy.watching import limits_of
 from fhir_server.fhir.model_versions import BETTER, require_verdict, verdict_of
 from fhir_server.fhir.outcome import FhirError
+from fhir_server.load_settings import UnusableSettings
+from fhir_server.settings import Settings
 from fhir_server.validation.validate import Validator
 from models.fhir_client import CallerToken, FhirClient
 from models.malaria.calibration import WEIGHTS, read_calibration
@@ -125,3 +128,12 @@ def test_feedback_has_the_shape_of_cds_hooks(agreement: str, outcome: str) -> No
 
 def test_what_was_not_assessed_has_no_outcome() -> None:
     assert cds_feedback(feedback("not-assessed")) is None
+
+
+def test_a_file_of_limits_that_is_wrong_is_named_by_its_setting(tmp_path: Path) -> None:
+    file = tmp_path / "limits.toml"
+    file.write_text("days = 0\n")
+    settings = Settings(data=tmp_path, drift_limits_file=file)
+
+    with pytest.raises(UnusableSettings, match=r"MEDSAGE_DRIFT_LIMITS_FILE: .*limits\.toml"):
+        limits_of(settings)
