@@ -20,6 +20,7 @@ from models.diagnose import Diagnosis, diagnose_router, refusals_to
 from models.fhir_client import BackendClient, BackendToken, CallerToken, FhirClient, FhirFailure
 from models.malaria.calibration import malaria_card
 from models.malaria.predict import MalariaModel, check_image
+from models.recall import Recaller
 from models.symptoms.card import symptom_card
 from models.symptoms.gemini import GeminiEndpoint
 from models.worker import Pace, Worker
@@ -38,6 +39,7 @@ async def add(process: Process, server: FhirServer | None) -> None:
         worker = await _worker(process.settings, fhir)
         wake = worker.wake
         process.running.append(Work(worker.run, worker.stop))
+        process.running.append(Work(Recaller(fhir).run))
         process.running.append(Work(_subscription(process, fhir, secret)))
         process.others.include_router(notifications_router(wake, secret))
     if server is not None:

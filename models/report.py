@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from fhir_server.fhir.ai_labels import with_labels
 from fhir_server.fhir.assessment import (
     FINDINGS,
     OUTPUT_REPORT,
@@ -67,6 +68,13 @@ class Results:
     smear_system: AiSystem | None = None
     analysis: Analysis | None = None
     analysis_system: AiSystem | None = None
+    withheld: tuple[str, ...] = ()
+    """A sentence for each part that was left out, because its version was recalled."""
+
+    @property
+    def is_empty(self) -> bool:
+        """No part is left to report."""
+        return self.smear is None and self.analysis is None
 
     @property
     def is_refused_only(self) -> bool:
@@ -192,12 +200,12 @@ def _report(
     }
     if submission.images:
         report["media"] = [{"link": {"reference": image}} for image in submission.images]
-    return tagged(report)
+    return with_labels(tagged(report))
 
 
 def conclusion(results: Results) -> str:
     """The draft conclusion, a paragraph for each system, and the caution."""
-    paragraphs = []
+    paragraphs = list(results.withheld)
     if results.smear is not None and results.smear_system is not None:
         name = f"{results.smear_system.name} {results.smear_system.version}"
         paragraphs.append(f"Images (AI, {name}): " + " ".join(smear_lines(results.smear)))

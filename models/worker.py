@@ -24,6 +24,7 @@ from models.fhir_client import FhirClient, FhirFailure
 from models.report import failure_transaction, result_transaction
 from models.smear_report import refusal_issues
 from models.submission import UnusableTask, read_inputs
+from models.withheld import withheld_issues, without_recalled
 from models.worker_device import worker_device
 
 Resource = dict[str, Any]
@@ -169,8 +170,11 @@ class Worker:
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))
             return
-        results = await self.analysts.analyse(inputs)
-        if results.is_refused_only and results.smear is not None:
+        analysed = await self.analysts.analyse(inputs)
+        results = await self._retried(lambda: without_recalled(self.fhir, analysed))
+        if results.is_empty:
+            ending = self._failure(claimed, withheld_issues(results))
+        elif results.is_refused_only and results.smear is not None:
             ending = self._failure(claimed, refusal_issues(results.smear))
         else:
             ending = result_transaction(

@@ -9,12 +9,12 @@ Resource = dict[str, Any]
 
 WORKERS = f"{CANONICAL}/identifier/worker"
 NAME = "medsage-worker"
-# All that the worker does, and no more; conditional creates need to search.
+# All that the worker does, and no more; conditional creates need to search, recalls to mark.
 SCOPES = (
-    "system/Task.rus system/Patient.r system/Media.r system/Binary.r "
-    "system/QuestionnaireResponse.r system/Observation.cr system/DiagnosticReport.c "
-    "system/Provenance.c system/AuditEvent.c system/Device.crs system/DocumentReference.crs "
-    "system/Subscription.crus"
+    "system/Task.crus system/Patient.r system/Media.ru system/Binary.r "
+    "system/QuestionnaireResponse.r system/Observation.cru system/DiagnosticReport.cru "
+    "system/Provenance.crs system/AuditEvent.c system/Device.crus system/DocumentReference.crs "
+    "system/DetectedIssue.crs system/Subscription.crus"
 )
 SECRET_HEADER = "X-MedSAGE-Notification"  # noqa: S105 - the header's name
 

@@ -1,12 +1,12 @@
 """Everything that MedSAGE defines itself, for publication on its own server."""
 
-from terminology import audit, copies, extensions, findings, intake, tasks
+from terminology import audit, copies, extensions, findings, intake, recalls, tasks
 from terminology.concepts import Resource, code_system
 
 
 def resources() -> list[Resource]:
     """CodeSystems, ValueSets, the Questionnaire and the extension, each with its fixed id."""
-    systems = (*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS)
+    systems = (*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS, *recalls.SYSTEMS)
     return [
         *(code_system(system) for system in systems),
         intake.symptoms(),
@@ -17,4 +17,5 @@ def resources() -> list[Resource]:
         intake.danger_signs(),
         intake.questionnaire(),
         extensions.attempt(),
+        recalls.recall(),
     ]

@@ -9,6 +9,7 @@ from fhir_server.operations import (
     explain,
     lastn,
     meta,
+    recall,
     reindex,
     undo,
     validate,
@@ -29,6 +30,7 @@ OPERATIONS: tuple[Operation, ...] = (
     reindex.REINDEX,
     reindex.REINDEX_STATUS,
     explain.EXPLAIN,
+    recall.RECALL,
 )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fhir_server.fhir.assessment import FINDINGS
+from fhir_server.fhir.recalls import is_recalled
 from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
 from smart_app.presenters.elements import code_in, show_concept, show_value
@@ -80,6 +81,7 @@ class ReportView:
     version: str
     status: str
     is_signed: bool
+    is_recalled: bool
     title: str
     when: str
     conclusion: str
@@ -123,8 +125,9 @@ def report_view(
     return ReportView(
         id=report["id"],
         version=report.get("meta", {}).get("versionId", ""),
-        status=report_status(report["status"]),
+        status=report_status(report),
         is_signed=is_signed(report),
+        is_recalled=is_recalled(report),
         title=show_concept(report.get("code")),
         when=show_time(report.get("issued") or report.get("effectiveDateTime")),
         conclusion=report.get("conclusion", ""),
