@@ -5,11 +5,13 @@ import hmac
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+import httpx
 import structlog
 from joserfc.jwk import ECKey
 
 from deploy import registrations, tls
 from deploy.background import Work
+from deploy.keys import Jwk
 from deploy.process import Process
 from fhir_server.app import FhirServer
 from fhir_server.settings import Settings
@@ -32,7 +34,7 @@ _log = structlog.get_logger("medsage.deploy")
 
 async def add(process: Process, server: FhirServer | None) -> None:
     """Add the parts of the role: `server` None is the role `worker`."""
-    fhir = _worker_client(process)
+    fhir = worker_client(process.http, process.settings.base_url, process.keys.worker)
     secret = _notification_secret(process)
     wake: Callable[[], None] = _nothing
     if process.settings.role != "server":
@@ -51,16 +53,12 @@ def _nothing() -> None:
     """Nobody to wake in this process: the Subscription wakes the worker's own."""
 
 
-def _worker_client(process: Process) -> FhirClient:
-    base_url = process.settings.base_url
+def worker_client(http: httpx.AsyncClient, base_url: str, key: Jwk) -> FhirClient:
+    """The FHIR server as the worker reaches it, with its own key."""
     client = BackendClient(
-        registrations.WORKER,
-        ECKey.import_key(process.keys.worker),
-        SCOPES,
-        f"{base_url}/auth/token",
+        registrations.WORKER, ECKey.import_key(key), SCOPES, f"{base_url}/auth/token"
     )
-    tokens = BackendToken(process.http, client, utc_now, new_id)
-    return FhirClient(process.http, f"{base_url}/fhir", tokens)
+    return FhirClient(http, f"{base_url}/fhir", BackendToken(http, client, utc_now, new_id))
 
 
 async def _worker(settings: Settings, fhir: FhirClient) -> Worker:

@@ -6,6 +6,7 @@ from typing import Any
 from fhir_server.fhir.assessment import FINDINGS, UCUM
 from fhir_server.fhir.outcome import Issue
 from models.ai_systems import CONFIDENCE, tagged
+from models.code_version import image_code_sha256
 from models.malaria.reading import CellAnswer, ImageKind, SmearAnswer, SmearPrediction
 from models.wording import CELL_STATES, NO_OPINION, NOT_EXCLUDED, SMEAR_STATES, State
 
@@ -16,6 +17,7 @@ SMEAR = {
     "code": "malaria-smear-ai",
     "display": "Parasites in red cells of a smear, image analysis by AI",
 }
+SOFTWARE = ("software", "Code that read the images")
 RECOMMENDATION = ("recommendation", "Recommendation")
 ONE_CELL = {
     "system": FINDINGS,
@@ -145,6 +147,7 @@ def _components(prediction: SmearPrediction) -> Iterable[Resource]:
     yield _number("threshold-low", "Threshold: below, not seen", limits.low)
     yield _number("threshold-high", "Threshold: from here, parasite likely", limits.high)
     yield _number("threshold-distance", "Threshold: largest distance read", limits.distance)
+    yield {"code": finding(*SOFTWARE), "valueString": f"sha256 {image_code_sha256()}"}
     for image in prediction.images:
         read = "refused" if image.kind is ImageKind.REFUSED else image.kind.value
         text = f"sha256 {image.sha256}, {read}"

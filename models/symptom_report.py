@@ -5,6 +5,7 @@ from typing import Any
 
 from fhir_server.fhir.assessment import FINDINGS
 from models.ai_systems import tagged
+from models.code_version import STATEMENTS_DIGEST, statements_sha256
 from models.smear_report import RECOMMENDATION, finding
 from models.symptoms.port import Analysis, Finding, Possibility, Urgency
 
@@ -66,7 +67,15 @@ def _components(analysis: Analysis) -> list[Resource]:
         ),
         *(_line(*RECOMMENDATION, text) for text in analysis.recommendations),
         *(_line(NOTE, "Note", text) for text in analysis.notes),
+        *_digest(analysis),
     ]
+
+
+def _digest(analysis: Analysis) -> Iterable[Resource]:
+    """What can't be computed again is told by its hash: a change of it later shows."""
+    lines = [f"{item.text} [{'; '.join(item.facts)}]" for item in analysis.statements]
+    if lines:
+        yield _line(*STATEMENTS_DIGEST, f"sha256 {statements_sha256(lines)}")
 
 
 def symptom_lines(analysis: Analysis) -> list[str]:

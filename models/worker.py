@@ -165,7 +165,7 @@ class Worker:
             return
         try:
             inputs = await self._retried(
-                lambda: read_inputs(self.fhir, claimed, self.clock().date())
+                lambda: read_inputs(self.fhir, claimed, tasks.begun(claimed).date())
             )
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))

@@ -1,11 +1,15 @@
-"""`medsage models`: training and evaluation."""
+"""`medsage models`: training, evaluation, and results computed again."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deploy.commands.ending import UNUSABLE, fail
+from deploy.commands.ending import FAILED, NO_SERVER, UNUSABLE, fail
+from deploy.commands.serve import store_settings
+from deploy.replaying import Wanted, replayed
+from models.fhir_client import FhirFailure
 from models.malaria.calibration import WEIGHTS
 from models.training.commands import evaluate_malaria, train_malaria
 
@@ -40,6 +44,29 @@ def evaluate(
     """Measure the shipped model on a split of any file of that layout."""
     _known(name)
     raise typer.Exit(evaluate_malaria(cells, split, as_json=as_json))
+
+
+@app.command("replay", epilog="Example: medsage models replay Task/123")
+def replay(
+    task: Annotated[str | None, typer.Argument(help="The Task, as Task/ID.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All finished assessments.")] = False,
+    since: Annotated[
+        str | None, typer.Option(help="With --all: finished on this day or later.")
+    ] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="With --all: at most so many.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line for each.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Folder with the worker's key.")] = None,
+) -> None:
+    """Compute results again from what is stored, and compare them bit by bit. Ends with 1 when one
+    differs, or when the version that made it is not here."""
+    if (task is None) is not every or ((since or most) and not every):
+        fail("give one Task, or --all (with --since and --most)", UNUSABLE)
+    wanted = Wanted(task, since, most)
+    try:
+        is_same = asyncio.run(replayed(store_settings(data), wanted, as_json=as_json))
+    except FhirFailure as failure:
+        fail(failure.text, NO_SERVER if failure.status == 503 else FAILED)
+    raise typer.Exit(0 if is_same else FAILED)
 
 
 def _known(name: str) -> None:

@@ -4,7 +4,9 @@ The call records the recall on the Device, in one commit with its audit record. 
 made is marked behind the requests by the analysis worker, which reads the recall there (ADR 0024).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from fhir_server.fhir.codec import encode, instant, parse
@@ -27,11 +29,21 @@ from fhir_server.operations.own import definition_url
 from fhir_server.search.expression import Query, all_of
 from fhir_server.search.plan import Scope, criterion
 from fhir_server.security.access import OPEN_ACCESS
-from fhir_server.storage.port import Key, Transaction
+from fhir_server.storage.port import Key, Terms, Transaction
 
-ADMIN = "admin"
+RECALLING = frozenset({"admin", "governance"})
+"""The roles that may recall."""
 AI_TYPE = "Artificial-Intelligence"
 _PAGE = 200
+
+
+@dataclass(frozen=True)
+class _Server:
+    """Who stamps the Device: the server itself, for recalls are its own to write."""
+
+    clock: Callable[[], datetime]
+    extract: Callable[[Resource], Terms]
+    tenant: None = None
 
 
 async def recall(context: Context, asked: OperationRequest) -> FhirResponse:
@@ -51,7 +63,8 @@ async def recall(context: Context, asked: OperationRequest) -> FhirResponse:
             found = wanted
             changed = with_recall(device, wanted)
             require_valid(context, changed)
-            made = draft(context, Submission(key, changed, encode(changed), "PUT"), stored)
+            server = _Server(context.clock, context.extract)
+            made = draft(server, Submission(key, changed, encode(changed), "PUT"), stored)
             await put(transaction, made)
         answer = _answer(key, found or wanted)
         await transaction.journal(read_record(context, asked.request, answer))
@@ -61,12 +74,13 @@ async def recall(context: Context, asked: OperationRequest) -> FhirResponse:
 
 
 def _require_role(context: Context) -> None:
-    """403 for everybody but administrators and services."""
+    """403 for everybody but those roles and services."""
     access = context.access
     who = access.principal
     is_service = not who.roles and who.subject == who.client_id
-    if access is not OPEN_ACCESS and ADMIN not in who.roles and not is_service:
-        raise forbidden(f"$recall is for the role {ADMIN}, and for services")
+    if access is not OPEN_ACCESS and not who.roles & RECALLING and not is_service:
+        roles = ", ".join(sorted(RECALLING))
+        raise forbidden(f"$recall is for the roles {roles}, and for services")
 
 
 def _wanted(context: Context, asked: OperationRequest) -> Recall:

@@ -1,15 +1,15 @@
 """Device/[id]/$recall: a version of an AI system is recalled (docs/adr/0024)."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fhir_server.fhir.recalls import RECALL, recalls_of
 from fhir_server.operations.definitions import definitions
-from tests.fhir_world import Json, World, text_of, validator
-from tests.operation_world import caller, named, place, store_all, world
-
-__all__ = ["place", "world"]
+from tests.fhir_world import Json, World, fhir_world, text_of, validator
+from tests.operation_world import caller, named, store_all
 
 AI = {
     "coding": [
@@ -50,7 +50,13 @@ def made_by(device: str, report: str, recorded: str) -> Json:
 
 
 @pytest.fixture
-async def ward(world: World) -> World:
+async def ward(tmp_path: Path) -> AsyncIterator[World]:
+    async with fhir_world(tmp_path) as world:
+        await _filled(world)
+        yield world
+
+
+async def _filled(world: World) -> None:
     reports = [
         named("DiagnosticReport", id, status=status, code={"text": "x"})
         for id, status in (("r1", "preliminary"), ("r2", "final"), ("r3", "final"))
@@ -64,7 +70,6 @@ async def ward(world: World) -> World:
         made_by("ai", "r2", "2026-11-02T08:00:00Z"),
         made_by("pump", "r3", "2026-11-02T08:00:00Z"),
     )
-    return world
 
 
 async def test_a_recall_stands_on_the_device_which_is_out_of_use(ward: World) -> None:
@@ -143,6 +148,20 @@ async def test_an_administrator_who_sees_no_reports_is_told_no_number(ward: Worl
 async def test_what_is_no_ai_system_is_not_recalled(ward: World, device: str, status: int) -> None:
     response = await ward.post(f"/Device/{device}/$recall", asking(reason=why()))
     assert response.status_code == status, response.text
+
+
+async def test_a_recall_is_written_by_its_operation_alone(ward: World) -> None:
+    await ward.post("/Device/ai/$recall", asking(reason=why()))
+    device = (await ward.get("/Device/ai")).json()
+    without = {**device, "extension": []}
+    active = {**device, "status": "active"}
+    for changed in ({**without, "extension": []}, active):
+        refused = await ward.put("/Device/ai", {k: v for k, v in changed.items() if v != []})
+        assert refused.status_code == 422, refused.text
+    forged = {**device, "id": "pump"}
+    assert (await ward.put("/Device/pump", forged)).status_code == 422
+    named_anew = {**device, "deviceName": [{"name": "x", "type": "other"}]}
+    assert (await ward.put("/Device/ai", named_anew)).status_code == 200
 
 
 async def test_without_a_reason_nothing_is_recalled(ward: World) -> None:
