@@ -10,6 +10,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from models.card import ModelCard
 from models.diagnose import Diagnosis, diagnose_router
+from models.regulatory.pages import model_facts
 from models.symptoms.gemini import GeminiAnalyst, GeminiEndpoint
 from models.symptoms.port import SymptomAnalyst
 from models.symptoms.red_flags import SafeAnalyst
@@ -61,7 +62,8 @@ def notifications_router(wake: Callable[[], None], secret: str) -> APIRouter:
 
 
 def cards_router(cards: Callable[[], Sequence[ModelCard]]) -> APIRouter:
-    """`GET /models`: the card of every model in use, as JSON or, for a browser, as a page."""
+    """`GET /models`: the card of every model in use, as JSON or, for a browser, as a page;
+    `GET /models/facts`: what HTI-1 asks about each."""
     router = APIRouter()
 
     @router.get("/models", summary="Facts about the models in use")
@@ -70,6 +72,10 @@ def cards_router(cards: Callable[[], Sequence[ModelCard]]) -> APIRouter:
         if "text/html" in request.headers.get("Accept", ""):
             return HTMLResponse(_page(shown))
         return JSONResponse({"models": [card.as_json() for card in shown]})
+
+    @router.get("/models/facts", summary="The 31 source attributes of each model in use")
+    async def source_attributes() -> Response:
+        return JSONResponse(model_facts(cards()))
 
     return router
 

@@ -195,7 +195,7 @@ class FhirClient:
             return await self._ask("GET", url)
         params = {"_at": self._moment, "_count": "1"}
         page = await self._ask("GET", f"{url}/_history", params=params)
-        entry = next(iter(page.get("entry", ())), {})
+        entry: Resource = next(iter(page.get("entry", ())), {})
         if "resource" not in entry:
             raise FhirFailure(404, f"{reference} had no version at {self._moment}")
         found: Resource = entry["resource"]
@@ -217,6 +217,10 @@ class FhirClient:
     async def transaction(self, bundle: Resource) -> Resource:
         """The transaction-response; a refused transaction raises and has changed nothing."""
         return await self._ask("POST", self._base_url, body=bundle)
+
+    async def call(self, operation: str, parameters: Resource) -> Resource:
+        """The answer of an operation (`Device/1/$recall`) to a Parameters resource."""
+        return await self._ask("POST", self._url(operation), body=parameters)
 
     async def update(self, resource: Resource, if_match: str) -> Resource:
         """The new version; `if_match` is the version id that must still be current."""

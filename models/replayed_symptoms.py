@@ -71,12 +71,13 @@ def _made(analysis: Analysis) -> Resource:
 
 def _is_raise(component: Resource) -> bool:
     """The note that tells of a raised urgency: it names who raised it, which is not known here."""
-    return component.get("valueString", "").startswith("Urgency raised to")
+    text: str = component.get("valueString", "")
+    return text.startswith("Urgency raised to")
 
 
 def _is_absence(component: Resource) -> bool:
     """The note that a language model was asked and had no result: an event, not a computation."""
-    text = component.get("valueString", "")
+    text: str = component.get("valueString", "")
     return _code(component) == NOTE and text.startswith("No result from the language model")
 
 

@@ -12,7 +12,7 @@ NAME = "medsage-worker"
 # All that the worker does, and no more; conditional creates need to search, recalls to mark.
 SCOPES = (
     "system/Task.crus system/Patient.r system/Media.ru system/Binary.r "
-    "system/QuestionnaireResponse.r system/Observation.cru system/DiagnosticReport.cru "
+    "system/QuestionnaireResponse.r system/Observation.cru system/DiagnosticReport.crus "
     "system/Provenance.crs system/AuditEvent.c system/Device.crus system/DocumentReference.crs "
     "system/DetectedIssue.crs system/Subscription.crus"
 )

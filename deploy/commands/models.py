@@ -1,4 +1,4 @@
-"""`medsage models`: training, evaluation, and results computed again."""
+"""`medsage models`: training, evaluation, recalls, results computed again, regulatory pages."""
 
 import asyncio
 from pathlib import Path
@@ -8,12 +8,15 @@ import typer
 
 from deploy.commands.ending import FAILED, NO_SERVER, UNUSABLE, fail
 from deploy.commands.serve import store_settings
+from deploy.recalling import Order, recalled
 from deploy.replaying import Wanted, replayed
 from models.fhir_client import FhirFailure
-from models.malaria.calibration import WEIGHTS
+from models.malaria.calibration import WEIGHTS, malaria_card
+from models.regulatory.pages import write_pages
+from models.symptoms.card import symptom_card
 from models.training.commands import evaluate_malaria, train_malaria
 
-app = typer.Typer(help="Train and evaluate models.", no_args_is_help=True)
+app = typer.Typer(help="Train, evaluate, recall and check models.", no_args_is_help=True)
 MODELS = ("malaria",)
 Name = Annotated[str, typer.Argument(help=f"The model: {', '.join(MODELS)}.")]
 
@@ -67,6 +70,36 @@ def replay(
     except FhirFailure as failure:
         fail(failure.text, NO_SERVER if failure.status == 503 else FAILED)
     raise typer.Exit(0 if is_same else FAILED)
+
+
+@app.command(
+    "recall", epilog="Example: medsage models recall Device/123 --reason 'Mislabelled' --dry-run"
+)
+def recall(
+    device: Annotated[str, typer.Argument(help="The version's Device, as Device/ID.")],
+    reason: Annotated[str, typer.Option(help="Why, as clinicians read it.")],
+    start: Annotated[str | None, typer.Option("--from", help="Only from this instant on.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Only up to this instant.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Folder with the worker's key.")] = None,
+) -> None:
+    """Recall a version of an AI system on the running server; said again, tell how far that is."""
+    order = Order(device, reason, start, end, is_dry_run=dry_run)
+    try:
+        found = asyncio.run(recalled(store_settings(data), order))
+    except FhirFailure as failure:
+        fail(failure.text, NO_SERVER if failure.status == 503 else FAILED)
+    for name, value in found.items():
+        typer.echo(f"{name}: {value}")
+
+
+@app.command("regulatory", epilog="Example: medsage models regulatory --out docs/regulatory")
+def regulatory(
+    out: Annotated[Path, typer.Option(help="Folder that the pages are written to.")],
+) -> None:
+    """Write the regulatory pages (intended use, requirements, risks, practice, model facts) from
+    the same facts as the software."""
+    write_pages(out, [malaria_card(), symptom_card()])
 
 
 def _known(name: str) -> None:

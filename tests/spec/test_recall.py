@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from deploy.recalling import Order, answered
 from fhir_server.fhir.assessment import TASK_CODES, Image, Intake, Parties, submission
 from fhir_server.fhir.recalls import RECALL_TAGS, is_recalled, recalls_of
 from fhir_server.search.plan import Scope
@@ -126,6 +127,21 @@ async def test_every_report_is_marked_and_its_signer_is_asked_to_look_again(worl
     assert REASON in str(trail)
     results = await all_of(world, "Observation", _tag=f"{RECALL_TAGS}|recalled")
     assert len(results) == 2  # what the recalled version wrote, and not what the rules did
+
+
+async def test_the_command_asks_and_is_told(world: World) -> None:
+    await sign(world, await report_of(world, await assess(world)))
+    await assess(world)
+    device = await smear_device(world)
+    order = Order(device, REASON, start="2026-11-01T00:00:00Z", is_dry_run=True)
+
+    counted = answered(await fhir(world).call(f"{device}/$recall", order.parameters()))
+    begun = answered(
+        await fhir(world).call(f"{device}/$recall", Order(device, REASON).parameters())
+    )
+
+    assert (counted["status"], counted["reports"], counted["signed"]) == ("dry-run", 2, 1)
+    assert (begun["status"], begun["device"]) == ("open", device)
 
 
 async def test_done_again_it_does_nothing_new(world: World) -> None:
