@@ -4,6 +4,7 @@
 import secrets
 from collections.abc import Callable, Sequence
 from html import escape
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
@@ -74,8 +75,11 @@ def cards_router(cards: Callable[[], Sequence[ModelCard]]) -> APIRouter:
         return JSONResponse({"models": [card.as_json() for card in shown]})
 
     @router.get("/models/facts", summary="The 31 source attributes of each model in use")
-    async def source_attributes() -> Response:
-        return JSONResponse(model_facts(cards()))
+    async def source_attributes(request: Request) -> Response:
+        found = model_facts(cards())
+        if "text/html" in request.headers.get("Accept", ""):
+            return HTMLResponse(_facts_page(found))
+        return JSONResponse(found)
 
     return router
 
@@ -85,6 +89,21 @@ def _page(cards: Sequence[ModelCard]) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Models</title>'
         f"<h1>Models</h1><p>Research use; not a medical device; not for diagnosis.</p>{parts}"
+    )
+
+
+def _facts_page(facts: dict[str, Any]) -> str:
+    parts = []
+    for model in facts["models"]:
+        rows = "".join(
+            f"<dt>{escape(each['id'])} {escape(each['asked'])}</dt><dd>{escape(each['known'])}</dd>"
+            for each in model["facts"]
+        )
+        name = f"{escape(model['name'])} {escape(model['version'])}"
+        parts.append(f"<article><h2>{name}</h2><dl>{rows}</dl></article>")
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Model facts</title>'
+        f"<h1>Model facts</h1><p>{escape(facts['notice'])}</p>{''.join(parts)}"
     )
 
 

@@ -7,6 +7,7 @@ extension. What was made is marked by a tag, and a DetectedIssue says why.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Literal
 
 from fhir_server.fhir.assessment import CANONICAL, TASK_CODES
@@ -113,11 +114,13 @@ def tagged_with(resource: Resource, tag: Resource) -> Resource:
 
 
 def worked_off(recall: Recall, position: str, counts: Sequence[int]) -> Recall:
-    """The recall after a batch: its new place, and `counts` (reports, signed, tasks) more."""
+    """The recall after a batch: its place, which never goes back, and `counts` (reports, signed,
+    tasks) more."""
     reports, signed, tasks = counts
+    places = [each for each in (recall.position, position) if each is not None]
     return replace(
         recall,
-        position=position,
+        position=max(places, key=datetime.fromisoformat),
         reports=recall.reports + reports,
         signed=recall.signed + signed,
         tasks=recall.tasks + tasks,

@@ -1,5 +1,6 @@
 """A recall carried out on the real server: reports marked, signers told, and no more answers."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -155,6 +156,19 @@ async def test_done_again_it_does_nothing_new(world: World) -> None:
     assert again == 0
     assert await world.count("DetectedIssue") == 3
     assert len(await tasks_of(world)) == 3
+
+
+async def test_two_workers_at_once_mark_each_report_once(world: World) -> None:
+    for _ in range(6):
+        await assess(world)
+    await recall(world)
+
+    await asyncio.gather(*(recaller(world, batch=2).run_once() for _ in range(2)))
+
+    assert await world.count("DetectedIssue") == 6
+    assert len(await tasks_of(world)) == 6
+    (found,) = recalls_of(await fhir(world).read(await smear_device(world)))
+    assert (found.reports, found.tasks) == (6, 6)
 
 
 async def test_a_crash_resumes_where_the_last_batch_ended(world: World) -> None:
