@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
 import httpx
@@ -16,12 +16,15 @@ from deploy.process import Process
 from fhir_server.app import FhirServer
 from fhir_server.settings import Settings
 from fhir_server.system import new_id, utc_now
-from models.analysis import Analysts
 from models.app import cards_router, notifications_router, symptom_analyst
 from models.diagnose import Diagnosis, diagnose_router, refusals_to
 from models.fhir_client import BackendClient, BackendToken, CallerToken, FhirClient, FhirFailure
-from models.malaria.calibration import malaria_card
-from models.malaria.predict import MalariaModel, check_image
+from models.lifecycle.analysts import RegisteredAnalysts, shadow_observation
+from models.lifecycle.installed import Installed, installed
+from models.lifecycle.shadows import Shadows
+from models.lifecycle.versions import Versions
+from models.malaria.predict import check_image
+from models.metrics import MeasuredAnalyst, ModelMetrics
 from models.recall import Recaller
 from models.symptoms.card import symptom_card
 from models.symptoms.gemini import GeminiEndpoint
@@ -37,16 +40,21 @@ async def add(process: Process, server: FhirServer | None) -> None:
     fhir = worker_client(process.http, process.settings.base_url, process.keys.worker)
     secret = _notification_secret(process)
     wake: Callable[[], None] = _nothing
+    here = await asyncio.to_thread(versions_here, process.settings)
     if process.settings.role != "server":
-        worker = await _worker(process.settings, fhir)
+        metrics = ModelMetrics(process.metrics)
+        analysts = _analysts(process.settings, fhir, here, metrics)
+        worker = _worker(process.settings, fhir, analysts, metrics)
         wake = worker.wake
         process.running.append(Work(worker.run, worker.stop))
         process.running.append(Work(Recaller(fhir).run))
+        process.running.append(Work(analysts.shadows.run))
         process.running.append(Work(_subscription(process, fhir, secret)))
         process.others.include_router(notifications_router(wake, secret))
     if server is not None:
         process.others.include_router(diagnose_router(_diagnosis(process, server, fhir)))
-        process.others.include_router(cards_router(lambda: [malaria_card(), symptom_card()]))
+        cards = [*(each.card for each in here.values()), symptom_card()]
+        process.others.include_router(cards_router(lambda: cards))
 
 
 def _nothing() -> None:
@@ -61,15 +69,35 @@ def worker_client(http: httpx.AsyncClient, base_url: str, key: Jwk) -> FhirClien
     return FhirClient(http, f"{base_url}/fhir", BackendToken(http, client, utc_now, new_id))
 
 
-async def _worker(settings: Settings, fhir: FhirClient) -> Worker:
-    model = await asyncio.to_thread(MalariaModel.load)
+def versions_here(settings: Settings) -> dict[str, Installed]:
+    """The model versions on this machine, by key; blocking. RuntimeError when a shipped one is
+    damaged."""
+    return installed(settings.models_folder, demonstrations=settings.demonstration_models)
+
+
+def _analysts(
+    settings: Settings, fhir: FhirClient, here: Mapping[str, Installed], metrics: ModelMetrics
+) -> RegisteredAnalysts:
+    versions = Versions(fhir, here, utc_now)
+    return RegisteredAnalysts(
+        versions,
+        MeasuredAnalyst(symptom_analyst(_gemini(settings)), metrics),
+        Shadows(fhir, versions, shadow_observation, utc_now),
+        metrics,
+        demonstrations=settings.demonstration_models,
+    )
+
+
+def _worker(
+    settings: Settings, fhir: FhirClient, analysts: RegisteredAnalysts, metrics: ModelMetrics
+) -> Worker:
     lease = timedelta(seconds=settings.task_lease_seconds)
     pace = Pace(
         concurrency=settings.worker_concurrency,
         lease=lease,
         poll_seconds=min(15.0, settings.task_lease_seconds / 2),
     )
-    return Worker(fhir, Analysts(model, symptom_analyst(_gemini(settings))), pace)
+    return Worker(fhir, analysts, pace, metrics=metrics)
 
 
 def _gemini(settings: Settings) -> GeminiEndpoint | None:

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = {
     "encryption": "deploy.commands.encryption",
     "policy": "deploy.commands.policy",
     "patient": "deploy.commands.patient",
+    "check": "deploy.commands.check",
     "dev": "deploy.commands.dev",
 }
 """Name → the module whose `app` it is."""

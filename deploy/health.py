@@ -1,7 +1,7 @@
 """`/health` (the process lives), `/health/ready` (it can do its work) and `/api/metrics`."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fastapi import APIRouter
@@ -20,6 +20,11 @@ class Readiness:
     clock: Callable[[], float] = time.monotonic
     _asked: float = field(default=float("-inf"), init=False)
     _found: dict[str, str] = field(default_factory=dict, init=False)
+
+    @property
+    def known(self) -> Mapping[str, str]:
+        """What did not work when it was asked last."""
+        return self._found
 
     async def problems(self) -> dict[str, str]:
         """What does not work: the part's name and the kind of failure. Empty when all is well.
@@ -42,8 +47,11 @@ async def _problem(check: Check) -> str | None:
     return None
 
 
-def health_router(readiness: Readiness, metrics: CollectorRegistry, version: str) -> APIRouter:
-    """The three routes; none of them says anything about a patient."""
+def health_router(
+    readiness: Readiness, metrics: CollectorRegistry, version: str, before: Sequence[Check] = ()
+) -> APIRouter:
+    """The three routes; none of them says anything about a patient. `before` is what brings
+    the metrics up to now."""
     router = APIRouter()
 
     @router.get("/health", summary="The process lives")
@@ -62,6 +70,8 @@ def health_router(readiness: Readiness, metrics: CollectorRegistry, version: str
 
     @router.get("/api/metrics", summary="Metrics for Prometheus")
     async def exposition() -> Response:
+        for look in before:
+            await look()
         return PlainTextResponse(generate_latest(metrics), media_type=CONTENT_TYPE_LATEST)
 
     return router

@@ -1,4 +1,5 @@
-"""Log lines as JSON on stderr, one line each: from structlog and from the standard library."""
+"""Log lines as JSON on stderr, one line each: from structlog and from the standard library. A line
+that is written while a request is answered says its id, its trace and its caller's tenant."""
 
 import logging
 import sys
@@ -14,6 +15,8 @@ _FRAMES = 12
 def configure(level: str) -> None:
     """From now on everything at `level` or above is written; no line holds patient data."""
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        _without_tenant_where_unknown,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -40,6 +43,14 @@ def configure(level: str) -> None:
     for chatty in ("httpx", "httpcore", "uvicorn.access", "google_genai"):
         # Their lines name URLs, which may hold search values.
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _without_tenant_where_unknown(
+    _: object, __: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    if event.get("tenant") is None:
+        event.pop("tenant", None)
+    return event
 
 
 def _place_of_failure(

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp
 
 from deploy.background import Work
 from deploy.front import Front
-from deploy.health import Check
+from deploy.health import Check, Readiness
 from deploy.keys import Keys
 from fhir_server.security.limits import NO_LIMITS, RateLimits
 from fhir_server.settings import Settings
@@ -20,7 +20,7 @@ from fhir_server.settings import Settings
 class Process:
     """The front and, as they are added, its parts. `http` reaches the server role under its
     public address; `others` holds the routes outside the parts; `running` is what goes on behind
-    the requests."""
+    the requests; `before_metrics` brings the metrics up to now when they are asked for."""
 
     settings: Settings
     keys: Keys
@@ -33,3 +33,8 @@ class Process:
     parts: dict[str, ASGIApp] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
     running: list[Work] = field(default_factory=list)
+    before_metrics: list[Check] = field(default_factory=list)
+    readiness: Readiness = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.readiness = Readiness(self.checks, self.settings.health_seconds)

@@ -21,9 +21,13 @@ from deploy import analysis, registrations, tls
 from deploy.background import Background, Work
 from deploy.clinician import clinician_app
 from deploy.demo.loading import load_ward
+from deploy.enrolment import Enrolment, enrol
 from deploy.front import Front
-from deploy.health import Readiness, health_router
+from deploy.health import health_router
 from deploy.keys import keys_of
+from deploy.monitoring.certificates import CertificateDates
+from deploy.monitoring.requests import MeasuredRequests
+from deploy.monitoring.watch import in_trace, watch_process, watch_store
 from deploy.openapi import with_fhir_paths
 from deploy.process import Process
 from deploy.refusals import problems
@@ -39,6 +43,7 @@ from fhir_server.app import (
     open_store,
     sign_in_rules,
 )
+from fhir_server.findings import Status
 from fhir_server.indexing.definitions import Definitions
 from fhir_server.operations.definitions import definitions as own_definitions
 from fhir_server.publication import Publisher, publish
@@ -48,10 +53,13 @@ from fhir_server.security.limits import RateLimits, read_rules
 from fhir_server.security.rate_limit import Counters, MemoryCounters
 from fhir_server.settings import Settings
 from fhir_server.storage.master_keys import UnusableKeys
+from fhir_server.storage.measured import MeasuredStore
 from fhir_server.storage.port import ResourceStore
+from fhir_server.storage.rotation import SealedStore
 from fhir_server.system import new_id, utc_now
 from terminology import own
 
+_HOOKS = {"request": [in_trace]}
 _REDIS_SECONDS = 1.0
 """What a request waits for Redis before it goes on without."""
 
@@ -84,8 +92,9 @@ async def composed(
     front = Front()
     async with AsyncExitStack() as stack:
         process = await _process(settings, front, origins or [settings.base_url], stack)
+        dates = watch_process(process)
         if settings.role in ("all", "server", "worker"):
-            await _server_and_worker(process, stack)
+            await _server_and_worker(process, stack, dates)
         if settings.role in ("all", "app"):
             process.parts["app"] = await clinician_app(process, stack)
         background = Background(process.running)
@@ -94,7 +103,8 @@ async def composed(
         async with background.running():
             if settings.demo and settings.role in ("all", "server"):
                 await load_ward(process.http, settings.base_url)
-            yield RequestIds(front, new_id, tls.headers(settings))
+            measured = MeasuredRequests(front, process.metrics, process.parts)
+            yield RequestIds(measured, new_id, tls.headers(settings))
 
 
 async def _process(
@@ -105,14 +115,20 @@ async def _process(
         transport = httpx.ASGITransport(app=RequestIds(front, new_id), raise_app_exceptions=False)
         mounts = {settings.base_url: transport}
         http = httpx.AsyncClient(
-            mounts=mounts, timeout=30, trust_env=False, verify=tls.calling(settings)
+            mounts=mounts,
+            timeout=30,
+            trust_env=False,
+            verify=tls.calling(settings),
+            event_hooks=_HOOKS,
         )
     else:
         inner = settings.server_url or settings.base_url
         transport = Rerouted(
             httpx.AsyncHTTPTransport(verify=tls.calling(settings)), settings.base_url, inner
         )
-        http = httpx.AsyncClient(transport=transport, timeout=30, trust_env=False)
+        http = httpx.AsyncClient(
+            transport=transport, timeout=30, trust_env=False, event_hooks=_HOOKS
+        )
     await stack.enter_async_context(http)
     return Process(
         settings=settings,
@@ -135,30 +151,34 @@ async def _process(
     )
 
 
-async def _server_and_worker(process: Process, stack: AsyncExitStack) -> None:
+async def _server_and_worker(
+    process: Process, stack: AsyncExitStack, dates: CertificateDates
+) -> None:
     """What needs the store: everything but the app."""
     settings = process.settings
-    store = await _opened(settings)
+    store = MeasuredStore(await _opened(settings), process.metrics)
     stack.push_async_callback(store.close)
     process.checks["store"] = store.check
     known = await asyncio.to_thread(knowledge, f"{settings.base_url}/fhir")
     definitions = await defined(store, known)
+    board = watch_store(process, store, known, dates)
     process.running.append(Work(definitions.run))
     # The app counts the people of other record systems itself: here they all are the app.
     rules = read_rules(f"diagnoses@user:{registrations.APP}=none,{settings.rate_limits}")
     process.limits = RateLimits(rules, _counters(process, stack))
     server = None
     if settings.role != "worker":
-        server = await _server(process, store, (known, definitions))
+        server = await _server(process, store, (known, definitions), board)
         process.running.append(Work(server.run_jobs))
     if settings.role != "server":
         process.running += map(
-            Work, await background(settings, store, (known, definitions), process.http)
+            Work,
+            await background(settings, store, (known, definitions), process.http, process.metrics),
         )
     await analysis.add(process, server)
 
 
-async def _opened(settings: Settings) -> ResourceStore:
+async def _opened(settings: Settings) -> SealedStore:
     try:
         return await open_store(settings)
     except UnusableKeys as problem:
@@ -172,6 +192,7 @@ async def _server(
     process: Process,
     store: ResourceStore,
     meaning: tuple[Knowledge, Definitions],
+    status: Status,
 ) -> FhirServer:
     settings, keys = process.settings, process.keys
     known, definitions = meaning
@@ -191,6 +212,17 @@ async def _server(
     base_url = f"{settings.base_url}/fhir"
     publisher = Publisher(store, known.extract, utc_now, new_id, base_url)
     await publish(publisher, [*own.resources(), *own_definitions()])
+    here = await asyncio.to_thread(analysis.versions_here, settings)
+    enrolment = Enrolment(
+        store=store,
+        scope=known.scope,
+        extract=known.extract,
+        clock=utc_now,
+        new_id=new_id,
+        base_url=base_url,
+        follows_release=settings.demo,
+    )
+    await enrol(enrolment, here)
     server = await create_server(
         settings,
         store,
@@ -200,6 +232,7 @@ async def _server(
         # Each use of the secret has a key of its own.
         cursor_key=hmac.digest(keys.secret, b"search cursors", "sha256"),
         metrics=process.metrics,
+        status=status,
     )
     process.parts |= {"fhir": server.fhir, "auth": server.authorization}
     process.front.discovery = server.discovery
@@ -222,9 +255,11 @@ def _counters(process: Process, stack: AsyncExitStack) -> Counters:
 
 def _finish(process: Process) -> None:
     """The routes that are left, and the front opened."""
-    settings = process.settings
-    readiness = Readiness(process.checks, settings.health_seconds)
-    process.others.include_router(health_router(readiness, process.metrics, version("medsage")))
+    process.others.include_router(
+        health_router(
+            process.readiness, process.metrics, version("medsage"), process.before_metrics
+        )
+    )
 
     @process.others.get("/", include_in_schema=False)
     async def home(_: Request) -> RedirectResponse:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.audit.sealer import Sealer, signer_of
+from fhir_server.findings import Status, nothing_known
 from fhir_server.indexing.definitions import Definitions
 from fhir_server.indexing.reindex import Reindexer
 from fhir_server.load_settings import UnusableSettings
@@ -34,6 +35,7 @@ from fhir_server.security.authorization.app import (
 )
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.charts import Charts
+from fhir_server.security.authorization.metrics import AuthorizationMetrics
 from fhir_server.security.authorization.passwords import BrokenPasswords, PasswordRules
 from fhir_server.security.authorization.providers import BadProvider, read_providers
 from fhir_server.security.authorization.rules import SignInRules
@@ -53,6 +55,7 @@ from fhir_server.storage.master_keys import read_master_keys
 from fhir_server.storage.port import ResourceStore, Terms
 from fhir_server.storage.rotation import SealedStore
 from fhir_server.subscriptions.deliver import Deliverer
+from fhir_server.subscriptions.metrics import SubscriptionMetrics
 from fhir_server.subscriptions.notify import Follower
 from fhir_server.subscriptions.owners import Owners
 from fhir_server.subscriptions.state import FollowerParts
@@ -148,8 +151,10 @@ async def create_server(
     limits: RateLimits,
     cursor_key: bytes,
     metrics: CollectorRegistry,
+    status: Status = nothing_known,
 ) -> FhirServer:
-    """Everything of the server role that answers requests, over an open store."""
+    """Everything of the server role that answers requests, over an open store; `status` is what
+    the operator's page shows."""
     lifetimes = Lifetimes(
         session=settings.session_seconds,
         access_token=settings.access_token_seconds,
@@ -170,6 +175,8 @@ async def create_server(
         transport=httpx2.AsyncHTTPTransport(verify=trusted),
         fetch=CheckedFetch(reach_of(settings), trusted=lambda: trusted),
         takes_registrations=settings.client_registration,
+        metrics=AuthorizationMetrics(metrics),
+        status=status,
     )
     parts = FhirParts(
         store=store,
@@ -241,6 +248,7 @@ async def background(
     store: ResourceStore,
     meaning: tuple[Knowledge, Definitions],
     http: httpx.AsyncClient,
+    metrics: CollectorRegistry,
 ) -> list[Callable[[], Awaitable[None]]]:
     """What runs behind the requests until it is cancelled: the audit sealer, the follower of the
     change feed, the delivery of notifications through `http`, and the indexing."""
@@ -249,7 +257,15 @@ async def background(
     trail = AuditTrail(ITSELF, utc_now, new_id, known.base_url)
     rulebook = Rulebook(store, utc_now, policy_of(settings))
     owners = Owners(store, lambda: known.live.known, rulebook)
-    parts = FollowerParts(store, known.extract, known.scope, utc_now, trail, owners)
+    parts = FollowerParts(
+        store,
+        known.extract,
+        known.scope,
+        utc_now,
+        trail,
+        owners,
+        metrics=SubscriptionMetrics(metrics),
+    )
     deliverer = Deliverer(parts, http)
     reindexer = Reindexer(store, known.live, definitions)
     ends = EmergencyEnds(store, utc_now, trail)

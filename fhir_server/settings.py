@@ -169,6 +169,12 @@ class Settings(BaseSettings):
     )
     gemini_model: str = Field("gemini-2.5-flash", description="Google Gen AI model")
     gemini_base_url: str | None = Field(None, description="other endpoint of the Gen AI API")
+    models_folder: Path | None = Field(
+        None, description="folder of further model versions, each in <model>/<version>/"
+    )
+    demonstration_models: bool = Field(
+        False, description="models that show the pipeline and are for no patient may be asked"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log line that is written"
     )

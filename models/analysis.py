@@ -28,7 +28,7 @@ class SmearModel(Protocol):
 
 @dataclass(frozen=True)
 class Analysts:
-    """The models of one worker."""
+    """The models of one worker, one version of each."""
 
     smear: SmearModel
     symptoms: SymptomAnalyst
@@ -42,6 +42,9 @@ class Analysts:
             analysis=analysis,
             analysis_system=symptom_system(analysis, symptom_card()) if analysis else None,
         )
+
+    def ended(self, inputs: Inputs) -> None:
+        """One version of each model: nothing runs afterwards."""
 
     async def _read(self, images: Sequence[SmearImage]) -> SmearPrediction | None:
         return await self.smear.predict(images) if images else None

@@ -227,6 +227,11 @@ class FhirClient:
         url = f"{self._base_url}/{resource['resourceType']}/{resource['id']}"
         return await self._ask("PUT", url, body=resource, if_match=if_match)
 
+    async def operation(self, reference: str, code: str, parts: list[Resource]) -> Resource:
+        """What `Type/id/$code` answers when it is given these parameters, by POST."""
+        body = {"resourceType": "Parameters", "parameter": parts}
+        return await self._ask("POST", f"{self._url(reference)}/${code}", body=body)
+
     def _url(self, reference: str) -> str:
         if "://" not in reference:
             return f"{self._base_url}/{reference}"

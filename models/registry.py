@@ -1,10 +1,15 @@
-"""The models that this release can run, listed one by one and loaded only when asked for."""
+"""The models that this release can run, listed one by one and loaded only when asked for.
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+Another condition is one folder and one line here (docs/architecture.md).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from models.card import ModelCard
+from models.entry import Entry
+from models.pneumonia.entry import PNEUMONIA
 from models.port import Model
 
 
@@ -12,28 +17,28 @@ class UnknownModel(KeyError):
     """No model of that name is registered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One registered model: its card, cheap to read, and how to load it (blocking)."""
+def _malaria_card(folder: Path | None = None) -> ModelCard:
+    from models.malaria.calibration import WEIGHTS, malaria_card
 
-    card: Callable[[], ModelCard]
-    load: Callable[[], Model[Any, Any]]
+    return malaria_card(folder or WEIGHTS)
 
 
-def _malaria_card() -> ModelCard:
-    from models.malaria.calibration import malaria_card
-
-    return malaria_card()
-
-
-def _malaria_model() -> Model[Any, Any]:
+def _malaria_model(folder: Path | None = None) -> Model[Any, Any]:
     from models.malaria.predict import MalariaModel
 
-    return MalariaModel.load()
+    return MalariaModel.load(folder)
 
 
+MALARIA = "malaria-cell"
 MODELS: Mapping[str, Entry] = {
-    "malaria-cell": Entry(card=_malaria_card, load=_malaria_model),
+    MALARIA: Entry(
+        condition="malaria",
+        weights=Path(__file__).parent / "malaria" / "weights",
+        card=_malaria_card,
+        load=_malaria_model,
+        kinds=("Deep-Learning-Models", "Deterministic-AI", "Medical-Image-Analysis"),
+    ),
+    "pneumonia-cxr": PNEUMONIA,
 }
 
 

@@ -5,7 +5,7 @@ spoke (created once for each version), a Provenance for each, an AuditEvent, and
 under If-Match: of two workers that did the same Task, one transaction is refused whole.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -33,6 +33,7 @@ from models.ai_systems import (
 from models.malaria.reading import SmearPrediction
 from models.result_event import REFUSAL, RESULT, result_event
 from models.smear_report import finding, refusal_issues, smear_lines, smear_observation, state_of
+from models.spoken import Spoken
 from models.symptom_report import URGENCY, symptom_lines, symptom_observation
 from models.symptoms.port import Analysis, Urgency
 from models.wording import CAUTION, DISCORDANT
@@ -54,6 +55,7 @@ class Submission:
     images: Sequence[str] = ()
     vitals: Sequence[str] = ()
     answers: Sequence[str] = ()
+    further: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def patient(self) -> str:
@@ -69,17 +71,29 @@ class Results:
     analysis: Analysis | None = None
     analysis_system: AiSystem | None = None
     withheld: tuple[str, ...] = ()
-    """A sentence for each part that was left out, because its version was recalled."""
+    """A sentence for each part that was left out, and why."""
+    arm: str | None = None
+    """Of a comparison of two versions of the image model: A or B."""
+    further: Sequence[Spoken] = ()
+    """What further models said; they share a report with nothing else."""
 
     @property
     def is_empty(self) -> bool:
         """No part is left to report."""
-        return self.smear is None and self.analysis is None
+        return self.smear is None and self.analysis is None and not self.further
 
     @property
     def is_refused_only(self) -> bool:
         """Nothing but images, and none could be read: there is nothing to report."""
+        if self.further:
+            return all(each.is_refused for each in self.further)
         return self.analysis is None and self.smear is not None and self.smear.is_refused
+
+    @property
+    def refusals(self) -> tuple[Issue, ...]:
+        """An issue for each input that was not read."""
+        smear = refusal_issues(self.smear) if self.smear else ()
+        return (*smear, *(issue for each in self.further for issue in each.refusals))
 
 
 @dataclass
@@ -127,8 +141,9 @@ def result_transaction(
     request = {"method": "POST", "url": "DiagnosticReport"}
     unit.entries.append({"fullUrl": report_url, "resource": report, "request": request})
     unit.post(result_event(RESULT, submission.task, written=report_url, now=now))
-    issues = refusal_issues(results.smear) if results.smear else ()
-    done = tasks.completed(submission.task, {OUTPUT_REPORT: [report_url]}, now=now, issues=issues)
+    done = tasks.completed(
+        submission.task, {OUTPUT_REPORT: [report_url]}, now=now, issues=results.refusals
+    )
     unit.put(done, submission.task["meta"]["versionId"])
     return unit.bundle()
 
@@ -164,7 +179,9 @@ def _speakers(submission: Submission, results: Results, about: Resource) -> list
         speakers.append(
             (
                 results.smear_system,
-                lambda device: smear_observation(smear, about, images=images, device=device),
+                lambda device: in_arm(
+                    smear_observation(smear, about, images=images, device=device), results.arm
+                ),
                 images,
             )
         )
@@ -177,7 +194,19 @@ def _speakers(submission: Submission, results: Results, about: Resource) -> list
                 read,
             )
         )
-    return speakers
+    return [*speakers, *(_further_speaker(each, about) for each in results.further)]
+
+
+def _further_speaker(spoken: Spoken, about: Resource) -> _Speaker:
+    return spoken.by.system, lambda device: spoken.observation(about, device), spoken.by.sources
+
+
+def in_arm(observation: Resource, arm: str | None) -> Resource:
+    """The Observation, with the arm of a comparison that it belongs to."""
+    if arm is None:
+        return observation
+    component = {"code": finding("arm", "Arm of the comparison"), "valueString": arm}
+    return {**observation, "component": [*observation.get("component", ()), component]}
 
 
 def _report(
@@ -191,16 +220,23 @@ def _report(
         "category": [
             {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "LAB"}]}
         ],
-        "code": {"coding": [REPORT_CODE], "text": REPORT_CODE["display"]},
+        "code": _report_code(results),
         **_about(task, now),
         "issued": instant(now),
         "result": [{"reference": reference} for reference in observations],
         "conclusion": conclusion(results),
         "conclusionCode": _conclusion_codes(results),
     }
-    if submission.images:
-        report["media"] = [{"link": {"reference": image}} for image in submission.images]
+    images = [*submission.images, *(i for each in results.further for i in each.by.sources)]
+    if images:
+        report["media"] = [{"link": {"reference": image}} for image in images]
     return with_labels(tagged(report))
+
+
+def _report_code(results: Results) -> Resource:
+    if results.further:
+        return results.further[0].report
+    return {"coding": [REPORT_CODE], "text": REPORT_CODE["display"]}
 
 
 def conclusion(results: Results) -> str:
@@ -208,12 +244,16 @@ def conclusion(results: Results) -> str:
     paragraphs = list(results.withheld)
     if results.smear is not None and results.smear_system is not None:
         name = f"{results.smear_system.name} {results.smear_system.version}"
+        name += f", arm {results.arm}" if results.arm else ""
         paragraphs.append(f"Images (AI, {name}): " + " ".join(smear_lines(results.smear)))
     if results.analysis is not None:
         origin = results.analysis.origin
         paragraphs.append(
             f"Symptoms and vital signs (AI, {origin}): " + " ".join(symptom_lines(results.analysis))
         )
+    for each in results.further:
+        name = f"{each.by.system.name} {each.by.system.version}"
+        paragraphs.append(f"{each.heading} (AI, {name}): " + " ".join(each.lines))
     if _is_discordant(results):
         paragraphs.append(DISCORDANT)
     return "\n\n".join([*paragraphs, CAUTION])
@@ -236,12 +276,16 @@ def _conclusion_codes(results: Results) -> list[Resource]:
         codes.append(finding(state.code, state.display))
     if results.analysis is not None:
         codes.append(URGENCY[results.analysis.urgency])
-    return codes
+    return [*codes, *(each.code for each in results.further)]
 
 
 def _about(task: Resource, now: datetime) -> Resource:
     # The patient's state is that of the submission; when the AI spoke is `issued`.
-    effective = task.get("authoredOn", instant(now))
+    return about_task(task, task.get("authoredOn", instant(now)))
+
+
+def about_task(task: Resource, effective: str) -> Resource:
+    """Subject, encounter and time of what is said about a Task's patient."""
     about = {"subject": task["for"], "effectiveDateTime": effective}
     if "encounter" in task:
         about["encounter"] = task["encounter"]

@@ -2,11 +2,19 @@
 
 import base64
 import binascii
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from fhir_server.fhir.assessment import INPUT_IMAGE, INPUT_SYMPTOMS, INPUT_VITAL, parts
+from fhir_server.fhir.assessment import (
+    FURTHER_MODELS,
+    INPUT_FURTHER,
+    INPUT_IMAGE,
+    INPUT_SYMPTOMS,
+    INPUT_VITAL,
+    parts,
+)
 from fhir_server.fhir.outcome import Issue
 from models.fhir_client import FhirClient, FhirFailure
 from models.malaria.reading import SmearImage
@@ -17,6 +25,7 @@ from models.symptoms.facts import SymptomFacts
 Resource = dict[str, Any]
 
 _TYPES = {INPUT_IMAGE: "Media", INPUT_VITAL: "Observation", INPUT_SYMPTOMS: "QuestionnaireResponse"}
+_MEDIA = "Media"
 MAX_INPUTS = 100
 
 
@@ -30,11 +39,13 @@ class UnusableTask(Exception):
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the models are given. `facts` is None when the Task has images alone."""
+    """What the models are given. `facts` is None when the Task has images alone; `further` are
+    the images for other models than the malaria model, by the model's name."""
 
     submission: Submission
     images: tuple[SmearImage, ...]
     facts: SymptomFacts | None
+    further: Mapping[str, tuple[SmearImage, ...]] = field(default_factory=dict)
 
 
 async def read_inputs(fhir: FhirClient, task: Resource, today: date) -> Inputs:
@@ -47,25 +58,52 @@ async def read_inputs(fhir: FhirClient, task: Resource, today: date) -> Inputs:
     if len(entries) > MAX_INPUTS:
         raise _unusable("too-costly", f"The Task has more than {MAX_INPUTS} inputs", "Task.input")
     found = {part: parts(entries, part) for part in _TYPES}
-    if not any(found.values()):
+    named = _further(entries)
+    if not any((*found.values(), named)):
         raise _unusable("required", "The Task has no image, vital sign or symptom", "Task.input")
     patient = await _read(fhir, patient_reference)
     resources = {
         part: [await _input(fhir, reference, part, patient_reference) for reference in references]
         for part, references in found.items()
     }
-    submission = Submission(task, found[INPUT_IMAGE], found[INPUT_VITAL], found[INPUT_SYMPTOMS])
+    submission = Submission(
+        task, found[INPUT_IMAGE], found[INPUT_VITAL], found[INPUT_SYMPTOMS], further=named
+    )
     images = [await _image(fhir, media, patient_reference) for media in resources[INPUT_IMAGE]]
     observations, answers = resources[INPUT_VITAL], resources[INPUT_SYMPTOMS]
     has_facts = bool(observations or answers)
     facts = read_facts(patient, observations, answers, today) if has_facts else None
-    return Inputs(submission, tuple(images), facts)
+    further = {
+        model: tuple([await _further_image(fhir, each, patient_reference) for each in references])
+        for model, references in named.items()
+    }
+    return Inputs(submission, tuple(images), facts, further)
+
+
+def _further(entries: Sequence[Resource]) -> dict[str, list[str]]:
+    """The references of images for further models, by the model that the input's type names."""
+    found: dict[str, list[str]] = {}
+    for entry in entries:
+        codings = entry["type"].get("coding", ())
+        models = [c.get("code") for c in codings if c.get("system") == FURTHER_MODELS]
+        references = parts([entry], INPUT_FURTHER)
+        if references and len(models) != 1:
+            text = f"{references[0]} is for a further model, and its type names none or several"
+            raise _unusable("required", text, "Task.input.type")
+        for reference in references:
+            found.setdefault(str(models[0]), []).append(reference)
+    return found
+
+
+async def _further_image(fhir: FhirClient, reference: str, patient: str) -> SmearImage:
+    return await _image(fhir, await _input(fhir, reference, INPUT_FURTHER, patient), patient)
 
 
 async def _input(fhir: FhirClient, reference: str, part: str, patient: str) -> Resource:
     """One input, checked to be of the part's type and about the Task's patient."""
-    if reference.split("/")[0] != _TYPES[part]:
-        raise _unusable("invalid", f"{reference} is no {_TYPES[part]}", "Task.input")
+    expected = _TYPES.get(part, _MEDIA)
+    if reference.split("/")[0] != expected:
+        raise _unusable("invalid", f"{reference} is no {expected}", "Task.input")
     resource = await _read(fhir, reference)
     _same_patient(resource.get("subject", {}).get("reference"), patient, reference)
     return resource

@@ -22,6 +22,11 @@ async def without_recalled(fhir: FhirClient, results: Results) -> Results:
         results = replace(
             results, analysis=None, analysis_system=None, withheld=(*results.withheld, text)
         )
+    for spoken in results.further:
+        if await _is_recalled(fhir, spoken.by.system):
+            others = [each for each in results.further if each is not spoken]
+            text = f"{spoken.heading}: {NO_OPINION} {_why(spoken.by.system)}"
+            results = replace(results, further=others, withheld=(*results.withheld, text))
     return results
 
 

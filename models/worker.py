@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -19,11 +19,10 @@ from fhir_server.fhir.assessment import ASSESSMENT
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
 from models import tasks
-from models.analysis import Analysts
 from models.fhir_client import FhirClient, FhirFailure
-from models.report import failure_transaction, result_transaction
-from models.smear_report import refusal_issues
-from models.submission import UnusableTask, read_inputs
+from models.metrics import ModelMetrics, ending_of
+from models.report import Results, failure_transaction, result_transaction
+from models.submission import Inputs, UnusableTask, read_inputs
 from models.withheld import withheld_issues, without_recalled
 from models.worker_device import worker_device
 
@@ -54,15 +53,28 @@ def _new_uuid() -> str:
     return str(uuid.uuid4())
 
 
+class Analyses(Protocol):
+    """What analyses the inputs of a Task."""
+
+    async def analyse(self, inputs: Inputs) -> Results:
+        """What each model says about its part; UnusableTask for what none may be asked."""
+        ...
+
+    def ended(self, inputs: Inputs) -> None:
+        """The Task is over and its result stored: what nobody waits for may begin."""
+        ...
+
+
 @dataclass
 class Worker:
     """`run()` until `stop()`; `wake()` when there may be something to do."""
 
     fhir: FhirClient
-    analysts: Analysts
+    analysts: Analyses
     pace: Pace = field(default_factory=Pace)
     clock: Callable[[], datetime] = _utc_now
     new_uuid: Callable[[], str] = _new_uuid
+    metrics: ModelMetrics = field(default_factory=ModelMetrics)
     _woken: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _is_stopping: bool = field(default=False, init=False)
     _busy: set[str] = field(default_factory=set, init=False)
@@ -153,6 +165,7 @@ class Worker:
             self._woken.set()
 
     def _rest(self, task: Resource) -> None:
+        self.metrics.ended(task, "left", self.clock())
         self._resting[task["id"]] = self.clock() + self.pace.lease
 
     async def _work(self, task: Resource) -> None:
@@ -167,20 +180,21 @@ class Worker:
             inputs = await self._retried(
                 lambda: read_inputs(self.fhir, claimed, tasks.begun(claimed).date())
             )
+            analysed = await self.analysts.analyse(inputs)
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))
             return
-        analysed = await self.analysts.analyse(inputs)
         results = await self._retried(lambda: without_recalled(self.fhir, analysed))
         if results.is_empty:
             ending = self._failure(claimed, withheld_issues(results))
-        elif results.is_refused_only and results.smear is not None:
-            ending = self._failure(claimed, refusal_issues(results.smear))
+        elif results.is_refused_only:
+            ending = self._failure(claimed, results.refusals)
         else:
             ending = result_transaction(
                 inputs.submission, results, now=self.clock(), new_uuid=self.new_uuid
             )
         await self._end(claimed, ending)
+        self.analysts.ended(inputs)
 
     async def _claim(self, task: Resource) -> Resource | None:
         """The Task as ours, or None when it is not open any more."""
@@ -215,6 +229,8 @@ class Worker:
             return "ended"
 
         outcome = await self._retried(send)
+        is_ours = outcome == "ended"
+        self.metrics.ended(claimed, ending_of(ending) if is_ours else "by-another", self.clock())
         _log.info(outcome, task=claimed["id"], attempt=tasks.attempts(claimed))
 
     def _failure(self, claimed: Resource, issues: Sequence[Issue]) -> Resource:

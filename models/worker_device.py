@@ -3,6 +3,7 @@
 from typing import Any
 
 from fhir_server.fhir.assessment import CANONICAL, SUBSCRIPTION_CRITERIA
+from fhir_server.fhir.model_versions import SHADOW_RESULT
 from models.fhir_client import FhirClient
 
 Resource = dict[str, Any]
@@ -14,7 +15,9 @@ SCOPES = (
     "system/Task.crus system/Patient.r system/Media.ru system/Binary.r "
     "system/QuestionnaireResponse.r system/Observation.cru system/DiagnosticReport.crus "
     "system/Provenance.crs system/AuditEvent.c system/Device.crus system/DocumentReference.crs "
-    "system/DetectedIssue.crs system/Subscription.crus"
+    "system/DetectedIssue.crs system/Subscription.crus "
+    # What versions say in the shadow; no other scope shows what bears this label.
+    f"system/Basic.cs?_security={SHADOW_RESULT['system']}|{SHADOW_RESULT['code']}"
 )
 SECRET_HEADER = "X-MedSAGE-Notification"  # noqa: S105 - the header's name
 

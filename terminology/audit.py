@@ -69,6 +69,11 @@ ROLE = System(
         Concept("nurse", "Nurse", "Reads clinical content and writes what nursing records."),
         Concept("admin", "Administrator", "Keeps people, places, devices and definitions."),
         Concept("auditor", "Auditor", "Reads the audit trail, and no clinical content."),
+        Concept(
+            "governance",
+            "Clinical governance",
+            "Decides with a second person which model versions are used; reads what shadows said.",
+        ),
         Concept("service", "Backend service", "A program that acts by itself, within its scopes."),
     ),
 )

@@ -125,6 +125,11 @@ _IMAGE_MEASURES = (
         "Hash of what the language model said",
         "SHA-256 of the statements of a language model, which can't be computed again.",
     ),
+    Concept(
+        "arm",
+        "Arm of the comparison",
+        "A: by the version in use; B: by the candidate. Which one was decided by the Task's id.",
+    ),
 )
 _SYMPTOM_ANSWERS = (
     Concept("emergency", "Emergency: danger signs, act now", "Urgency: examine and refer now."),

@@ -2,6 +2,7 @@
 
 from fhir_server.fhir.assessment import (
     ASSESSMENT,
+    INPUT_FURTHER,
     INPUT_IMAGE,
     INPUT_SYMPTOMS,
     INPUT_VITAL,
@@ -54,6 +55,11 @@ TASK_PART = System(
         Concept("encounter", "Encounter", "Input: the visit's id in that record system."),
         Concept("author", "Author", "Input: who signed, as a reference in that record system."),
         Concept("type", "Type", "Input: a resource type that may be sent."),
+        Concept(
+            INPUT_FURTHER,
+            "Image for a further model",
+            "Input: a Media for the model that a second coding of the type names.",
+        ),
         Concept("sent", "Sent", "Output: a resource that is stored there, and what it is here."),
     ),
 )

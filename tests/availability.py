@@ -95,6 +95,10 @@ def _prometheus() -> str | None:
     return None if program("promtool") else "no promtool on the PATH"
 
 
+def _alertmanager() -> str | None:
+    return None if program("amtool") else "no amtool on the PATH"
+
+
 def _mongodb() -> str | None:
     if not _module("pymongo"):
         return "the package pymongo is not installed"
@@ -133,6 +137,7 @@ SUITES: Mapping[str, Suite] = {
         Suite("mongodb", _mongodb),
         Suite("nginx", _nginx),
         Suite("prometheus", _prometheus),
+        Suite("alertmanager", _alertmanager),
         Suite("shared", _shared, always_in_ci=False),
         Suite("train", _train),
     )

@@ -173,6 +173,9 @@ def _holds(resource: Resource, name: str, value: str) -> bool:
             )
         case "_lastUpdated":
             return resource["meta"]["lastUpdated"] < value.removeprefix("lt")
+        case "type":
+            codings = resource["type"].get("coding", [])
+            return value in [f"{each['system']}|{each['code']}" for each in codings]
         case "url":
             return resource["channel"]["endpoint"] == value
         case _:

@@ -8,6 +8,7 @@ import httpx
 import typer
 
 from deploy.commands.ending import NO_SERVER, fail
+from deploy.demo.doctor import SignInFailed, doctors_token
 from deploy.demo.loading import demo_tokens
 from models.fhir_client import FhirFailure
 
@@ -19,9 +20,22 @@ DEFAULT_URL = "http://localhost:5000"
 def token(
     base_url: Annotated[str, typer.Option(help="Origin of the running server.")] = DEFAULT_URL,
     scopes: Annotated[str, typer.Option(help="Scopes, separated by spaces.")] = "system/*.cruds",
+    user: Annotated[str | None, typer.Option(help="A user of the demonstration instead.")] = None,
 ) -> None:
-    """Print a bearer token of the demonstration's own service client."""
-    typer.echo(asyncio.run(_token(base_url.rstrip("/"), scopes)))
+    """Print a bearer token of the demonstration's own service client, or of one of its users
+    (whose scopes are all that their roles allow)."""
+    origin = base_url.rstrip("/")
+    typer.echo(asyncio.run(_users_token(origin, user) if user else _token(origin, scopes)))
+
+
+async def _users_token(base_url: str, user: str) -> str:
+    async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
+        try:
+            return await doctors_token(http, base_url, user)
+        except SignInFailed as failure:
+            fail(f"no token: {failure}")
+        except httpx.HTTPError as failure:
+            fail(f"no server at {base_url}: {type(failure).__name__}", NO_SERVER)
 
 
 async def _token(base_url: str, scopes: str) -> str:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from deploy.commands import model_versions
 from deploy.commands.ending import FAILED, NO_SERVER, UNUSABLE, fail
 from deploy.commands.serve import store_settings
 from deploy.recalling import Order, recalled
@@ -14,24 +15,33 @@ from models.fhir_client import FhirFailure
 from models.malaria.calibration import WEIGHTS, malaria_card
 from models.regulatory.pages import write_pages
 from models.symptoms.card import symptom_card
-from models.training.commands import evaluate_malaria, train_malaria
+from models.training.commands import evaluate_malaria, train_malaria, train_pneumonia
 
-app = typer.Typer(help="Train, evaluate, recall and check models.", no_args_is_help=True)
+app = typer.Typer(
+    help="Train, evaluate, recall and check models, and decide which versions are used.",
+    no_args_is_help=True,
+)
+model_versions.register(app)
 MODELS = ("malaria",)
+DEMONSTRATION = "pneumonia"
 Name = Annotated[str, typer.Argument(help=f"The model: {', '.join(MODELS)}.")]
 
 
 @app.command("train", epilog="Example: medsage models train malaria --data ../shared/data/malaria")
 def train(
-    name: Name,
+    name: Annotated[str, typer.Argument(help=f"{', '.join((*MODELS, DEMONSTRATION))}.")],
     data: Annotated[Path, typer.Option(help="Folder with nih50_dev.npz and the other sets.")],
-    weights: Annotated[Path, typer.Option(help="Folder that the result is written to.")] = WEIGHTS,
+    weights: Annotated[
+        Path | None, typer.Option(help="Folder that the result is written to.")
+    ] = None,
     page: Annotated[Path | None, typer.Option(help="Markdown page of the results.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Fewer epochs, for a trial.")] = None,
 ) -> None:
     """Train with fixed seeds on the training patients; write weights, metrics and model card."""
+    if name == DEMONSTRATION:
+        raise typer.Exit(train_pneumonia(data, weights=weights))
     _known(name)
-    raise typer.Exit(train_malaria(data, weights=weights, page=page, epochs=epochs))
+    raise typer.Exit(train_malaria(data, weights=weights or WEIGHTS, page=page, epochs=epochs))
 
 
 @app.command(

@@ -10,4 +10,5 @@ USERS = (
     User("dr.kofi", "Dr Kofi Mensah", frozenset({"doctor"}), "Practitioner/dr-kofi"),
     User("auditor", "Grace Wanjiru", frozenset({"auditor"}), "Practitioner/auditor"),
     User("admin", "Samuel Otieno", frozenset({"admin"}), "Practitioner/admin"),
+    User("governance", "Dr Ruth Adeyemi", frozenset({"governance"}), "Practitioner/governance"),
 )

@@ -17,6 +17,7 @@ _STAFF = (
     ("dr-kofi", "Mensah", "Kofi", "male"),
     ("auditor", "Wanjiru", "Grace", "female"),
     ("admin", "Otieno", "Samuel", "male"),
+    ("governance", "Adeyemi", "Ruth", "female"),
 )
 # id, family, given, gender, birth date, temperature (Cel), weight (kg), allergy
 _PATIENTS = (

@@ -42,6 +42,9 @@ FROM_EHR = {"system": ORIGIN_TAGS, "code": "ehr", "display": "From another recor
 # Task.input.type and Task.output.type, all in TASK_PARTS
 INPUT_IMAGE, INPUT_VITAL, INPUT_SYMPTOMS = "image", "vital-sign", "symptoms"
 OUTPUT_REPORT, OUTPUT_REFUSAL = "report", "refusal"
+# an image for a further model, which a second coding of the type names
+INPUT_FURTHER = "further-image"
+FURTHER_MODELS = f"{CANONICAL}/CodeSystem/model-answer"
 
 
 @dataclass(frozen=True)

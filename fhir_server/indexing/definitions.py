@@ -24,7 +24,7 @@ from fhir_server.indexing.state import (
 from fhir_server.search.custom import in_effect
 from fhir_server.search.fingerprint import digest, fingerprint
 from fhir_server.search.live import LiveSearch
-from fhir_server.search.registry import full_url
+from fhir_server.search.registry import Row, full_url
 from fhir_server.storage.port import ResourceStore, Transaction, VersionConflict
 
 NOTICED_SECONDS = 1.0
@@ -101,6 +101,15 @@ class Definitions:
         await self.notice()
         return Status(self._live.progress.percent, tuple(sorted(self._live.now.pending)))
 
+    async def behind(self) -> Status:
+        """How the index is by the definitions of this program; nothing is begun, unlike with
+        `refresh`."""
+        _, target = await self._defined()
+        whole, _ = await read_whole(self._store)
+        job, _ = await read_job(self._store)
+        pending = {full_url(url) for url in target if (whole or {}).get(url) != target[url]}
+        return Status(job.percent if job else 0, tuple(sorted(pending)))
+
     async def forget(self, entry: bytes) -> Status:
         """Let everything be indexed anew, with the audit record of who wanted it."""
 
@@ -111,10 +120,14 @@ class Definitions:
         await self._store.transaction(unit)
         return await self.status()
 
-    async def _read(self) -> None:
+    async def _defined(self) -> tuple[Mapping[str, Row], dict[str, str]]:
+        """The SearchParameters of the store that are in effect, and the hashes of all."""
         resources = await all_definitions(self._store.find)
         custom = (await asyncio.to_thread(in_effect, resources, self._official)).rows
-        target = fingerprint(self._official.with_custom(custom.values()))
+        return custom, fingerprint(self._official.with_custom(custom.values()))
+
+    async def _read(self) -> None:
+        custom, target = await self._defined()
         whole = await self._agreed(target)
         pending = {full_url(url) for url in target if whole.get(url) != target[url]}
         self._live.replace(custom, frozenset(pending))

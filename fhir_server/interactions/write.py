@@ -13,7 +13,12 @@ from typing import Any, Protocol
 from fhir_server.fhir.codec import encode, instant, parse, stamp
 from fhir_server.fhir.outcome import FhirError, invalid
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
-from fhir_server.interactions.recalled_device import DEVICE, require_same_recalls
+from fhir_server.interactions.model_device import (
+    DEVICE,
+    require_same_standing,
+    require_unregistered,
+)
+from fhir_server.interactions.recalled_device import require_same_recalls
 from fhir_server.security.tenants import in_tenant
 from fhir_server.storage.port import Draft, Key, Stored, Terms, Transaction
 
@@ -88,6 +93,7 @@ def draft(context: Stamping, submission: Submission, current: Stored | None) -> 
     its id, version and time, and extracted. Times of one resource only grow."""
     submission = owned(context, submission)
     if submission.key.type == DEVICE and context.tenant is not None:
+        require_same_standing(submission.resource, current)
         require_same_recalls(submission.resource, current)
     version = 1 if current is None else current.version + 1
     updated = next_moment(context, current)
@@ -108,6 +114,8 @@ def draft(context: Stamping, submission: Submission, current: Stored | None) -> 
 
 def tombstone(context: Context, current: Stored) -> Draft:
     """The deleted version that follows `current`."""
+    if current.key.type == DEVICE:
+        require_unregistered(current)
     return Draft(
         Stored(
             key=current.key,

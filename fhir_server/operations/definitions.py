@@ -88,6 +88,46 @@ TEXTS: Mapping[str, Text] = {
             "dryRun": "Only count, as far as the caller may see reports; nothing is changed",
         },
     ),
+    "model-propose": Text(
+        "ModelPropose",
+        "Propose a step for a model version",
+        "Proposes another state for a registered version of an AI model. It takes effect when "
+        "another person approves it. For the roles admin and governance.",
+        ("Device", "The version with the proposal"),
+        {
+            "to": "The state: candidate or active",
+            "reason": "Why",
+            "share": "The share of the Tasks that a candidate gets, 0 to 50 per cent",
+            "verdict": "The MeasureReport that found the version better than the active one; "
+            "needed to become active",
+        },
+    ),
+    "model-approve": Text(
+        "ModelApprove",
+        "Approve what another person proposed",
+        "Takes the step that was proposed, unless the caller proposed it or another version has "
+        "become active since. A version that becomes active retires the one before it.",
+        ("Device", "The version in its new state"),
+        {"version": "The version of the Device in which the caller read the proposal"},
+    ),
+    "model-decline": Text(
+        "ModelDecline",
+        "Decline or withdraw a proposal",
+        "Takes a proposal away; the version stays where it stands.",
+        ("Device", "The version without the proposal"),
+        {
+            "version": "The version of the Device in which the caller read the proposal",
+            "reason": "Why",
+        },
+    ),
+    "model-retire": Text(
+        "ModelRetire",
+        "Take a model version out of use",
+        "Retires a version at once. That is the safe direction, so one person may do it. While no "
+        "version of a condition is active, its images get no AI opinion.",
+        ("Device", "The version, retired"),
+        {"reason": "Why"},
+    ),
 }
 
 

@@ -9,6 +9,7 @@ from fhir_server.operations import (
     explain,
     lastn,
     meta,
+    model_versions,
     recall,
     reindex,
     undo,
@@ -31,6 +32,10 @@ OPERATIONS: tuple[Operation, ...] = (
     reindex.REINDEX_STATUS,
     explain.EXPLAIN,
     recall.RECALL,
+    model_versions.PROPOSE,
+    model_versions.APPROVE,
+    model_versions.DECLINE,
+    model_versions.RETIRE,
 )
 
 

@@ -8,6 +8,8 @@ from datetime import datetime
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+from structlog.contextvars import bind_contextvars
+
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.fhir.codec import encode
 from fhir_server.fhir.narrow import narrowed, narrowing_of_read
@@ -162,6 +164,7 @@ class FhirApplication:
             if not is_public:
                 principal = await self._principal(call)
                 if principal is not None:
+                    bind_contextvars(tenant=principal.tenant)
                     await self._parts.limits.of_caller(principal)
             context = await self._context(principal, self._trail(call, principal))
             if isinstance(located, FhirError):

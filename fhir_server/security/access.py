@@ -18,7 +18,7 @@ from fhir_server.search.registry import Registry
 from fhir_server.security.circumstances import PLAIN, Circumstances
 from fhir_server.security.consent_filter import consent_filter, of_patients
 from fhir_server.security.granular import scope_expression
-from fhir_server.security.labels import unrestricted
+from fhir_server.security.labels import SHADOW, outside_shadow, unrestricted
 from fhir_server.security.patient_view import FOLLOWS, patient_filter
 from fhir_server.security.principal import Principal
 from fhir_server.security.roles import ROLES, Role
@@ -132,12 +132,14 @@ def names(scope: ResourceScope, type: str, action: Action) -> bool:
 
 def label_filter(scope: ResourceScope, type: str, circumstances: Circumstances) -> Expression:
     """The resources of the type whose labels the scope may pass by: all that are not restricted,
-    those with a label that it names, and those of patients in an emergency."""
+    those with a label that it names, and those of patients in an emergency. What models say in
+    the shadow is no part of a record: no emergency shows it."""
     labelled = circumstances.rules.labelled
     if labelled is not None and type not in labelled:
         return EVERYTHING
     emergency = of_patients(type, circumstances.emergencies)
-    return any_of([unrestricted(type, scope.opens), emergency])
+    open_to_care = any_of([unrestricted(type, scope.opens), emergency])
+    return all_of([open_to_care, outside_shadow(type, scope.opens)])
 
 
 def _tenancy(
@@ -163,6 +165,8 @@ def role_permits(principal: Principal, scope: ResourceScope, type: str, action: 
     """Whether one of the caller's roles lets them use the scope for this."""
     roles = _roles(principal)
     if scope.level == "system" and ROLES["service"] not in roles:
+        return False
+    if SHADOW in scope.opens and not any(role.sees_shadows for role in roles):
         return False
     if type != "AuditEvent":
         return any(role.permits(type, action) for role in roles)

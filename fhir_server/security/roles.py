@@ -29,12 +29,14 @@ NURSING = frozenset(
 
 @dataclass(frozen=True)
 class Role:
-    """The types that a role may read, write and delete; `is_auditor` reads the audit trail."""
+    """The types that a role may read, write and delete; `is_auditor` reads the audit trail;
+    `sees_shadows`: with a scope that names their label, what models said in the shadow."""
 
     reads: frozenset[str] = frozenset()
     writes: frozenset[str] = frozenset()
     deletes: frozenset[str] = frozenset()
     is_auditor: bool = False
+    sees_shadows: bool = False
 
     def permits(self, type: str, action: str) -> bool:
         """Whether the role allows the cruds `action` on the type at all."""
@@ -46,8 +48,16 @@ ROLES: Mapping[str, Role] = {
     "doctor": Role(CLINICAL_READS, CLINICAL, CLINICAL),
     "nurse": Role(CLINICAL_READS, NURSING),
     "admin": Role(
-        DIRECTORY | ADMINISTRATIVE, DIRECTORY | ADMINISTRATIVE, DIRECTORY | ADMINISTRATIVE
+        # They decide on model versions, by comparisons.
+        DIRECTORY | ADMINISTRATIVE | {"MeasureReport"},
+        DIRECTORY | ADMINISTRATIVE | {"Provenance"},
+        DIRECTORY | ADMINISTRATIVE,
+    ),
+    "governance": Role(
+        DIRECTORY | {"Basic", "Measure", "MeasureReport", "Provenance"},
+        frozenset({"Device", "Provenance"}),
+        sees_shadows=True,
     ),
     "auditor": Role(DIRECTORY, is_auditor=True),
-    "service": Role(EVERY_TYPE, EVERY_TYPE, EVERY_TYPE),
+    "service": Role(EVERY_TYPE, EVERY_TYPE, EVERY_TYPE, sees_shadows=True),
 }

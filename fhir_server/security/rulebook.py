@@ -19,7 +19,7 @@ from fhir_server.security.consents import (
     patient_of,
     read_consent,
 )
-from fhir_server.security.labels import RESTRICTED, label_key, label_term
+from fhir_server.security.labels import label_key, restricted_terms
 from fhir_server.security.latest import Latest
 from fhir_server.security.principal import Principal
 from fhir_server.security.rule_state import State, put_state, read_state
@@ -139,7 +139,7 @@ async def prepare(store: ResourceStore, *, is_indexed: bool) -> None:
 
 
 async def _labelled(store: ResourceStore) -> list[str]:
-    values = frozenset(label_term(code) for code in RESTRICTED)
+    values = restricted_terms()
     found: list[str] = []
     for type_ in sorted(resource_types()):
         query = Query(type_, HasAnyTerm(label_key(type_), values), limit=1)

@@ -48,6 +48,8 @@ class SealedStore(ResourceStore, Protocol):
     """A store whose content can be sealed; its transactions are ResealingTransactions."""
 
     sealing: Sealing
+    capacity: Mapping[str, float]
+    """How many requests it can work on at once, by pool (storage/measured.py)."""
 
 
 class ResealingTransaction(Transaction, Protocol):

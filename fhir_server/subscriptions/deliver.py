@@ -140,7 +140,12 @@ class Deliverer:
         type_, _, id_ = delivery.value["focus"].partition("/")
         if not await self._parts.owners.may_see_now(watch.id, Key(type_, id_)):
             return None
-        return await self._attempt(watch, delivery.value["number"])
+        problem = await self._attempt(watch, delivery.value["number"])
+        self._parts.metrics.attempted(problem)
+        # What an older program left waiting does not say since when.
+        if problem is None and "since" in delivery.value:
+            self._parts.metrics.delivery_seconds.observe(self._now() - delivery.value["since"])
+        return problem
 
     async def _attempt(self, watch: Watch, number: int) -> str | None:
         """Send one event; what went wrong, None when it was taken."""

@@ -60,6 +60,7 @@ class Follower:
             except VersionConflict:
                 _log.info("another follower was first")
             except Exception as failure:  # the feed must outlive any one failure
+                self._parts.metrics.follow_failures.inc()
                 _log.error("following the feed failed", error=type(failure).__name__)
             await asyncio.sleep(_REST_SECONDS)
 
@@ -99,6 +100,7 @@ class Follower:
         self._unstored += 1
         if matching or self._unstored >= QUIET_CHANGES:
             await self._store_step(change, matching)
+        self._parts.metrics.followed(stored.updated)
 
     async def _matching(self, stored: Stored) -> list[Watch]:
         """The watches that a version passes and whose owners may see it. Deletions are not told:
@@ -167,6 +169,7 @@ async def _add_delivery(transaction: Transaction, watch: Watch, stored: Stored) 
         "number": number,
         "focus": str(stored.key),
         "version": stored.version,
+        "since": stored.updated.timestamp(),
         **NOT_TRIED,
     }
     await transaction.put_record(Record(DELIVERY, delivery_id(watch.id, number), delivery), 0)

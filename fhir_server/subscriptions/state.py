@@ -1,7 +1,7 @@
 """The status of Subscriptions as the server sets it, and the records that are kept for each."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +10,7 @@ from fhir_server.fhir.codec import encode, parse
 from fhir_server.interactions.write import Submission, draft, put
 from fhir_server.search.plan import Scope
 from fhir_server.storage.port import ResourceStore, Stored, Terms, Transaction
+from fhir_server.subscriptions.metrics import SubscriptionMetrics
 from fhir_server.subscriptions.owners import Owners
 
 Resource = dict[str, Any]
@@ -33,6 +34,7 @@ class FollowerParts:
     audit: AuditTrail
     owners: Owners
     tenant: None = None
+    metrics: SubscriptionMetrics = field(default_factory=SubscriptionMetrics)
 
 
 def delivery_id(subscription: str, number: int) -> str:

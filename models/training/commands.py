@@ -52,6 +52,26 @@ def train_malaria(
     return DONE
 
 
+def train_pneumonia(data: Path, *, weights: Path | None = None) -> int:
+    """Train the demonstration model and print its figures; the exit code comes back."""
+    from models.pneumonia.manifest import WEIGHTS as SHIPPED
+
+    errors = Console(stderr=True)
+    try:
+        from models.pneumonia.training import train
+
+        measured = train(data, weights=weights or SHIPPED)
+    except ModuleNotFoundError as missing:
+        errors.print(f"{missing.name} is not installed; install medsage with the train extra")
+        return NOT_INSTALLED
+    except (OSError, KeyError, ValueError) as problem:
+        errors.print(str(problem), markup=False)
+        return WRONG_DATA
+    for name, value in measured.items():
+        print(f"{name}: {value:g}")
+    return DONE
+
+
 def evaluate_malaria(
     cells: Path, split: str, *, as_json: bool = False, weights: Path = WEIGHTS
 ) -> int:

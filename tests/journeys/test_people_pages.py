@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from fhir_server.findings import Finding, Section, State
 from fhir_server.security.authorization.app import authorization_server, create_authorization
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.clients import Client, register_client
@@ -67,6 +68,7 @@ def origin(tmp_path: Path) -> Iterator[str]:
                 origin=address,
                 lifetimes=Lifetimes(),
                 rules=SignInRules(second_factor_roles=frozenset({"admin"}), providers=(CLINIC,)),
+                status=_status,
             )
         )
 
@@ -89,6 +91,16 @@ def origin(tmp_path: Path) -> Iterator[str]:
     yield address
     servers[0].should_exit = servers[0].force_exit = True
     thread.join()
+
+
+async def _status() -> list[Section]:
+    """Something in each state, and words that are long."""
+    states: tuple[State, ...] = ("ok", "warning", "failed", "unknown")
+    long = "worker on a-host-whose-name-goes-on-and-on-and-on.clinic.example.org:4711"
+    return [
+        Section(f"Part {number}", (Finding(long, state, f"{long} tells", "See a page"),))
+        for number, state in enumerate(states)
+    ]
 
 
 async def _fill(tx: Transaction, address: str) -> None:
@@ -193,6 +205,9 @@ def test_an_admin_enrols_and_looks_after_people_and_apps(one: Visitor) -> None:
     assert "can't sign in" in page.inner_text(".done")
     one.go("admin/sessions")
     one.inspect("Open sessions")
+    page.get_by_role("link", name="Status").click()
+    one.inspect("Status of the server")
+    assert page.locator(".state.failed").first.inner_text() == "✗ does not work"
     one.go("admin/clients")
     one.inspect("Apps waiting for approval")
     one.press("Approve")

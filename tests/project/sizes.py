@@ -13,7 +13,7 @@ PUBLIC_METHODS = 8
 # The one port that is larger: reads, units, records, feed and journal of a store belong together.
 STORAGE_PORT = dict.fromkeys(
     (
-        *("ResourceStore", "GuardedStore", "SqliteStore", "MongoStore"),
+        *("ResourceStore", "GuardedStore", "SqliteStore", "MongoStore", "MeasuredStore"),
         *("Transaction", "GuardedTransaction", "SqliteTransaction", "MongoTransaction"),
     ),
     16,

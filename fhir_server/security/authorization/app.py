@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from fhir_server.findings import Status, nothing_known
 from fhir_server.security.authorization import (
     account,
     account_security,
@@ -21,6 +22,7 @@ from fhir_server.security.authorization import (
     metadata,
     registration,
 )
+from fhir_server.security.authorization.admin_status import show_status
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.authorize_endpoint import authorize
 from fhir_server.security.authorization.charts import Charts
@@ -35,6 +37,7 @@ from fhir_server.security.authorization.external import finish_external, start_e
 from fhir_server.security.authorization.introspection import introspect
 from fhir_server.security.authorization.key_sets import Fetch, KeySets
 from fhir_server.security.authorization.launch_endpoint import launch
+from fhir_server.security.authorization.metrics import AuthorizationMetrics
 from fhir_server.security.authorization.openid_client import OpenIdClient
 from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
 from fhir_server.security.authorization.picker.encounters import choose_encounter, show_encounters
@@ -83,6 +86,7 @@ _PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
     ("/admin/user", admin.show_user, admin.change_user),
     ("/admin/clients", admin_clients.show_clients, admin_clients.decide_client),
     ("/admin/sessions", admin.show_sessions, admin.end_any_session),
+    ("/admin/status", show_status, None),
     ("/emergency", show_emergency, answer_emergency),
 )
 """Pages for people: path, what shows it, what its forms are answered by."""
@@ -113,11 +117,14 @@ def authorization_server(
     transport: httpx2.AsyncBaseTransport | None = None,
     fetch: Fetch = PUBLIC,
     takes_registrations: bool = True,
+    metrics: AuthorizationMetrics | None = None,
+    status: Status = nothing_known,
 ) -> AuthorizationServer:
     """The server of the issuer `{origin}/auth` for the FHIR base `{origin}/fhir`; `origin` has
     no final slash. `rules` says what is asked of people who sign in; `transport` replaces the
     network on the way to other OpenID providers. `fetch` reads the key sets that clients
-    publish; `takes_registrations` lets clients register themselves, to be approved."""
+    publish; `takes_registrations` lets clients register themselves, to be approved. `metrics`
+    counts what is given and refused; `status` is what the operator's page shows."""
     asked = rules or SignInRules()
     issuer, fhir_base = f"{origin}/auth", f"{origin}/fhir"
     verifier = TokenVerifier(store, keys, issuer=issuer, audience=fhir_base, clock=clock)
@@ -142,6 +149,8 @@ def authorization_server(
         },
         key_sets=KeySets(fetch, clock),
         takes_registrations=takes_registrations,
+        metrics=metrics or AuthorizationMetrics(),
+        status=status,
     )
 
 

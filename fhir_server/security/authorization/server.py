@@ -2,18 +2,20 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
 from starlette.requests import Request
 
 from fhir_server.audit.journal import AuditTrail
+from fhir_server.findings import Status, nothing_known
 from fhir_server.security.authorization.authorize import Lifetimes
 from fhir_server.security.authorization.charts import Charts
 from fhir_server.security.authorization.clients import KIND as CLIENT
 from fhir_server.security.authorization.clients import Client, client_from, every_client
 from fhir_server.security.authorization.key_sets import KeySets
+from fhir_server.security.authorization.metrics import AuthorizationMetrics
 from fhir_server.security.authorization.openid_client import OpenIdClient
 from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.users import User
@@ -34,7 +36,8 @@ class AuthorizationServer:
     secrets of 256 bits; `verifier` reads this server's own access tokens; `charts` is how patients
     are found for who has to choose one; `rules` is what is asked of people who sign in; `openid`
     the clients of its other providers, by id; `key_sets` are those that clients publish at an
-    address; with `takes_registrations` clients register themselves."""
+    address; with `takes_registrations` clients register themselves; `metrics` counts
+    what is given and refused; `status` is what the operator's page shows."""
 
     store: ResourceStore
     keys: KeyRing
@@ -51,6 +54,8 @@ class AuthorizationServer:
     openid: Mapping[str, OpenIdClient]
     key_sets: KeySets
     takes_registrations: bool = True
+    metrics: AuthorizationMetrics = field(default_factory=AuthorizationMetrics)
+    status: Status = nothing_known
 
     def now(self) -> float:
         """The injected now, in seconds since 1970."""
@@ -120,6 +125,7 @@ async def journal_refusal(
     client: Client | None = None,
 ) -> None:
     """Write down that a request was refused, and why."""
+    server.metrics.refused(interaction, status)
     principal = None if client is None else client_principal(client)
     entry = trail(server, request, principal).entry(
         interaction=interaction, outcome="refused", status=status, detail=detail

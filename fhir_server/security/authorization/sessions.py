@@ -134,6 +134,7 @@ async def open_session(
 
     if not await commit(server, unit):
         return None
+    server.metrics.sign_ins.inc()
     record = await server.store.record(Session.KIND, digest(secret))
     return None if record is None else Opened(record, secret, remembered)
 

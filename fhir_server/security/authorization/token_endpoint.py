@@ -58,9 +58,10 @@ from fhir_server.storage.port import Record, Transaction
 
 async def token(server: AuthorizationServer, request: Request) -> Response:
     """POST: tokens for a code, a refresh token or a backend service's own assertion."""
-    client = None
+    client = grant = None
     try:
         parameters = await naming_client(server, request, await read_form(request))
+        grant = parameters.get("grant_type")
         client = await named_client(server, request, parameters)
         proof = await prove(server, request, parameters, client)
         if "grant_type" not in parameters:
@@ -69,9 +70,11 @@ async def token(server: AuthorizationServer, request: Request) -> Response:
             raise UnsupportedGrantTypeError(parameters["grant_type"][:40])
         check_grant_type(parameters, proof.client)
     except OAuth2Error as refusal:
+        server.metrics.token(grant, refusal.error)
         return await refuse(server, request, refusal, client)
     outcome = await _exchange(server, request, parameters, proof)
     if isinstance(outcome, OAuth2Error):
+        server.metrics.token(grant, outcome.error)
         return error_answer(request, outcome, client)
     await server.keys.refresh()
     body = token_response(
@@ -82,6 +85,7 @@ async def token(server: AuthorizationServer, request: Request) -> Response:
         now=server.now(),
         token_id=server.new_id(),
     )
+    server.metrics.token(grant)
     return json_answer(request, 200, body, client)
 
 

@@ -1,7 +1,7 @@
 """MongoStore: the production implementation of the storage port."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
 
@@ -53,6 +53,8 @@ class MongoStore:
         self._clock = clock
         self.sealing: Sealing = MongoSealing(reader)
         """For the encryption's own commands."""
+        most = reader.collections.client.options.pool_options.max_pool_size
+        self.capacity: Mapping[str, float] = {"connections": float(most)}
 
     @classmethod
     async def open(

@@ -2,7 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -31,7 +31,7 @@ from fhir_server.storage.sqlite.allowance import Allowance
 from fhir_server.storage.sqlite.connect import Connection
 from fhir_server.storage.sqlite.explain import explain
 from fhir_server.storage.sqlite.history import history
-from fhir_server.storage.sqlite.readers import Readers
+from fhir_server.storage.sqlite.readers import THREADS, Readers
 from fhir_server.storage.sqlite.resealing import SqliteSealing
 from fhir_server.storage.sqlite.writer import Writer
 from fhir_server.storage.vault import Vault
@@ -64,6 +64,7 @@ class SqliteStore:
         self._readers = Readers(path, vault)
         self.sealing: Sealing = SqliteSealing(path, vault, self._readers)
         """For the encryption's own commands."""
+        self.capacity: Mapping[str, float] = {"read": THREADS, "write": 1}
 
     @classmethod
     def open(

@@ -1,0 +1,1 @@
+"""What `medsage check` looks at: settings, connections, index, keys, disk, clock, certificates."""
