@@ -3,20 +3,20 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
+from functools import cache
 
 import httpx
 import orjson
 import typer
 
 from deploy import tls
-from deploy.analysis import worker_client
+from deploy.analysis import versions_here, worker_client
 from deploy.keys import keys_of
 from fhir_server.fhir.assessment import ASSESSMENT, TASK_CODES
 from fhir_server.settings import Settings
 from models.analysis import SmearModel
 from models.fhir_client import FhirClient
-from models.malaria.predict import MalariaModel
-from models.replay import NotReplayable, Part, Replay, replay
+from models.replay import ModelOf, NotReplayable, Part, Replay, replay
 
 
 @dataclass(frozen=True)
@@ -34,21 +34,26 @@ async def replayed(settings: Settings, wanted: Wanted, *, as_json: bool = False)
     own = tls.calling(settings) if settings.tls_ca_file else True
     async with httpx.AsyncClient(timeout=30, trust_env=False, verify=own) as http:
         fhir = worker_client(http, settings.base_url, keys_of(settings).worker)
-        model = await asyncio.to_thread(MalariaModel.load)
-        return await told(fhir, model, wanted, as_json=as_json)
+        here = await asyncio.to_thread(versions_here, settings)
+
+        @cache
+        def model_of(key: str) -> SmearModel | None:
+            return here[key].load() if key in here else None
+
+        return await told(fhir, model_of, wanted, as_json=as_json)
 
 
 async def told(
-    fhir: FhirClient, model: SmearModel, wanted: Wanted, *, as_json: bool = False
+    fhir: FhirClient, model_of: ModelOf, wanted: Wanted, *, as_json: bool = False
 ) -> bool:
-    """The same over a client and a model."""
+    """The same over a client and the models that are here."""
     same, others, left = 0, 0, wanted.most
     async for reference in _references(fhir, wanted):
         if left == 0:
             break
         left = None if left is None else left - 1
         try:
-            found = await replay(fhir, model, reference)
+            found = await replay(fhir, model_of, reference)
         except NotReplayable as problem:
             others += 1
             typer.echo(_problem(reference, problem, as_json))

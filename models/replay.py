@@ -5,7 +5,8 @@ deterministic: with the same version every value must come out as written, digit
 language model said can't be computed again; it is compared with the hash that was stored with it.
 """
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +27,8 @@ Verdict = Literal["same", "different", "unavailable"]
 
 NOT_COMPUTED = frozenset({SOFTWARE[0], "arm"})
 """Components that say how the result came about, not what it is."""
+ModelOf = Callable[[str], SmearModel | None]
+"""The image model of that version, by its key; None when it is not here. May block."""
 _COMPARED = ("valueCodeableConcept", "dataAbsentReason", "extension", "method", "note", "component")
 _SMEAR_CODES = frozenset({SMEAR["code"], ONE_CELL["code"]})
 
@@ -69,7 +72,7 @@ class Replay:
         return all(part.verdict == "same" for part in self.parts)
 
 
-async def replay(fhir: FhirClient, smear: SmearModel, reference: str) -> Replay:
+async def replay(fhir: FhirClient, model_of: ModelOf, reference: str) -> Replay:
     """Computes the result of a Task again. Raises NotReplayable, or FhirFailure."""
     task = await fhir.read(reference)
     if not any(each.get("code") == ASSESSMENT["code"] for each in task["code"].get("coding", ())):
@@ -87,17 +90,20 @@ async def replay(fhir: FhirClient, smear: SmearModel, reference: str) -> Replay:
     for result in report.get("result", ()):
         observation = await fhir.read(result["reference"])
         if "device" in observation:
-            found.append(await _part(fhir, smear, inputs, observation))
+            found.append(await _part(fhir, model_of, inputs, observation))
     if not found:
         raise NotReplayable(f"{reference}: no result of its report is by an AI system")
     return Replay(reference, tuple(found))
 
 
-async def _part(fhir: FhirClient, smear: SmearModel, inputs: Inputs, observation: Resource) -> Part:
+async def _part(fhir: FhirClient, model_of: ModelOf, inputs: Inputs, observation: Resource) -> Part:
     name = f"Observation/{observation['id']}"
     version = await _version(fhir, observation)
     code = _code(observation)
     if code in _SMEAR_CODES:
+        smear = await asyncio.to_thread(model_of, version)
+        if smear is None:
+            return _unavailable((name, version), "other versions")
         return await _smear_part(smear, inputs, observation, (name, version))
     if code == SYMPTOMS["code"]:
         return _symptom_part(inputs, observation, (name, version))

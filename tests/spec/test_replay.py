@@ -14,7 +14,7 @@ from models.analysis import Analysts
 from models.fhir_client import CallerToken, FhirClient
 from models.malaria.predict import MalariaModel
 from models.malaria.reading import CellAnswer, SmearAnswer
-from models.replay import NotReplayable, replay
+from models.replay import ModelOf, NotReplayable, replay
 from models.symptoms.facts import SymptomFacts
 from models.symptoms.port import Analysis, Statement, Urgency
 from models.symptoms.red_flags import SafeAnalyst
@@ -46,6 +46,11 @@ def fhir(world: World) -> FhirClient:
     return FhirClient(world.http, BASE, CallerToken(None))
 
 
+def only(model: Any) -> ModelOf:
+    """An installation with one image model."""
+    return lambda key: model
+
+
 async def assess(world: World, smear: Any, language_model: Any = None, **intake: Any) -> str:
     patient = await world.create({"resourceType": "Patient", "birthDate": "1990-05-01"})
     content = CELL.read_bytes()
@@ -73,7 +78,7 @@ async def test_the_shipped_model_gives_the_same_bits_again(world: World) -> None
     model = MalariaModel.load()
     task = await assess(world, model)
 
-    found = await replay(fhir(world), MalariaModel.load(), task)
+    found = await replay(fhir(world), only(MalariaModel.load()), task)
 
     assert found.is_same, found
     smear, symptoms = found.parts
@@ -90,7 +95,7 @@ async def test_a_number_that_was_changed_later_is_found(world: World) -> None:
     stored["component"][0]["valueQuantity"]["value"] = 0.9701
     await world.put(f"/Observation/{stored['id']}", json.loads(json.dumps(stored, default=float)))
 
-    found = await replay(fhir(world), model, task)
+    found = await replay(fhir(world), only(model), task)
 
     assert not found.is_same
     (difference,) = found.parts[0].differences
@@ -105,7 +110,7 @@ async def test_inputs_are_read_as_they_were(world: World) -> None:
     patient = await fhir(world).read(done["for"]["reference"])
     world.clock.now = world.clock.now.replace(hour=23)
     await fhir(world).update({**patient, "birthDate": "2024-01-01"}, "1")
-    assert (await replay(fhir(world), model, task)).is_same
+    assert (await replay(fhir(world), only(model), task)).is_same
 
 
 async def test_another_version_is_said_to_be_unavailable(world: World) -> None:
@@ -113,19 +118,21 @@ async def test_another_version_is_said_to_be_unavailable(world: World) -> None:
     prediction = field_of(600, 0, SmearAnswer.NONE_FOUND)
     newer = replace(prediction, model=replace(VERSION, version="2.0.0"))
 
-    found = await replay(fhir(world), ScriptedSmearModel(newer), task)
+    found = await replay(fhir(world), only(ScriptedSmearModel(newer)), task)
 
     smear, symptoms = found.parts
     assert (smear.verdict, symptoms.verdict) == ("unavailable", "same")
     assert "not available here, which has malaria-cell-2.0.0" in smear.notes[0]
     assert not found.is_same
+    found = await replay(fhir(world), lambda key: None, task)
+    assert found.parts[0].verdict == "unavailable"
 
 
 async def test_what_a_language_model_said_is_compared_by_its_hash(world: World) -> None:
     model = ScriptedSmearModel(field_of(600, 0, SmearAnswer.NONE_FOUND))
     task = await assess(world, model, LanguageModel(), symptoms={"cough": "yes"}, vitals={})
 
-    found = await replay(fhir(world), model, task)
+    found = await replay(fhir(world), only(model), task)
 
     assert found.is_same, found
     assert "can't be computed again; its stored hash agrees" in found.parts[1].notes[0]
@@ -135,7 +142,7 @@ async def test_what_a_language_model_said_is_compared_by_its_hash(world: World) 
         if component["code"]["coding"][0]["code"] == "language-model-statement":
             component["valueString"] = "No fever. [Fever: no]"
     await world.put(f"/Observation/{stored['id']}", stored)
-    found = await replay(fhir(world), model, task)
+    found = await replay(fhir(world), only(model), task)
     assert found.parts[1].verdict == "different"
     assert "does not agree" in found.parts[1].notes[0]
 
@@ -150,9 +157,7 @@ async def test_a_task_without_a_result_cant_be_replayed(world: World) -> None:
         | {"input": [{"type": {"text": "x"}, "valueString": "x"}]}
     )
     with pytest.raises(NotReplayable, match="is requested and has no report"):
-        await replay(
-            fhir(world), ScriptedSmearModel(field_of(6, 0, SmearAnswer.NONE_FOUND)), f"Task/{task}"
-        )
+        await replay(fhir(world), lambda key: None, f"Task/{task}")
 
 
 async def test_a_sample_is_told_task_by_task(
@@ -165,12 +170,12 @@ async def test_a_sample_is_told_task_by_task(
     await world.put(f"/Observation/{stored['id']}", json.loads(json.dumps(stored, default=float)))
     capsys.readouterr()
 
-    assert not await told(fhir(world), model, Wanted(since="2026-11-24"))
+    assert not await told(fhir(world), only(model), Wanted(since="2026-11-24"))
 
     text = capsys.readouterr().out
     assert "component[probability].valueQuantity.value: stored 0.5, computed 0.97" in text
     assert "2 the same, 1 not" in text
-    assert await told(fhir(world), model, Wanted(since="2027-01-01"))
-    assert await told(fhir(world), model, Wanted(task=tasks[1]), as_json=True)
+    assert await told(fhir(world), only(model), Wanted(since="2027-01-01"))
+    assert await told(fhir(world), only(model), Wanted(task=tasks[1]), as_json=True)
     line = capsys.readouterr().out.splitlines()[-1]
     assert [part["verdict"] for part in json.loads(line)["parts"]] == ["same", "same"]
