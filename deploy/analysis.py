@@ -9,7 +9,7 @@ import httpx
 import structlog
 from joserfc.jwk import ECKey
 
-from deploy import registrations, tls
+from deploy import registrations, tls, watching
 from deploy.background import Work
 from deploy.keys import Jwk
 from deploy.process import Process
@@ -28,6 +28,7 @@ from models.metrics import MeasuredAnalyst, ModelMetrics
 from models.recall import Recaller
 from models.symptoms.card import symptom_card
 from models.symptoms.gemini import GeminiEndpoint
+from models.symptoms.usage import Prices, Usage
 from models.worker import Pace, Worker
 from models.worker_device import SCOPES, subscribe
 
@@ -43,13 +44,15 @@ async def add(process: Process, server: FhirServer | None) -> None:
     here = await asyncio.to_thread(versions_here, process.settings)
     if process.settings.role != "server":
         metrics = ModelMetrics(process.metrics)
-        analysts = _analysts(process.settings, fhir, here, metrics)
+        analysts = _analysts(process, fhir, here, metrics)
         worker = _worker(process.settings, fhir, analysts, metrics)
         wake = worker.wake
         process.running.append(Work(worker.run, worker.stop))
         process.running.append(Work(Recaller(fhir).run))
         process.running.append(Work(analysts.shadows.run))
         process.running.append(Work(_subscription(process, fhir, secret)))
+        watch = watching.drift_watch(process)
+        process.running.append(Work(watch.run, watch.stop))
         process.others.include_router(notifications_router(wake, secret))
     if server is not None:
         process.others.include_router(diagnose_router(_diagnosis(process, server, fhir)))
@@ -76,12 +79,15 @@ def versions_here(settings: Settings) -> dict[str, Installed]:
 
 
 def _analysts(
-    settings: Settings, fhir: FhirClient, here: Mapping[str, Installed], metrics: ModelMetrics
+    process: Process, fhir: FhirClient, here: Mapping[str, Installed], metrics: ModelMetrics
 ) -> RegisteredAnalysts:
+    settings = process.settings
     versions = Versions(fhir, here, utc_now)
+    prices = Prices(settings.gemini_input_price, settings.gemini_output_price)
+    symptoms = symptom_analyst(_gemini(settings), Usage(process.metrics, prices))
     return RegisteredAnalysts(
         versions,
-        MeasuredAnalyst(symptom_analyst(_gemini(settings)), metrics),
+        MeasuredAnalyst(symptoms, metrics),
         Shadows(fhir, versions, shadow_observation, utc_now),
         metrics,
         demonstrations=settings.demonstration_models,

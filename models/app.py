@@ -2,6 +2,7 @@
 (`POST /models/notifications`) and the seed's API (`POST /api/diagnose`)."""
 
 import secrets
+import time
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any
@@ -12,17 +13,26 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from models.card import ModelCard
 from models.diagnose import Diagnosis, diagnose_router
 from models.regulatory.pages import model_facts
-from models.symptoms.gemini import GeminiAnalyst, GeminiEndpoint
+from models.symptoms.answer_cache import MemoryCache
+from models.symptoms.circuit import CircuitBreaker
+from models.symptoms.gemini import GeminiEndpoint, GeminiModel
+from models.symptoms.language_model import Guards, LanguageAnalyst
 from models.symptoms.port import SymptomAnalyst
 from models.symptoms.red_flags import SafeAnalyst
+from models.symptoms.usage import Usage
 from models.worker_device import SECRET_HEADER
 
 _MOST_BODY_BYTES = 64 * 1024
 
 
-def symptom_analyst(gemini: GeminiEndpoint | None = None) -> SymptomAnalyst:
-    """The rules, joined by Google Gen AI when there is an endpoint (with its key)."""
-    return SafeAnalyst(GeminiAnalyst(gemini) if gemini else None)
+def symptom_analyst(gemini: GeminiEndpoint | None, usage: Usage) -> SymptomAnalyst:
+    """The rules, joined by Google Gen AI when there is an endpoint (with its key). `usage` counts
+    what is asked and what it costs."""
+    if gemini is None:
+        return SafeAnalyst()
+    clock = time.monotonic
+    guards = Guards(CircuitBreaker(clock), MemoryCache(clock), usage, clock, gemini.timeout_seconds)
+    return SafeAnalyst(LanguageAnalyst(GeminiModel(gemini), guards))
 
 
 def create_models_app(

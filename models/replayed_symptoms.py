@@ -5,13 +5,27 @@ from typing import Any
 
 from fhir_server.fhir.assessment import FINDINGS
 from models.code_version import STATEMENTS_DIGEST, statements_sha256
-from models.symptom_report import NOTE, STATEMENT, URGENCY, symptom_observation
+from models.symptom_report import (
+    MODEL_POSSIBILITY,
+    NOTE,
+    STATEMENT,
+    URGENCY,
+    symptom_observation,
+)
 from models.symptoms import rules
 from models.symptoms.facts import SymptomFacts
 from models.symptoms.port import Analysis
 from models.symptoms.red_flags import join
 
 Resource = dict[str, Any]
+
+OF_A_LANGUAGE_MODEL = frozenset(
+    {
+        *(STATEMENT, STATEMENTS_DIGEST[0], MODEL_POSSIBILITY, NOTE),
+        *("language-model", "prompt-version", "input-hash", "answer-kept"),
+    }
+)
+"""Components that the rules may not say, but a language model, or about one."""
 
 
 @dataclass(frozen=True)
@@ -52,11 +66,10 @@ def without_language_model(observation: Resource, again: Resource) -> Resource:
     if not language_model_lines(observation).lines:
         kept = [each for each in observation.get("component", ()) if not _is_absence(each)]
         return {**observation, "component": kept}
-    mine = {"possibility", NOTE, STATEMENT, STATEMENTS_DIGEST[0]}
     kept = [
         each
         for each in observation.get("component", ())
-        if _code(each) not in mine or _line(each) in known
+        if _code(each) not in OF_A_LANGUAGE_MODEL or _line(each) in known
     ]
     return {**observation, "component": kept, "method": again["method"]}
 

@@ -1,13 +1,26 @@
-"""A symptom analysis → its Observation and its sentences, each part saying where it came from."""
+"""A symptom analysis → its Observation and its sentences, each part saying where it came from.
+
+Each component carries the extension `line-origin` (a rule or a language model); a possibility
+carries one extension `evidence` for each line for and against it, whose origin is the rule that
+found it or the person who entered the fact. What a person concludes is an Observation of its own.
+"""
 
 from collections.abc import Iterable
 from typing import Any
 
-from fhir_server.fhir.assessment import FINDINGS
+from fhir_server.fhir.assessment import CANONICAL, FINDINGS
 from models.ai_systems import tagged
 from models.code_version import STATEMENTS_DIGEST, statements_sha256
 from models.smear_report import RECOMMENDATION, finding
-from models.symptoms.port import Analysis, Finding, Possibility, Urgency
+from models.symptoms.port import (
+    Analysis,
+    Evidence,
+    Finding,
+    ModelUse,
+    Possibility,
+    Statement,
+    Urgency,
+)
 
 Resource = dict[str, Any]
 
@@ -22,6 +35,11 @@ URGENCY = {
     Urgency.ROUTINE: finding("routine", "No danger sign in what was entered"),
 }
 STATEMENT, NOTE = "language-model-statement", "note"
+POSSIBILITY, MODEL_POSSIBILITY = "possibility", "language-model-possibility"
+ORIGINS = f"{CANONICAL}/CodeSystem/line-origin"
+LINE_ORIGIN = f"{CANONICAL}/StructureDefinition/line-origin"
+EVIDENCE = f"{CANONICAL}/StructureDefinition/evidence"
+BY_RULE, BY_MODEL, BY_PERSON = "rule", "language-model", "person"
 
 
 def symptom_observation(
@@ -56,26 +74,69 @@ def symptom_observation(
 
 def _components(analysis: Analysis) -> list[Resource]:
     return [
-        *(_named(f"rule-{item.code}", item.text, finding_line(item)) for item in analysis.findings),
         *(
-            _named("possibility", item.name, _possibility_line(item))
-            for item in analysis.possibilities
+            _named(f"rule-{item.code}", item.text, finding_line(item), BY_RULE)
+            for item in analysis.findings
         ),
+        *(_possibility(item) for item in analysis.possibilities),
         *(
-            _line(STATEMENT, "By a language model", f"{item.text} [{'; '.join(item.facts)}]")
+            _line(STATEMENT, "By a language model", _statement_line(item), BY_MODEL)
             for item in analysis.statements
         ),
-        *(_line(*RECOMMENDATION, text) for text in analysis.recommendations),
-        *(_line(NOTE, "Note", text) for text in analysis.notes),
+        *(_line(*RECOMMENDATION, text, BY_RULE) for text in analysis.recommendations),
+        *(_line(NOTE, "Note", text, BY_RULE) for text in analysis.notes),
+        *(_use(analysis.model_use) if analysis.model_use else ()),
         *_digest(analysis),
     ]
 
 
 def _digest(analysis: Analysis) -> Iterable[Resource]:
     """What can't be computed again is told by its hash: a change of it later shows."""
-    lines = [f"{item.text} [{'; '.join(item.facts)}]" for item in analysis.statements]
+    lines = [_statement_line(item) for item in analysis.statements]
     if lines:
-        yield _line(*STATEMENTS_DIGEST, f"sha256 {statements_sha256(lines)}")
+        yield _line(*STATEMENTS_DIGEST, f"sha256 {statements_sha256(lines)}", BY_MODEL)
+
+
+def _statement_line(item: Statement) -> str:
+    return f"{item.text} [{'; '.join(item.facts)}]"
+
+
+def _use(use: ModelUse) -> list[Resource]:
+    """Which model was asked what, so that an answer can be traced to the words that led to it."""
+    lines = (
+        ("language-model", "Language model", use.model),
+        (
+            "prompt-version",
+            "Prompt and schema",
+            f"prompt {use.prompt_version}, schema {use.schema_version}, sha256 {use.prompt_sha256}",
+        ),
+        ("input-hash", "Input of the language model", f"sha256 {use.input_sha256}"),
+        *((("answer-kept", "Answer kept from before", "yes"),) if use.is_cached else ()),
+    )
+    return [_line(code, display, text, BY_MODEL) for code, display, text in lines]
+
+
+def _possibility(item: Possibility) -> Resource:
+    """A condition with each line of its evidence, for readers of text and for programs."""
+    code, origin = (POSSIBILITY, BY_RULE) if item.rule else (MODEL_POSSIBILITY, BY_MODEL)
+    component = _named(code, item.name, _possibility_line(item), origin)
+    component["extension"] += [_evidence("for", each) for each in item.evidence_for]
+    component["extension"] += [_evidence("against", each) for each in item.evidence_against]
+    return component
+
+
+def _evidence(direction: str, line: Evidence) -> Resource:
+    parts = [
+        {"url": "direction", "valueCode": direction},
+        {"url": "text", "valueString": line.text},
+        {"url": "origin", "valueCoding": _origin(BY_RULE if line.rule else BY_PERSON)},
+        *([{"url": "rule", "valueString": line.rule}] if line.rule else ()),
+    ]
+    return {"url": EVIDENCE, "extension": parts}
+
+
+def _origin(code: str) -> Resource:
+    return {"system": ORIGINS, "code": code}
 
 
 def symptom_lines(analysis: Analysis) -> list[str]:
@@ -95,18 +156,24 @@ def finding_line(item: Finding) -> str:
 
 
 def _possibility_line(item: Possibility) -> str:
-    against = f"; against: {', '.join(item.evidence_against)}" if item.evidence_against else ""
-    favour = ", ".join(item.evidence_for) or "fever"
-    return f"{item.name}. For: {favour}{against}. By {item.origin}."
+    favour = ", ".join(map(str, item.evidence_for)) or "nothing entered"
+    against = ", ".join(map(str, item.evidence_against))
+    cited = f"Rule {item.rule}; {item.source}" if item.rule else f"By {item.origin}"
+    return f"{item.name}. For: {favour}{f'; against: {against}' if against else ''}. {cited}."
 
 
-def _line(code: str, display: str, text: str) -> Resource:
-    return {"code": finding(code, display), "valueString": text}
+def _line(code: str, display: str, text: str, origin: str) -> Resource:
+    return {
+        "extension": [{"url": LINE_ORIGIN, "valueCoding": _origin(origin)}],
+        "code": finding(code, display),
+        "valueString": text,
+    }
 
 
-def _named(code: str, name: str, text: str) -> Resource:
+def _named(code: str, name: str, text: str, origin: str) -> Resource:
     """A line whose name is its own ("NEWS2 7", "Malaria"), so it is no display of the code."""
     return {
+        "extension": [{"url": LINE_ORIGIN, "valueCoding": _origin(origin)}],
         "code": {"coding": [{"system": FINDINGS, "code": code}], "text": name},
         "valueString": text,
     }

@@ -10,7 +10,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import write_po
 
-from fhir_server.fhir.assessment import SYMPTOM_CODES, VITAL_SIGNS
+from fhir_server.fhir.assessment import HISTORY_CODES, SYMPTOM_CODES, TRAVEL_DATES, VITAL_SIGNS
 from smart_app.language import DOMAIN, LOCALES
 
 HERE = Path(__file__).parent
@@ -23,6 +23,11 @@ KEYWORDS = {"_": None, "gettext": None, "mark": None, "ngettext": (1, 2)}
 STARTED = datetime(2026, 11, 1, tzinfo=UTC)
 
 
+def _questions() -> list[str]:
+    symptoms = [display for display, _danger in SYMPTOM_CODES.values()]
+    return [*symptoms, *HISTORY_CODES.values(), *TRAVEL_DATES.values()]
+
+
 def _vital_signs() -> list[str]:
     return [sign.display for sign in VITAL_SIGNS.values()]
 
@@ -32,7 +37,7 @@ def extract() -> Catalog:
     catalogue = Catalog("en", DOMAIN, project="MedSAGE", charset="utf-8", fuzzy=False)
     catalogue.header_comment = "# Texts of the MedSAGE app; English is the source."
     catalogue.creation_date = catalogue.revision_date = STARTED
-    for text in (*(display for display, _danger in SYMPTOM_CODES.values()), *_vital_signs()):
+    for text in (*_questions(), *_vital_signs()):
         catalogue.add(text, locations=[("fhir_server/fhir/assessment.py", 1)])
     for found in extract_from_dir(str(HERE), METHODS, OPTIONS, KEYWORDS, strip_comment_tags=True):
         filename, line, message, comments, context = found

@@ -2,6 +2,7 @@
 
 from fhir_server.fhir.assessment import SYMPTOM_CODES
 from terminology.concepts import Concept, System
+from terminology.monitoring import FEEDBACK, IMAGE_SIGNS
 
 # What an Observation or report is about (Observation.code, DiagnosticReport.code).
 _SUBJECTS = (
@@ -113,6 +114,11 @@ _IMAGE_MEASURES = (
         "Threshold: largest distance read",
         "Cells farther from the training cells are not judged.",
     ),
+    Concept(
+        "like-scored",
+        "Parasitized among validation cells scored like this",
+        "Of the validation cells with a like probability, how many held a parasite.",
+    ),
     Concept("image-hash", "Image read", "SHA-256 of an image, and what it was read as."),
     Concept(
         "software",
@@ -129,6 +135,25 @@ _IMAGE_MEASURES = (
         "arm",
         "Arm of the comparison",
         "A: by the version in use; B: by the candidate. Which one was decided by the Task's id.",
+    ),
+)
+# What is drawn of an image (Media.view, extension drawing).
+_DRAWINGS = (
+    Concept(
+        "cells-framed",
+        "Field with cells framed by AI",
+        "A field, each cell marked with its answer by colour and shape.",
+    ),
+    Concept(
+        "cell-gallery",
+        "Cells of an image, with AI answers",
+        "The cells of an image side by side, the likeliest parasite first.",
+    ),
+    Concept(
+        "model-reaction",
+        "Where the model reacted; not proof",
+        "Class-activation maps of cells with a parasite likely: what raised the model's score, "
+        "not where a parasite lies.",
     ),
 )
 _SYMPTOM_ANSWERS = (
@@ -149,7 +174,28 @@ _SYMPTOM_ANSWERS = (
         "By a language model",
         "A sentence by a language model, with the facts that it rests on.",
     ),
+    Concept(
+        "language-model-possibility",
+        "Possibility named by a language model",
+        "A condition to think of that a language model named, with the facts that it rests on.",
+    ),
     Concept("note", "Note", "What could not be judged, and why."),
+    Concept("language-model", "Language model", "The language model that was asked."),
+    Concept(
+        "prompt-version",
+        "Prompt and schema",
+        "The versions of prompt and schema that the language model was given, and their SHA-256.",
+    ),
+    Concept(
+        "input-hash",
+        "Input of the language model",
+        "SHA-256 of the model's name, the prompt and the redacted facts together.",
+    ),
+    Concept(
+        "answer-kept",
+        "Answer kept from before",
+        "The same question had been answered a short while ago, and that answer was taken.",
+    ),
 )
 # One for each rule that can fire; the rule's id and source are in the component's value.
 _RULES = (
@@ -186,11 +232,6 @@ _RULES = (
     ),
     Concept("rule-hypothermia", "Body temperature below 35 °C", "Rule DS-7: low body temperature."),
     Concept(
-        "rule-stiff-neck",
-        "Stiff neck mentioned: possible meningitis",
-        "Rule DS-8: a stiff neck is mentioned in the text.",
-    ),
-    Concept(
         "rule-news2",
         "NEWS2 at or above its threshold",
         "Rule NEWS2: National Early Warning Score 2 of an adult; the text says the score.",
@@ -204,6 +245,44 @@ _RULES = (
         "rule-pulse",
         "Pulse out of range for age",
         "Rule CH-2 (fast) or CH-3 (slow): the text says which.",
+    ),
+    Concept(
+        "rule-paediatric-score",
+        "Bedside PEWS at or above its threshold",
+        "Rule CH-6: Bedside Paediatric Early Warning System score of a child; the text says it.",
+    ),
+    Concept(
+        "rule-sick-young-infant",
+        "Any sick child under two months goes to the front of the queue",
+        "Rule CH-7: a symptom of any kind under two months.",
+    ),
+    Concept(
+        "rule-travel-illness",
+        "Ill during or after travel in a malaria area: malaria must be looked for today",
+        "Rule TR-1: illness in the six months after travel in a malaria area, or during it.",
+    ),
+    Concept(
+        "rule-late-travel-illness",
+        "Ill more than six months after travel in a malaria area: rarely P. falciparum, but other "
+        "species can appear more than a year later",
+        "Rule TR-2: illness more than six months after such travel.",
+    ),
+    Concept(
+        "rule-early-travel-illness",
+        "Illness began sooner after arrival than malaria usually does: look for other causes as "
+        "well; shorter incubation has been reported",
+        "Rule TR-3: onset less than six days after arrival.",
+    ),
+    Concept(
+        "rule-prophylaxis",
+        "Medicine to prevent malaria was taken: it does not rule malaria out, and can delay it",
+        "Rule TR-4: preventive medicine was taken.",
+    ),
+    Concept(
+        "rule-antimalarial-taken",
+        "Malaria medicine was already taken for this illness: a smear may show fewer parasites, so "
+        "one without parasites says less",
+        "Rule TR-5: malaria medicine was taken for this illness.",
     ),
     Concept(
         "rule-young-infant-temperature",
@@ -281,9 +360,26 @@ FINDING = System(
         *_SUBJECTS,
         *_IMAGE_ANSWERS,
         *_IMAGE_MEASURES,
+        *_DRAWINGS,
         *_SYMPTOM_ANSWERS,
         *_RULES,
         *_CLINICIANS_ANSWERS,
+        *FEEDBACK,
+        *IMAGE_SIGNS,
     ),
 )
-SYSTEMS = (FINDING,)
+LINE_ORIGIN = System(
+    "line-origin",
+    "MedSAGE origins of a line",
+    "Whom a line of an analysis came from (extension line-origin, and in the extension evidence).",
+    (
+        Concept("rule", "Rule", "A published rule that always answers the same."),
+        Concept(
+            "language-model",
+            "Language model",
+            "A language model, whose sentence was tied to facts of the chart.",
+        ),
+        Concept("person", "Person", "A fact that a person measured, asked or wrote down."),
+    ),
+)
+SYSTEMS = (FINDING, LINE_ORIGIN)

@@ -1,6 +1,12 @@
 """The symptoms that the intake asks for: their codes, their value sets and the Questionnaire."""
 
-from fhir_server.fhir.assessment import ANSWER_CODES, ANSWERS, SYMPTOM_CODES
+from fhir_server.fhir.assessment import (
+    ANSWER_CODES,
+    ANSWERS,
+    HISTORY_CODES,
+    SYMPTOM_CODES,
+    TRAVEL_DATES,
+)
 from terminology.concepts import Concept, Resource, System, code_system, own
 
 DANGER_SIGN = "danger-sign"
@@ -21,6 +27,10 @@ _DEFINITIONS = {
     "jaundice": "The eyes or the skin have turned yellow.",
     "dark-urine": "Urine as dark as tea or cola.",
     "bleeding": "Bleeding from nose, gums, skin or elsewhere without injury.",
+    "stiff-neck": "The neck is stiff; with fever a sign of very severe febrile disease (IMCI).",
+    "rash": "A rash in this illness.",
+    "abdominal-pain": "Pain in the belly in this illness.",
+    "painful-urination": "Pain or burning on passing urine in this illness.",
 }
 SYMPTOM = System(
     "symptom",
@@ -90,6 +100,11 @@ def questionnaire() -> Resource:
         }
         for code, (display, _) in SYMPTOM_CODES.items()
     ]
+    asked += [
+        {"linkId": code, "text": text, "type": "choice", "answerOption": answers}
+        for code, text in HISTORY_CODES.items()
+    ]
+    asked += [{"linkId": code, "text": text, "type": "date"} for code, text in TRAVEL_DATES.items()]
     return {
         **own(
             "Questionnaire",

@@ -7,16 +7,18 @@ from terminology import (
     findings,
     intake,
     model_versions,
+    monitoring,
     recalls,
     tasks,
 )
 from terminology.concepts import Resource, code_system
+from terminology.drawing_extensions import drawing_extensions
 
 
 def resources() -> list[Resource]:
-    """CodeSystems, ValueSets, the Questionnaire and the extension, each with its fixed id."""
+    """CodeSystems, ValueSets, Questionnaire, Measures and extensions, each with its fixed id."""
     systems = [*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS]
-    systems += model_versions.SYSTEMS
+    systems += [*model_versions.SYSTEMS, *monitoring.SYSTEMS]
     systems += recalls.SYSTEMS
     return [
         *(code_system(system) for system in systems),
@@ -29,5 +31,10 @@ def resources() -> list[Resource]:
         intake.questionnaire(),
         extensions.attempt(),
         recalls.recall(),
+        *monitoring.measures(),
+        *monitoring.extensions(),
         *model_versions.resources(),
+        extensions.line_origin(),
+        extensions.evidence(),
+        *drawing_extensions(),
     ]

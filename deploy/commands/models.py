@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.commands import model_versions
+from deploy.commands import model_versions, model_watch
 from deploy.commands.ending import FAILED, NO_SERVER, UNUSABLE, fail
 from deploy.commands.serve import store_settings
 from deploy.recalling import Order, recalled
@@ -115,3 +115,6 @@ def regulatory(
 def _known(name: str) -> None:
     if name not in MODELS:
         fail(f"no model {name!r}; there are: {', '.join(MODELS)}", UNUSABLE)
+
+
+model_watch.attach(app)

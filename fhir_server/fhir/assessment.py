@@ -93,6 +93,23 @@ SYMPTOM_CODES: Mapping[str, tuple[str, bool]] = {
     "jaundice": ("Yellow eyes or skin", True),
     "dark-urine": ("Dark urine", True),
     "bleeding": ("Abnormal bleeding", True),
+    # IMCI: with fever it is very severe febrile disease, like a general danger sign.
+    "stiff-neck": ("Stiff neck", True),
+    "rash": ("Rash", False),
+    "abdominal-pain": ("Abdominal pain", False),
+    "painful-urination": ("Pain on passing urine", False),
+}
+# What came before: questions with the same answers, which are no symptoms.
+HISTORY_CODES: Mapping[str, str] = {
+    "pregnancy": "Pregnant",
+    "travel": "Travelled in a malaria area in the past year",
+    "prophylaxis": "Took medicine to prevent malaria regularly",
+    "antimalarial": "Malaria medicine already taken for this illness",
+}
+# The days of that stay: its first one, and its last one once it is over.
+TRAVEL_DATES: Mapping[str, str] = {
+    "travel-from": "First day in the malaria area",
+    "travel-until": "Last day in the malaria area",
 }
 ANSWER_CODES = {"yes": ("Y", "Yes"), "no": ("N", "No")}
 
@@ -109,8 +126,9 @@ class Image:
 @dataclass(frozen=True)
 class Intake:
     """What the clinician entered. `vitals` is keyed as VITAL_SIGNS in the units given there;
-    `symptoms` maps SYMPTOM_CODES to "yes" or "no" (not asked: absent). `age_years` is for a
-    patient whose birth date is not known: an age is no birth date, so it stays an Observation."""
+    `symptoms` maps SYMPTOM_CODES and `history` HISTORY_CODES to "yes" or "no" (not asked:
+    absent); `travel` maps TRAVEL_DATES to full dates. `age_years` is for a patient whose birth
+    date is not known: an age is no birth date, so it stays an Observation."""
 
     authored: datetime
     vitals: Mapping[str, float] = field(default_factory=dict)
@@ -120,6 +138,14 @@ class Intake:
     symptoms_text: str = ""
     onset: str | None = None
     images: Sequence[Image] = ()
+    history: Mapping[str, str] = field(default_factory=dict)
+    travel: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether there is anything for a QuestionnaireResponse."""
+        told = (self.symptoms, self.symptoms_text, self.onset, self.history, self.travel)
+        return any(told)
 
 
 @dataclass(frozen=True)
@@ -158,7 +184,7 @@ def submission(intake: Intake, parties: Parties, new_uuid: Any) -> Resource:
         add(INPUT_IMAGE, _media(image, binary, intake, parties))
     for observation in _vital_signs(intake, parties):
         add(INPUT_VITAL, observation)
-    if intake.symptoms or intake.symptoms_text or intake.onset:
+    if intake.has_answers:
         add(INPUT_SYMPTOMS, _symptoms(intake, parties))
     add(None, _task(inputs, intake, parties))
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
@@ -299,16 +325,15 @@ def _vital_signs(intake: Intake, parties: Parties) -> list[Resource]:
 
 def _symptoms(intake: Intake, parties: Parties) -> Resource:
     items: list[Resource] = []
-    for symptom, answer in intake.symptoms.items():
+    texts = {code: name for code, (name, _) in SYMPTOM_CODES.items()} | dict(HISTORY_CODES)
+    for asked, answer in (*intake.symptoms.items(), *intake.history.items()):
         code, display = ANSWER_CODES[answer]
         coding = {"system": ANSWERS, "code": code, "display": display}
-        items.append(
-            {
-                "linkId": symptom,
-                "text": SYMPTOM_CODES[symptom][0],
-                "answer": [{"valueCoding": coding}],
-            }
-        )
+        items.append({"linkId": asked, "text": texts[asked], "answer": [{"valueCoding": coding}]})
+    items += [
+        {"linkId": which, "text": TRAVEL_DATES[which], "answer": [{"valueDate": day}]}
+        for which, day in intake.travel.items()
+    ]
     if intake.onset:
         items.append({"linkId": "onset", "text": "Onset", "answer": [{"valueDate": intake.onset}]})
     if intake.symptoms_text:

@@ -2,9 +2,7 @@
 
 from collections.abc import Sequence
 
-from models.symptoms.facts import SymptomFacts
-from models.symptoms.port import Finding, Possibility, Urgency
-from models.symptoms.rule import evidence_of
+from models.symptoms.port import Finding, Urgency
 
 _BY_URGENCY = {
     Urgency.EMERGENCY: (
@@ -34,8 +32,17 @@ _BY_FINDING = {
     "low-haemoglobin": "Look for pallor and signs of heart failure; repeat the haemoglobin.",
     "pregnancy-fever": "Involve maternity care.",
     "long-fever": "Look for other causes of long fever, such as typhoid, tuberculosis or HIV.",
-    "stiff-neck": "Assess for meningitis without delay.",
+    "danger-stiff-neck": "Assess for meningitis without delay.",
     "body-mass": "Assess nutrition.",
+    "paediatric-score": "Measure capillary refill, respiratory effort and saturation, and score "
+    "again; call for help early.",
+    "sick-young-infant": "See this child before the others; look at the feeding, the breathing, "
+    "the temperature and the umbilicus.",
+    "travel-illness": "Test for malaria today, with more than one blood film or rapid test; ask "
+    "where the travel was and which other infections occur there.",
+    "late-travel-illness": "Test for malaria, with more than one blood film.",
+    "prophylaxis": "Ask which medicine was taken, how long and whether doses were missed.",
+    "antimalarial-taken": "Ask which medicine was taken and when; repeat the smear.",
 }
 
 
@@ -44,31 +51,3 @@ def recommendations(findings: Sequence[Finding], urgency: Urgency) -> tuple[str,
     lines = [*_BY_URGENCY[urgency]]
     lines += [_BY_FINDING[finding.code] for finding in findings if finding.code in _BY_FINDING]
     return tuple(dict.fromkeys(lines))
-
-
-def possibilities(facts: SymptomFacts, findings: Sequence[Finding]) -> tuple[Possibility, ...]:
-    """Conditions to think of when there is fever. None is excluded and none is ranked."""
-    codes = {finding.code for finding in findings}
-    if "fever" not in codes:
-        return ()
-    candidates = (
-        ("Malaria", ("fever", "chills", "sweating", "headache", "travel", "jaundice"), ()),
-        ("Respiratory infection", ("cough", "breathlessness"), ("cough",)),
-        ("Gastroenteritis or enteric fever", ("diarrhoea", "vomiting"), ("diarrhoea",)),
-        ("Meningitis", ("stiff-neck", "reduced-consciousness", "convulsions"), ()),
-        ("Viral infection such as dengue", ("muscle-pain", "headache", "rash", "bleeding"), ()),
-    )
-    return tuple(
-        Possibility(
-            name,
-            tuple(line for code in favour if (line := evidence_of(facts, code))),
-            tuple(
-                f"{code.replace('-', ' ').capitalize()}: no"
-                for code in against
-                if facts.symptoms.get(code) == "no"
-            ),
-            "rule DD-1",
-        )
-        for name, favour, against in candidates
-        if name == "Malaria" or any(evidence_of(facts, code) for code in favour)
-    )

@@ -30,7 +30,7 @@ def symptom_card() -> ModelCard:
 
 def symptom_system(analysis: Analysis, card: ModelCard) -> AiSystem:
     """The system that made this very analysis: the rules alone, or joined by a language model."""
-    has_language_model = bool(analysis.statements)
+    has_language_model = analysis.model_use is not None
     kinds = ("Rule-Based-Systems", *(("Large-Language-Models",) if has_language_model else ()))
     origin = re.sub(r"[^a-z0-9.]+", "-", analysis.origin.casefold()).strip("-")
     return AiSystem(

@@ -1,12 +1,20 @@
 """Chart resources → SymptomFacts: what the patient's record and the intake say, typed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any, Literal
 
-from fhir_server.fhir.assessment import AGE, ANSWER_CODES, LOINC, SYMPTOM_CODES, VITAL_SIGNS
+from fhir_server.fhir.assessment import (
+    AGE,
+    ANSWER_CODES,
+    HISTORY_CODES,
+    LOINC,
+    SYMPTOM_CODES,
+    VITAL_SIGNS,
+)
 from models.symptoms.facts import Answer, Sex, SymptomFacts
+from models.symptoms.units import Reading, in_agreed_unit
 
 Resource = dict[str, Any]
 
@@ -15,38 +23,62 @@ _ANSWER_OF_CODE: Mapping[str, Answer] = {
     code: "yes" if word == "yes" else "no" for word, (code, _) in ANSWER_CODES.items()
 }
 
+_IS_YES: Mapping[Answer | None, bool] = {"yes": True, "no": False}
+
 
 def read_facts(
     patient: Resource, observations: Iterable[Resource], answers: Iterable[Resource], today: date
 ) -> SymptomFacts:
-    """The facts of one submission. A value in another unit than the one agreed for its vital
-    sign is left out, not converted. The birth date beats an age that was stated."""
-    vitals: dict[str, float] = {}
-    stated_age: float | None = None
-    for observation in observations:
-        for part in (observation, *observation.get("component", ())):
-            code, value, unit = _quantity(part)
-            if value is None:
-                continue
-            if code == AGE["code"]:
-                stated_age = value if unit == "a" else None
-            elif code in _VITAL_OF_CODE and unit == VITAL_SIGNS[_VITAL_OF_CODE[code]].unit:
-                vitals[_VITAL_OF_CODE[code]] = value
+    """The facts of one submission. A value in a known other unit is converted; one in an unknown
+    unit, or that no living patient has, is left out; a remark says so. The birth date beats an
+    age that was stated."""
+    quantities = [
+        _quantity(part)
+        for observation in observations
+        for part in (observation, *observation.get("component", ()))
+    ]
+    readings = _readings(quantities)
     items = [item for response in answers for item in response.get("item", ())]
     born = _age(patient.get("birthDate"), today)
+    history = _answers(items, HISTORY_CODES)
     return SymptomFacts(
         observed=today,
-        age_years=stated_age if born is None else born,
+        age_years=_stated_age(quantities) if born is None else born,
         sex=_sex(patient.get("gender")),
-        vitals=vitals,
-        symptoms=_symptoms(items),
+        is_pregnant=_IS_YES.get(history.get("pregnancy")),
+        vitals={name: each.value for name, each in readings.items() if each.value is not None},
+        symptoms=_answers(items, SYMPTOM_CODES),
         text=_answer(items, "description", "valueString") or "",
         onset=_day(_answer(items, "onset", "valueDate")),
         identifiers=tuple(_identifiers(patient)),
+        history=history,
+        arrived=_day(_answer(items, "travel-from", "valueDate")),
+        left=_day(_answer(items, "travel-until", "valueDate")),
+        remarks=tuple(each.remark for each in readings.values() if each.remark),
     )
 
 
-def _quantity(part: Resource) -> tuple[str | None, float | None, str | None]:
+_Quantity = tuple[str | None, float | None, str | None]
+
+
+def _readings(quantities: Iterable[_Quantity]) -> dict[str, Reading]:
+    """The vital signs by name; of several values of one sign the last counts, as they came."""
+    return {
+        _VITAL_OF_CODE[code]: in_agreed_unit(_VITAL_OF_CODE[code], value, unit)
+        for code, value, unit in quantities
+        if code in _VITAL_OF_CODE and value is not None
+    }
+
+
+def _stated_age(quantities: Iterable[_Quantity]) -> float | None:
+    stated: float | None = None
+    for code, value, unit in quantities:
+        if code == AGE["code"] and value is not None:
+            stated = value if unit == "a" else None
+    return stated
+
+
+def _quantity(part: Resource) -> _Quantity:
     """(LOINC code, value, UCUM code) of an Observation or one of its components."""
     code = next(
         (c.get("code") for c in part.get("code", {}).get("coding", ()) if c.get("system") == LOINC),
@@ -58,13 +90,14 @@ def _quantity(part: Resource) -> tuple[str | None, float | None, str | None]:
     return code, float(value) if is_number else None, quantity.get("code")
 
 
-def _symptoms(items: Iterable[Resource]) -> dict[str, Answer]:
-    """The coded answers; a question answered otherwise than yes or no counts as not asked."""
+def _answers(items: Iterable[Resource], asked: Container[str]) -> dict[str, Answer]:
+    """The coded answers to the questions `asked`; one answered otherwise than yes or no counts as
+    not asked."""
     found = {
         item["linkId"]: _ANSWER_OF_CODE.get(answer.get("valueCoding", {}).get("code"))
         for item in items
         for answer in item.get("answer", ())
-        if item.get("linkId") in SYMPTOM_CODES
+        if item.get("linkId") in asked
     }
     return {symptom: answer for symptom, answer in found.items() if answer is not None}
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from fhir_server.fhir.assessment import SYMPTOM_CODES
 from models.symptoms import sources
 from models.symptoms.facts import SymptomFacts
 from models.symptoms.port import Finding, Source, Urgency
@@ -89,3 +90,22 @@ def temperature(facts: SymptomFacts) -> Iterable[Finding]:
         yield _INFANT_FEVER.finding(*evidence, age_text(facts))
     elif is_hot:
         yield _SMALL_CHILD.finding(*evidence, age_text(facts))
+
+
+_TINY = Limit(
+    "sick-young-infant",
+    "Any sick child under two months goes to the front of the queue",
+    Urgency.URGENT,
+    "CH-7 sick and under two months",
+    sources.TRIAGE,
+)
+
+
+def young_infant(facts: SymptomFacts) -> Iterable[Finding]:
+    """A symptom of any kind under two months."""
+    age = facts.age_years
+    if age is None or age >= TWO_MONTHS:
+        return
+    evidence = [line for code in SYMPTOM_CODES if (line := evidence_of(facts, code))]
+    if evidence:
+        yield _TINY.finding(*evidence, age_text(facts))

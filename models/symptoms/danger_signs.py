@@ -10,6 +10,8 @@ from models.symptoms.rule import Limit, age_text, evidence_of, measured
 
 # Answers that IMCI too counts among the general danger signs of a child under five.
 _IMCI = {"convulsions", "reduced-consciousness", "unable-to-drink"}
+# WHO names it for no severe malaria; IMCI does beside its general danger signs, at any age here.
+_STIFF_NECK = "stiff-neck"
 
 
 def reported_signs(facts: SymptomFacts) -> Iterable[Finding]:
@@ -19,6 +21,8 @@ def reported_signs(facts: SymptomFacts) -> Iterable[Finding]:
         if is_danger_sign and evidence:
             is_imci = symptom in _IMCI and facts.age_years is not None and facts.age_years < 5
             source = sources.IMCI_DANGER if is_imci else sources.SEVERE_MALARIA
+            if symptom == _STIFF_NECK:
+                source = sources.IMCI_FEVER
             yield Limit(
                 f"danger-{symptom}",
                 f"Danger sign: {name.lower()}",
@@ -111,20 +115,10 @@ _COLD = Limit(
     "DS-7 temperature below 35 °C",
     sources.ETAT,
 )
-_STIFF_NECK = Limit(
-    "stiff-neck",
-    "Stiff neck mentioned: possible meningitis",
-    Urgency.EMERGENCY,
-    "DS-8 stiff neck",
-    sources.IMCI_FEVER,
-)
 
 
-def other_signs(facts: SymptomFacts) -> Iterable[Finding]:
-    """Signs of other illness that must not wait for a malaria result."""
+def cold(facts: SymptomFacts) -> Iterable[Finding]:
+    """A low body temperature: serious infection can be cold."""
     temperature = facts.vitals.get("temperature")
     if temperature is not None and temperature < 35:
         yield _COLD.finding(measured(facts, "temperature"))
-    stiff_neck = evidence_of(facts, "stiff-neck")
-    if stiff_neck:
-        yield _STIFF_NECK.finding(stiff_neck)

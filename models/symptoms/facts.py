@@ -12,8 +12,9 @@ Sex = Literal["male", "female"]
 @dataclass(frozen=True)
 class SymptomFacts:
     """`vitals` is keyed as `VITAL_SIGNS` of the assessment, in the units given there. `symptoms`
-    holds what was asked and answered; what is absent was not asked. `text` is the clinician's own
-    words. None means unknown, never "no"."""
+    and `history` hold what was asked and answered; what is absent was not asked. `text` is the
+    clinician's own words; `remarks` say what of the chart could not be used as it stood. None
+    means unknown, never "no"."""
 
     observed: date
     age_years: float | None = None
@@ -24,6 +25,10 @@ class SymptomFacts:
     text: str = ""
     onset: date | None = None
     identifiers: tuple[str, ...] = ()
+    history: Mapping[str, Answer] = field(default_factory=dict)
+    arrived: date | None = None
+    left: date | None = None
+    remarks: tuple[str, ...] = ()
 
     @property
     def bmi(self) -> float | None:
@@ -39,3 +44,18 @@ class SymptomFacts:
         if self.onset is None or self.onset > self.observed:
             return None
         return (self.observed - self.onset).days
+
+    @property
+    def days_since_travel(self) -> int | None:
+        """Whole days since the last day in a malaria area; None when unknown or in the future."""
+        if self.left is None or self.left > self.observed:
+            return None
+        return (self.observed - self.left).days
+
+    @property
+    def days_from_arrival(self) -> int | None:
+        """Days from the first day in a malaria area to the onset; None when either is unknown or
+        the onset came first."""
+        if self.arrived is None or self.onset is None or self.arrived > self.onset:
+            return None
+        return (self.onset - self.arrived).days

@@ -105,9 +105,11 @@ _PREGNANCY = Limit(
 
 def pregnancy(facts: SymptomFacts) -> Iterable[Finding]:
     """Fever in a pregnancy that is known, or mentioned in the text."""
-    if facts.is_pregnant is False or facts.sex == "male":
+    is_told = bool(facts.is_pregnant)
+    # An answer counts whatever sex is recorded; a mention in a man's text is of someone else.
+    if facts.is_pregnant is False or (facts.sex == "male" and not is_told):
         return
-    known = "Pregnancy: yes" if facts.is_pregnant else evidence_of(facts, "pregnancy")
+    known = "Pregnancy: yes" if is_told else evidence_of(facts, "pregnancy")
     evidence = fever_evidence(facts)
     if known and evidence:
         yield _PREGNANCY.finding(known, *evidence)

@@ -43,13 +43,27 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """One line for or against a condition: a chart fact, or what the named rule found."""
+
+    text: str
+    rule: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text} (rule {self.rule})" if self.rule else self.text
+
+
+@dataclass(frozen=True)
 class Possibility:
-    """A condition to think of, with the facts that speak for and against it; no probability."""
+    """A condition to think of, with the lines that speak for and against it; no probability and
+    no rank. `rule` and `source` say why it is named; a language model has neither."""
 
     name: str
-    evidence_for: tuple[str, ...]
-    evidence_against: tuple[str, ...]
+    evidence_for: tuple[Evidence, ...]
+    evidence_against: tuple[Evidence, ...]
     origin: str
+    rule: str = ""
+    source: Source | None = None
 
 
 @dataclass(frozen=True)
@@ -61,9 +75,24 @@ class Statement:
 
 
 @dataclass(frozen=True)
+class ModelUse:
+    """Which language model was asked what: its name, the version and SHA-256 of prompt and
+    schema together, and the SHA-256 of the input. `is_cached`: the same question was answered
+    before, and that answer was taken."""
+
+    model: str
+    prompt_version: str
+    prompt_sha256: str
+    schema_version: str
+    input_sha256: str
+    is_cached: bool = False
+
+
+@dataclass(frozen=True)
 class Analysis:
     """The answer of an analyst. `origin` names the rule set or the model and its version;
-    `notes` say what could not be judged and why."""
+    `notes` say what could not be judged and why; `model_use` is there when a language model
+    contributed."""
 
     origin: str
     urgency: Urgency
@@ -72,6 +101,7 @@ class Analysis:
     possibilities: tuple[Possibility, ...] = ()
     statements: tuple[Statement, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    model_use: ModelUse | None = None
 
 
 class NoAnswer(Exception):

@@ -51,4 +51,5 @@ def join(by_rules: Analysis, by_model: Analysis) -> Analysis:
         possibilities=(*by_rules.possibilities, *added),
         statements=by_model.statements,
         notes=notes,
+        model_use=by_model.model_use,
     )

@@ -33,6 +33,19 @@ _REDACTIONS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ),
 )
 
+# Words that speak to software rather than of a patient. The rules still read them.
+_COMMAND = re.compile(
+    r"[^.;!?\n]*(?:"
+    r"\b(?:ignore|disregard|forget|override|bypass)\b[^.;!?\n]{0,40}"
+    r"\b(?:instructions?|prompts?|rules?|guidelines?|above|previous|prior|everything)\b|"
+    r"\b(?:system|developer) (?:prompt|message|role)\b|"
+    r"\byou are (?:now|an? (?:ai|model|assistant))\b|"
+    r"\bas an? (?:ai|language model)\b|</?(?:system|assistant|user)>|\bnew instructions?\b"
+    r")[^.;!?\n]*",
+    re.IGNORECASE,
+)
+COMMAND_MARK = "[not about the patient]"
+
 _UNITS = (
     r"(?:mg|mcg|µg|ug|micrograms?|milligrams?|grams?|g|ml|millilit(?:er|re)s?|iu|units?|"
     r"tablets?|tabs?|capsules?|caps|pills?|drops?|puffs?|ampoules?|vials?|sachets?|"
@@ -53,12 +66,24 @@ _DOSE = re.compile(
 
 def redact(text: str, identifiers: tuple[str, ...] = ()) -> str:
     """`text` without the given words that name the patient, and without e-mail addresses, links,
-    dates, long numbers, titled names, street addresses and medicine doses."""
+    dates, long numbers, titled names, street addresses, medicine doses and sentences that are
+    orders to software."""
+    text = _COMMAND.sub(COMMAND_MARK, text)
     for word in sorted((word for word in identifiers if len(word) > 1), key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "[name]", text, flags=re.IGNORECASE)
     for mark, pattern in _REDACTIONS:
         text = pattern.sub(mark, text)
     return _DOSE.sub("[dose]", text)
+
+
+def has_command(text: str) -> bool:
+    """Whether `text` holds a sentence that is an order to software."""
+    return _COMMAND.search(text) is not None
+
+
+def has_identifier(text: str) -> bool:
+    """Whether `text` holds what looks like an address, a link, a date or an identifying number."""
+    return any(pattern.search(text) for mark, pattern in _REDACTIONS if mark != "[name]")
 
 
 def has_dose(text: str) -> bool:

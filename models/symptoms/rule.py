@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from fhir_server.fhir.assessment import SYMPTOM_CODES, VITAL_SIGNS
+from fhir_server.fhir.assessment import HISTORY_CODES, SYMPTOM_CODES, VITAL_SIGNS
 from models.symptoms.facts import SymptomFacts
 from models.symptoms.port import Finding, Source, Urgency
 from models.symptoms.words import mentioned
@@ -30,7 +30,7 @@ class Limit:
 def evidence_of(facts: SymptomFacts, symptom: str) -> str | None:
     """How `symptom` is known to be present, or None. An answered "no" beats a mention in text
     only when there is no mention: the two disagreeing is itself said, and counts as present."""
-    answer = facts.symptoms.get(symptom)
+    answer = facts.symptoms.get(symptom) or facts.history.get(symptom)
     words = mentioned(facts.text).get(symptom)
     name = _name(symptom)
     if answer == "yes":
@@ -42,9 +42,15 @@ def evidence_of(facts: SymptomFacts, symptom: str) -> str | None:
     return f"{name}: mentioned in text (“{words}”)"
 
 
+def answered_no(facts: SymptomFacts, symptom: str) -> str | None:
+    """The answer "no" as evidence, or None; a mention in the text takes its force."""
+    is_no = (facts.symptoms.get(symptom) or facts.history.get(symptom)) == "no"
+    return f"{_name(symptom)}: no" if is_no and evidence_of(facts, symptom) is None else None
+
+
 def _name(symptom: str) -> str:
     known = SYMPTOM_CODES.get(symptom)
-    return known[0] if known else symptom.replace("-", " ").capitalize()
+    return known[0] if known else HISTORY_CODES.get(symptom, symptom.replace("-", " ").capitalize())
 
 
 def measured(facts: SymptomFacts, vital: str) -> str:

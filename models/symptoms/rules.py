@@ -2,13 +2,17 @@
 
 from fhir_server.fhir.assessment import SYMPTOM_CODES
 from models.symptoms import children, danger_signs, illness
-from models.symptoms.advice import possibilities, recommendations
+from models.symptoms.advice import recommendations
+from models.symptoms.differential import possibilities
 from models.symptoms.facts import SymptomFacts
+from models.symptoms.illness import FEVER_CELSIUS
 from models.symptoms.news2 import news2
+from models.symptoms.pews import bedside_pews
 from models.symptoms.port import Analysis, Urgency
 from models.symptoms.rule import ADULT_YEARS, Rule
+from models.symptoms.travel import travel
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 ORIGIN = f"MedSAGE symptom rules {VERSION}"
 
 RULES: tuple[Rule, ...] = (
@@ -16,15 +20,18 @@ RULES: tuple[Rule, ...] = (
     danger_signs.shock,
     danger_signs.oxygen,
     danger_signs.anaemia,
-    danger_signs.other_signs,
+    danger_signs.cold,
     news2,
     children.fast_breathing,
     children.pulse,
     children.temperature,
+    bedside_pews,
+    children.young_infant,
     illness.fever,
     illness.fluid_loss,
     illness.pregnancy,
     illness.body_mass,
+    travel,
 )
 
 
@@ -38,35 +45,64 @@ def analyse(facts: SymptomFacts) -> Analysis:
         urgency=urgency,
         findings=findings,
         recommendations=recommendations(findings, urgency),
-        possibilities=possibilities(facts, findings),
+        possibilities=possibilities(facts, findings, ORIGIN),
         notes=_notes(facts),
     )
 
 
 def _notes(facts: SymptomFacts) -> tuple[str, ...]:
-    notes = []
-    if facts.age_years is None:
-        notes.append("Age unknown: scores and limits that depend on age were not applied.")
-    elif facts.age_years >= ADULT_YEARS and facts.is_pregnant:
-        notes.append("NEWS2 is not made for pregnancy and was not applied.")
-    if facts.sex != "male" and facts.is_pregnant is None and _may_be_pregnant(facts):
-        notes.append("Pregnancy unknown: ask.")
-    missing = [
-        name
-        for name in ("temperature", "respiratory_rate", "heart_rate")
-        if name not in facts.vitals
-    ]
-    if missing:
-        names = ", ".join(name.replace("_", " ") for name in missing)
-        notes.append(f"Not measured: {names}.")
+    """What was left out, what contradicts itself, and what is missing, by name."""
     unasked = [
         name
         for code, (name, is_danger_sign) in SYMPTOM_CODES.items()
         if is_danger_sign and code not in facts.symptoms
     ]
+    missing = [
+        name.replace("_", " ")
+        for name in ("temperature", "respiratory_rate", "heart_rate", *_ALSO_OF_CHILDREN)
+        if name not in facts.vitals and (name not in _ALSO_OF_CHILDREN or _is_child(facts))
+    ]
+    lines = [*facts.remarks, *_contradictions(facts), *_unknown(facts)]
+    if missing:
+        lines.append(f"Not measured: {', '.join(missing)}.")
     if unasked:
-        notes.append(f"Danger signs not asked: {', '.join(name.lower() for name in unasked)}.")
-    return tuple(notes)
+        lines.append(f"Danger signs not asked: {', '.join(name.lower() for name in unasked)}.")
+    return tuple(lines)
+
+
+_ALSO_OF_CHILDREN = ("oxygen_saturation",)
+
+
+def _is_child(facts: SymptomFacts) -> bool:
+    return facts.age_years is not None and facts.age_years < ADULT_YEARS
+
+
+def _contradictions(facts: SymptomFacts) -> list[str]:
+    lines = []
+    if facts.onset is not None and facts.onset > facts.observed:
+        lines.append("Contradiction: the onset lies in the future; it was not used.")
+    if facts.arrived and facts.left and facts.left < facts.arrived:
+        lines.append("Contradiction: travel ends before it begins; please clarify.")
+    if facts.sex == "male" and facts.is_pregnant:
+        lines.append("Contradiction: male and pregnant; the answer was used, please clarify.")
+    if facts.symptoms.get("fever") == "no" and facts.vitals.get("temperature", 0) >= FEVER_CELSIUS:
+        lines.append("Contradiction: fever answered no, but measured; please clarify.")
+    return lines
+
+
+def _unknown(facts: SymptomFacts) -> list[str]:
+    lines = []
+    if facts.age_years is None:
+        lines.append("Age unknown: scores and limits that depend on age were not applied.")
+    elif facts.age_years >= ADULT_YEARS and facts.is_pregnant:
+        lines.append("NEWS2 is not made for pregnancy and was not applied.")
+    if facts.sex != "male" and facts.is_pregnant is None and _may_be_pregnant(facts):
+        lines.append("Pregnancy unknown: ask.")
+    if "travel" not in facts.history:
+        lines.append("Travel in a malaria area not asked.")
+    elif facts.history["travel"] == "yes" and facts.arrived is None and facts.left is None:
+        lines.append("Dates of the travel unknown: incubation was not judged.")
+    return lines
 
 
 def _may_be_pregnant(facts: SymptomFacts) -> bool:

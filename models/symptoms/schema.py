@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
+MOST_CHARACTERS = 20_000  # of an answer as text; a full one has a third of that
 
 
 class GroundedSentence(BaseModel):
@@ -32,6 +33,7 @@ class ModelAnswer(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     urgency: Literal["emergency", "urgent", "routine"]
+    language: Literal["en"]
     summary: list[GroundedSentence] = Field(max_length=6)
     next_steps: list[GroundedSentence] = Field(max_length=6)
     differential: list[Differential] = Field(max_length=6)

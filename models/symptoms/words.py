@@ -74,6 +74,17 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
         "(?:travel(?:l?ed|s|l?ing)?|trip|returned|back|arrived|visit(?:ed|ing)?) "
         "(?:to|from|in) [^\\s.,;]+",
     ),
+    "abdominal-pain": ("(?:abdominal|stomach|belly|tummy) (?:pains?|aches?|cramps?)",),
+    "painful-urination": (
+        "dysuria",
+        "(?:pain(?:ful)?|burning) (?:on |when |with )?(?:passing urine|urinat(?:ing|ion))",
+        "(?:flank|loin) pain",
+    ),
+    "runny-nose": ("runny nose", "coryza", "rhinorrh(?:o?ea)"),
+    "red-eyes": ("red eyes?", "conjunctivitis"),
+    "sore-throat": ("sore throat", "pharyngitis", "tonsillitis"),
+    "ear-pain": ("ear ?aches?", "ear (?:pain|discharge)", "otitis"),
+    "weight-loss": ("weight loss", "los(?:ing|t) weight"),
     "pregnancy": ("pregnan(?:t|cy)", "gravid", "antenatal"),
     "stiff-neck": ("stiff neck", "neck stiffness", "meningism(?:us)?"),
     "rash": ("rash(?:es)?", "exanthema?", "petechiae"),

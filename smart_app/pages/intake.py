@@ -6,7 +6,9 @@ from starlette.responses import JSONResponse, Response
 
 from fhir_server.fhir.assessment import (
     CANONICAL,
+    HISTORY_CODES,
     SYMPTOM_CODES,
+    TRAVEL_DATES,
     VITAL_SIGNS,
     Image,
     Intake,
@@ -18,6 +20,7 @@ from smart_app.drafts import Draft, Submissions
 from smart_app.ehr.quota import take_one
 from smart_app.fhir_client import FhirFailure, Resource
 from smart_app.presenters.intake import IntakeView, intake_view
+from smart_app.presenters.uploads import cell_count
 from smart_app.problems import Problem
 from smart_app.visit import Visit
 
@@ -26,6 +29,8 @@ FIELDS = (
     *VITAL_SIGNS,
     *(f"confirm_{name}" for name in VITAL_SIGNS),
     *SYMPTOM_CODES,
+    *HISTORY_CODES,
+    *TRAVEL_DATES,
     "blood_group",
     "symptoms_text",
     "onset",
@@ -109,6 +114,7 @@ async def _check(visit: Visit, draft: Draft, status: int) -> Response:
         banner=banner,
         view=view,
         draft=draft,
+        count=cell_count(draft, visit.parts.config.cell_check),
         is_enough=bool(draft.images or view.says_something),
         was_refused=status != 200,
     )
@@ -130,6 +136,8 @@ async def _send(visit: Visit, draft: Draft, view: IntakeView) -> str:
         symptoms_text=view.text,
         onset=view.onset or None,
         images=images,
+        history=view.told,
+        travel=view.travel_days,
     )
     parties = Parties(
         patient=f"Patient/{visit.patient}",

@@ -12,7 +12,9 @@ from datetime import date
 from fhir_server.fhir.assessment import (
     ANSWER_CODES,
     BLOOD_GROUPS,
+    HISTORY_CODES,
     SYMPTOM_CODES,
+    TRAVEL_DATES,
     VITAL_SIGNS,
 )
 from smart_app.language import gettext as _
@@ -54,6 +56,16 @@ class SymptomField:
 
 
 @dataclass(frozen=True)
+class DateField:
+    """One day in the form, as typed."""
+
+    name: str
+    label: str
+    value: str
+    problem: str
+
+
+@dataclass(frozen=True)
 class IntakeView:
     """The form as it is shown, and what was understood of it."""
 
@@ -64,12 +76,24 @@ class IntakeView:
     onset: str
     measured: Mapping[str, float]
     answers: Mapping[str, str]
+    history: tuple[SymptomField, ...]
+    travel: tuple[DateField, ...]
     dangers: tuple[str, ...]
     problems: tuple[FieldProblem, ...]
 
     def problem(self, field: str) -> str:
         """The problem of one field, empty when it is fine."""
         return next((p.text for p in self.problems if p.field == field), "")
+
+    @property
+    def told(self) -> Mapping[str, str]:
+        """The answers about what came before, of the questions that were asked."""
+        return {each.name: each.answer for each in self.history if each.answer}
+
+    @property
+    def travel_days(self) -> Mapping[str, str]:
+        """The days of the travel that are known."""
+        return {each.name: each.value for each in self.travel if each.value and not each.problem}
 
     @property
     def says_something(self) -> bool:
@@ -96,6 +120,12 @@ def intake_view(fields: Mapping[str, str], *, today: date) -> IntakeView:
         SymptomField(name, symptom_label(name), danger, _choice(fields, name, ANSWER_CODES))
         for name, (_display, danger) in SYMPTOM_CODES.items()
     )
+    history = tuple(
+        SymptomField(name, _(text), False, _choice(fields, name, ANSWER_CODES))
+        for name, text in HISTORY_CODES.items()
+    )
+    travel = _travel(fields, today)
+    problems += [FieldProblem(day.name, day.problem) for day in travel if day.problem]
     onset, onset_problem = _onset(fields, today)
     problems += [FieldProblem("onset", onset_problem)] if onset_problem else []
     text = fields.get("symptoms_text", "")
@@ -109,6 +139,8 @@ def intake_view(fields: Mapping[str, str], *, today: date) -> IntakeView:
         onset=onset,
         measured={v.name: as_number(v.value) for v in vitals if v.value and not v.problem},
         answers={s.name: s.answer for s in symptoms if s.answer},
+        history=history,
+        travel=travel,
         dangers=tuple(s.label for s in symptoms if s.is_danger and s.answer == "yes"),
         problems=tuple(problems),
     )
@@ -166,12 +198,33 @@ def _choice(fields: Mapping[str, str], name: str, allowed: Container[str]) -> st
 
 def _onset(fields: Mapping[str, str], today: date) -> tuple[str, str]:
     value = fields.get("onset", "").strip()
-    if not value:
-        return "", ""
-    try:
-        day = date.fromisoformat(value)
-    except ValueError:
-        return value, _("Enter the onset as a date, for example %(day)s") % {"day": today}
-    if day > today:
+    day, problem = _day(value, today)
+    if day is not None and day > today:
         return value, _("The onset can't be in the future")
-    return value, ""
+    return value, problem
+
+
+def _travel(fields: Mapping[str, str], today: date) -> tuple[DateField, ...]:
+    """The first and the last day of the travel; the second needs the first to come before it."""
+    shown: list[DateField] = []
+    known: list[date] = []
+    for name, text in TRAVEL_DATES.items():
+        value = fields.get(name, "").strip()
+        day, problem = _day(value, today)
+        if day is not None and day > today:
+            problem = _("This day can't be in the future")
+        elif day is not None and known and day < known[0]:
+            problem = _("The last day must not come before the first")
+        known += [day] if day is not None else []
+        shown.append(DateField(name, _(text), value, problem))
+    return tuple(shown)
+
+
+def _day(value: str, today: date) -> tuple[date | None, str]:
+    """A typed day and what is wrong with how it was typed; neither when nothing was."""
+    if not value:
+        return None, ""
+    try:
+        return date.fromisoformat(value), ""
+    except ValueError:
+        return None, _("Enter the day as a date, for example %(day)s") % {"day": today}

@@ -46,10 +46,15 @@ def main_job(watched: Watched, service: Installation, keep: Keep) -> str:
         assert fact in shown
     keep(page, "ehr")
     dr.begin(app)
-    dr.answer(app, dr.FEVERISH, dr.FEVER, "Back from the lake shore last week")
+    dr.answer(app, dr.FEVERISH, {**dr.FEVER, "travel": "yes"}, "Back from the lake shore last week")
     dr.upload(app, "field-1.jpg", "cell-parasitized.png")
     told = app.locator("main").inner_text()
-    for fact in ("39.4 °C", "Back from the lake", "I confirm that these slides belong to"):
+    for fact in (
+        "39.4 °C",
+        "Travelled in a malaria area",
+        "Back from the lake",
+        "I confirm that these slides belong to",
+    ):
         assert fact in told
     start_and_wait(watched, app)
     assert app.get_by_role("heading", name="2. AI result").count() == 0
@@ -58,6 +63,7 @@ def main_job(watched: Watched, service: Installation, keep: Keep) -> str:
     assert re.search(r"Parasites suspected|Uncertain|None found", shown)
     assert "red cells" in shown
     assert "Analysis of symptoms" in shown
+    assert "rule TR-1" in shown
     page.evaluate("scrollTo(0, 0)")
     keep(page, "review")
     dr.conclude(app, "parasites-seen", "accept", CONCLUSION)

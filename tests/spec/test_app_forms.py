@@ -103,6 +103,25 @@ async def test_starting_sends_one_transaction_and_a_double_click_finds_it(world,
     assert len(world.records.all("QuestionnaireResponse")) == 1
 
 
+async def test_travel_and_earlier_treatment_are_asked_checked_and_sent(world, browser):
+    chart = await browser.launch()
+    told = {"travel": "yes", "travel-from": "2026-11-01", "antimalarial": "no"}
+    wrong = {**told, "travel-until": "2026-10-01"}
+    refused = await browser.submit(f"{chart}intake", f"{chart}intake", fever="yes", **wrong)
+    assert refused.status_code == 422
+    assert "The last day must not come before the first" in refused.text
+    await browser.submit(f"{chart}intake", f"{chart}intake", fever="yes", **told)
+    checked = (await browser.get(f"{chart}check")).text
+    assert "Travelled in a malaria area in the past year" in checked
+    assert (await browser.post(f"{chart}start", hidden_fields(checked))).status_code == 303
+    (response,) = world.records.all("QuestionnaireResponse")
+    answers = {item["linkId"]: item["answer"][0] for item in response["item"]}
+    assert answers["travel"]["valueCoding"]["code"] == "Y"
+    assert answers["antimalarial"]["valueCoding"]["code"] == "N"
+    assert answers["travel-from"] == {"valueDate": "2026-11-01"}
+    assert "travel-until" not in answers
+
+
 async def test_an_image_is_cleaned_shown_and_sent(world, browser):
     chart = await browser.launch()
     fields = hidden_fields((await browser.get(f"{chart}images")).text)

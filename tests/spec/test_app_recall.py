@@ -71,7 +71,7 @@ async def test_a_draft_that_was_recalled_cant_be_signed(world):
     chart = await browser.launch()
     page = f"{chart}reports/r1"
     await browser.submit(page, f"{page}/reading", reading="cannot-tell")
-    chosen = {"finding": "cannot-tell", "agreement": "reject", "conclusion": "Unclear."}
+    chosen = {"finding": "cannot-tell", "agreement": "accept", "conclusion": "Unclear."}
     await browser.submit(page, f"{page}/conclusion", acknowledged="yes", **chosen)
     ready = await browser.get(f"{page}/sign")
     assert ready.status_code == 200, ready.text

@@ -10,11 +10,16 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from models.symptoms.answer_cache import MemoryCache
+from models.symptoms.circuit import CircuitBreaker
 from models.symptoms.facts import SymptomFacts
-from models.symptoms.gemini import GeminiAnalyst, GeminiEndpoint
+from models.symptoms.gemini import GeminiEndpoint, GeminiModel
+from models.symptoms.language_model import Guards, LanguageAnalyst
 from models.symptoms.port import NoAnswer, Urgency
 from models.symptoms.red_flags import SafeAnalyst
+from models.symptoms.usage import Prices, Usage
 
 pytest.importorskip("google.genai")
 
@@ -27,6 +32,7 @@ FACTS = SymptomFacts(
     identifiers=("Ada", "Lovelace"),
 )
 GOOD = {
+    "language": "en",
     "urgency": "urgent",
     "summary": [{"text": "There is fever.", "facts": ["F4"]}],
     "next_steps": [{"text": "Do a blood smear.", "facts": ["F4"]}],
@@ -54,7 +60,14 @@ def provider() -> Iterator[Provider]:
             length = int(self.headers["Content-Length"])
             state.asked.append(json.loads(self.rfile.read(length)))
             time.sleep(state.delay_seconds)
-            content = {"candidates": [{"content": {"parts": [{"text": state.text}]}}]}
+            content = {
+                "candidates": [{"content": {"parts": [{"text": state.text}]}}],
+                "usageMetadata": {
+                    "promptTokenCount": 700,
+                    "candidatesTokenCount": 90,
+                    "thoughtsTokenCount": 10,
+                },
+            }
             body = json.dumps(content).encode()
             self.send_response(state.status)
             self.send_header("Content-Type", "application/json")
@@ -75,9 +88,16 @@ def provider() -> Iterator[Provider]:
     server.server_close()
 
 
-def analyst(provider: Provider, timeout_seconds: float = 20.0) -> GeminiAnalyst:
+def analyst(
+    provider: Provider,
+    timeout_seconds: float = 20.0,
+    registry: CollectorRegistry | None = None,
+) -> LanguageAnalyst:
     endpoint = GeminiEndpoint("key", base_url=provider.url, timeout_seconds=timeout_seconds)
-    return GeminiAnalyst(endpoint)
+    clock = time.monotonic
+    usage = Usage(registry or CollectorRegistry(), Prices(0.5, 2.0))
+    guards = Guards(CircuitBreaker(clock), MemoryCache(clock), usage, clock, timeout_seconds)
+    return LanguageAnalyst(GeminiModel(endpoint), guards)
 
 
 async def test_a_typed_answer_becomes_an_analysis_tied_to_chart_facts(provider: Provider) -> None:
@@ -99,6 +119,30 @@ async def test_nothing_that_names_the_patient_and_no_dose_is_sent(provider: Prov
     assert "responseJsonSchema" in sent
 
 
+async def test_tokens_and_cost_are_counted_as_the_provider_tells_them(provider: Provider) -> None:
+    registry = CollectorRegistry()
+
+    await analyst(provider, registry=registry).analyse(FACTS)
+
+    def value(name: str, **labels: str) -> float | None:
+        return registry.get_sample_value(name, {"model": "gemini-2.5-flash", **labels})
+
+    assert value("medsage_language_model_tokens_total", direction="input") == 700
+    assert value("medsage_language_model_tokens_total", direction="output") == 100
+    assert value("medsage_language_model_cost_dollars_total") == pytest.approx(0.00055)
+
+
+async def test_a_throttled_question_is_not_asked_again_by_the_client(provider: Provider) -> None:
+    provider.status = 429
+    asking = analyst(provider)
+
+    for _ in range(2):
+        with pytest.raises(NoAnswer):
+            await asking.analyse(FACTS)
+
+    assert len(provider.asked) == 1
+
+
 @pytest.mark.parametrize(
     "sentence",
     [
@@ -116,7 +160,7 @@ async def test_sentences_with_doses_or_without_chart_facts_are_left_out(
     analysis = await analyst(provider).analyse(FACTS)
 
     assert [s.text for s in analysis.statements] == ["There is fever."]
-    assert "1 sentences" in analysis.notes[0]
+    assert "1 sentence of" in analysis.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +180,7 @@ async def test_an_answer_outside_the_schema_is_no_answer(provider: Provider, tex
         await analyst(provider).analyse(FACTS)
 
 
-@pytest.mark.parametrize("status", [400, 403, 500])
+@pytest.mark.parametrize("status", [400, 403, 429, 500, 503])
 async def test_a_failing_provider_is_no_answer(provider: Provider, status: int) -> None:
     provider.status = status
 

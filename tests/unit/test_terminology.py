@@ -4,6 +4,7 @@ import ast
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -16,24 +17,39 @@ from fhir_server.audit.journal import AuditTrail
 from fhir_server.audit.kinds import KINDS
 from fhir_server.fhir.assessment import (
     CANONICAL,
+    HISTORY_CODES,
     QUESTIONNAIRE,
     SYMPTOM_CODES,
+    TRAVEL_DATES,
     VITAL_SIGNS,
     Image,
     Intake,
     Parties,
     submission,
 )
+from fhir_server.fhir.drawings import CELL
+from fhir_server.fhir.drawings import KINDS as DRAWINGS
+from fhir_server.fhir.smear_answers import ANSWERS
 from fhir_server.security.principal import Principal
 from fhir_server.security.roles import ROLES
 from fhir_server.validation.validate import Validator
 from models.analysis import smear_system
-from models.malaria.reading import CellAnswer, SmearAnswer
+from models.malaria.reading import CellAnswer, SmearAnswer, ViewKind
 from models.report import Results, Submission, failure_transaction, result_transaction
 from models.result_event import RefusedCall, refused_call_event
+from models.smear_media import DISPLAYS
 from models.smear_report import refusal_issues
 from models.symptoms.card import symptom_card, symptom_system
-from models.symptoms.port import Analysis, Finding, Possibility, Source, Statement, Urgency
+from models.symptoms.port import (
+    Analysis,
+    Evidence,
+    Finding,
+    ModelUse,
+    Possibility,
+    Source,
+    Statement,
+    Urgency,
+)
 from models.tasks import ATTEMPT, claimed, completed
 from models.wording import CELL_STATES, SMEAR_STATES
 from smart_app import auditing, prescribing, reading
@@ -41,7 +57,7 @@ from smart_app.signing import Signer
 from terminology import own
 from terminology.findings import FINDING
 from tests.project.sources import product
-from tests.smear_predictions import CARD, VERSION, field_of, one_cell, refused
+from tests.smear_predictions import CARD, VERSION, drawn, field_of, one_cell, refused
 
 Json = dict[str, Any]
 
@@ -65,6 +81,8 @@ PREDICTIONS = (
     *(field_of(600, 40, answer) for answer in SMEAR_STATES if answer is not SmearAnswer.REFUSED),
     *(one_cell(answer, 0.9) for answer in CELL_STATES if answer is not CellAnswer.REFUSED),
     refused(),
+    drawn(),
+    replace(one_cell(CellAnswer.PARASITE_LIKELY, 0.95), bands=drawn().bands),
 )
 
 
@@ -96,6 +114,8 @@ def submitted() -> Iterator[Json]:
         NOW,
         vitals=dict.fromkeys(VITAL_SIGNS, 38.0),
         symptoms=dict.fromkeys(SYMPTOM_CODES, "yes"),
+        history=dict.fromkeys(HISTORY_CODES, "no"),
+        travel=dict.fromkeys(TRAVEL_DATES, "2026-11-10"),
         symptoms_text="ill",
         onset="2026-11-20",
         images=[Image(b"x", "image/png", "smear")],
@@ -113,9 +133,12 @@ def analysed() -> Iterator[Json]:
             urgency,
             findings=(Finding("news2", "NEWS2 7", urgency, "NEWS2 of 5 or more", source, ()),),
             recommendations=("Test.",),
-            possibilities=(Possibility("Malaria", (), (), "rules"),),
+            possibilities=(
+                Possibility("Malaria", (Evidence("Fever: yes"),), (), "rules", "DD-1", source),
+            ),
             statements=(Statement("Said.", ("fact",)),),
             notes=("Age unknown.",),
+            model_use=ModelUse("model", "1", "hash", "1", "hash", is_cached=True),
         )
         results = Results(
             prediction,
@@ -125,7 +148,7 @@ def analysed() -> Iterator[Json]:
         )
         numbers = itertools.count()
         bundle = result_transaction(
-            Submission(TASK), results, now=NOW, new_uuid=lambda n=numbers: str(next(n))
+            Submission(TASK, ["Media/1"]), results, now=NOW, new_uuid=lambda n=numbers: str(next(n))
         )
         yield from (entry["resource"] for entry in bundle["entry"])
 
@@ -230,7 +253,7 @@ def test_every_definition_that_the_code_names_is_there() -> None:
 def test_every_code_that_is_written_is_defined_with_the_same_display() -> None:
     codings = own_codings()
     assert {coding["system"].rpartition("/")[2] for coding in codings} == {
-        *("task-code", "task-part", "finding"),
+        *("task-code", "task-part", "finding", "line-origin"),
         *("audit-event", "audit-subtype", "audit-block", "role"),
     }
     for coding in codings:
@@ -283,6 +306,38 @@ def test_the_clinicians_words_are_the_displays() -> None:
     assert said.items() <= codes.items()
 
 
+def test_every_drawing_has_its_code() -> None:
+    assert {kind.value: display for kind, display in DISPLAYS.items()}.items() <= (
+        displays(FINDING.url).items()
+    )
+    assert [kind.value for kind in ViewKind] == list(DRAWINGS)
+
+
+def test_every_answer_has_its_words_and_its_state() -> None:
+    states = {state.code for state in (*SMEAR_STATES.values(), *CELL_STATES.values())}
+    assert states == ANSWERS.keys()
+    for code in states:
+        assert "negative" not in ANSWERS[code].words.casefold()
+
+
+def test_the_parts_of_a_cell_are_those_that_its_extension_allows() -> None:
+    allowed = {
+        element["fixedUri"]: element["path"]
+        for element in defined()[CELL]["differential"]["element"]
+        if element["path"] == "Extension.extension.url"
+    }
+    written = [
+        part["url"]
+        for resource in analysed()
+        if resource["resourceType"] == "Media"
+        for extension in resource["extension"]
+        if extension["url"] == CELL
+        for part in extension["extension"]
+    ]
+
+    assert set(written) == set(allowed)
+
+
 def test_the_roles_are_the_servers() -> None:
     assert displays(f"{CANONICAL}/CodeSystem/role").keys() == ROLES.keys()
 
@@ -291,7 +346,8 @@ def test_the_questionnaire_asks_what_a_response_answers() -> None:
     (response,) = (r for r in submitted() if r["resourceType"] == "QuestionnaireResponse")
     questions = {item["linkId"]: item for item in defined()[QUESTIONNAIRE]["item"]}
 
-    assert list(questions) == [*SYMPTOM_CODES, "onset", "description"]
+    asked = [*SYMPTOM_CODES, *HISTORY_CODES, *TRAVEL_DATES]
+    assert list(questions) == [*asked, "onset", "description"]
     assert questions.keys() == {item["linkId"] for item in response["item"]}
     values = {"choice": "valueCoding", "date": "valueDate", "text": "valueString"}
     for item in response["item"]:

@@ -67,6 +67,30 @@ def test_not_asked_is_neither_yes_nor_no_and_a_yes_among_danger_signs_is_named()
     assert view.dangers == ("Convulsions",)
 
 
+def test_history_is_told_as_far_as_it_was_asked():
+    view = intake_view({"travel": "yes", "pregnancy": "no", "prophylaxis": "x"}, today=TODAY)
+    assert view.told == {"travel": "yes", "pregnancy": "no"}
+    assert view.answers == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "problems"),
+    [
+        ("2026-11-01", "2026-11-10", set()),
+        ("2026-11-01", "", set()),
+        ("", "2026-11-10", set()),
+        ("2026-11-10", "2026-11-01", {"travel-until"}),
+        ("2026-11-23", "", {"travel-from"}),
+        ("1 November", "2026-11-10", {"travel-from"}),
+    ],
+)
+def test_travel_is_two_past_days_in_order(first, last, problems):
+    fields = {"travel-from": first, "travel-until": last}
+    assert fields_with_problems(fields) == problems
+    told = {name: day for name, day in fields.items() if day and name not in problems}
+    assert intake_view(fields, today=TODAY).travel_days == told
+
+
 def registered(**fields):
     whole = {"family": "Mwangi", "given": "Grace", "sex": "female", **fields}
     return read_registration(whole, today=TODAY)

@@ -59,14 +59,67 @@ def test_a_birth_date_beats_a_stated_age() -> None:
     assert chart(Intake(NOW, age_years=99), {"birthDate": "2016-11-24"}).age_years < 11
 
 
-def test_a_value_in_another_unit_is_left_out() -> None:
-    fahrenheit = {
+def quantity(loinc: str, value: float, unit: str | None) -> dict[str, Any]:
+    return {
         "resourceType": "Observation",
-        "code": {"coding": [{"system": "http://loinc.org", "code": "8310-5"}]},
-        "valueQuantity": {"value": Decimal("101.3"), "code": "[degF]"},
+        "code": {"coding": [{"system": "http://loinc.org", "code": loinc}]},
+        "valueQuantity": {"value": Decimal(str(value)), **({"code": unit} if unit else {})},
     }
 
-    assert read_facts({}, [fahrenheit], [], TODAY).vitals == {}
+
+@pytest.mark.parametrize(
+    ("loinc", "value", "unit", "vital", "agreed"),
+    [
+        ("8310-5", 101.3, "[degF]", "temperature", 38.5),
+        ("29463-7", 3200, "g", "weight", 3.2),
+        ("29463-7", 22, "[lb_av]", "weight", 9.98),
+        ("8302-2", 1.7, "m", "height", 170),
+        ("8302-2", 70, "[in_i]", "height", 177.8),
+        ("718-7", 65, "g/L", "hemoglobin", 6.5),
+    ],
+)
+def test_a_value_in_a_known_other_unit_is_converted_and_this_is_told(
+    loinc: str, value: float, unit: str, vital: str, agreed: float
+) -> None:
+    facts = read_facts({}, [quantity(loinc, value, unit)], [], TODAY)
+
+    assert facts.vitals == {vital: agreed}
+    assert f"read as {agreed:g}" in facts.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "reason"),
+    [
+        (311.6, "K", "the unit is not known"),
+        (38.5, None, "without a unit"),
+        (101.3, "Cel", "no patient can have it"),
+        (38.5, "[degF]", "no patient can have it"),
+    ],
+)
+def test_a_value_that_can_not_be_used_is_left_out_by_name(
+    value: float, unit: str | None, reason: str
+) -> None:
+    facts = read_facts({}, [quantity("8310-5", value, unit)], [], TODAY)
+
+    assert facts.vitals == {}
+    assert reason in facts.remarks[0]
+
+
+def test_history_and_travel_come_back_as_they_were_entered() -> None:
+    facts = chart(
+        Intake(
+            NOW,
+            history={"pregnancy": "yes", "travel": "yes", "prophylaxis": "no"},
+            travel={"travel-from": "2026-11-01", "travel-until": "2026-11-14"},
+            onset="2026-11-20",
+        )
+    )
+
+    assert facts.is_pregnant is True
+    assert facts.history["prophylaxis"] == "no"
+    assert (facts.days_since_travel, facts.days_from_arrival) == (10, 19)
+    assert chart(Intake(NOW, history={"pregnancy": "no"})).is_pregnant is False
+    assert chart(Intake(NOW, symptoms={"fever": "yes"})).is_pregnant is None
 
 
 def test_everything_that_names_the_patient_is_known_for_redaction() -> None:

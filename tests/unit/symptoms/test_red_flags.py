@@ -7,7 +7,7 @@ import pytest
 
 from models.symptoms import rules
 from models.symptoms.facts import SymptomFacts
-from models.symptoms.port import Analysis, NoAnswer, Possibility, Statement, Urgency
+from models.symptoms.port import Analysis, Evidence, NoAnswer, Possibility, Statement, Urgency
 from models.symptoms.red_flags import SafeAnalyst
 
 TODAY = date(2026, 11, 24)
@@ -17,7 +17,7 @@ ANSWER = Analysis(
     origin="scripted 1",
     urgency=Urgency.ROUTINE,
     statements=(Statement("Headache is the only complaint.", ("Headache: yes",)),),
-    possibilities=(Possibility("Migraine", ("Headache: yes",), (), "scripted 1"),),
+    possibilities=(Possibility("Migraine", (Evidence("Headache: yes"),), (), "scripted 1"),),
 )
 
 

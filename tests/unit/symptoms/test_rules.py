@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fhir_server.fhir.assessment import SYMPTOM_CODES, VITAL_SIGNS
+from fhir_server.fhir.assessment import HISTORY_CODES, SYMPTOM_CODES, VITAL_SIGNS
 from models.symptoms.facts import SymptomFacts
 from models.symptoms.port import Urgency
 from models.symptoms.redact import has_dose
@@ -72,7 +72,7 @@ def test_fluid_loss_with_poor_intake_is_possible_dehydration() -> None:
     assert "possible-dehydration" in codes(symptoms={"diarrhoea": "yes", "unable-to-drink": "yes"})
 
 
-def test_fever_in_pregnancy_is_urgent_and_never_in_a_man() -> None:
+def test_fever_in_pregnancy_is_urgent_and_a_mans_text_is_of_someone_else() -> None:
     fever = {"fever": "yes"}
 
     assert "pregnancy-fever" in codes(symptoms=fever, is_pregnant=True)
@@ -104,6 +104,9 @@ FACTS = st.builds(
     symptoms=ANSWERS,
     text=st.text(max_size=60),
     onset=st.none() | st.dates(date(2020, 1, 1), date(2030, 1, 1)),
+    history=st.dictionaries(st.sampled_from(sorted(HISTORY_CODES)), st.sampled_from(["yes", "no"])),
+    arrived=st.none() | st.dates(date(2020, 1, 1), date(2030, 1, 1)),
+    left=st.none() | st.dates(date(2020, 1, 1), date(2030, 1, 1)),
 )
 
 
@@ -122,3 +125,29 @@ def test_one_more_danger_sign_never_lowers_the_urgency(facts: SymptomFacts, sign
     more = SymptomFacts(**{**vars(facts), "symptoms": {**facts.symptoms, sign: "yes"}})
 
     assert analyse(more).urgency is Urgency.EMERGENCY
+
+
+@given(FACTS)
+def test_whatever_was_not_measured_or_asked_is_named(facts: SymptomFacts) -> None:
+    notes = " ".join(analyse(facts).notes)
+
+    for vital in ("temperature", "respiratory_rate", "heart_rate"):
+        is_named = vital.replace("_", " ") in notes.partition("Not measured: ")[2]
+        assert is_named is (vital not in facts.vitals)
+    for code, (name, is_danger_sign) in SYMPTOM_CODES.items():
+        if is_danger_sign and code not in facts.symptoms:
+            assert name.lower() in notes.partition("Danger signs not asked: ")[2]
+    assert ("Age unknown" in notes) is (facts.age_years is None)
+    assert ("Travel in a malaria area not asked" in notes) is ("travel" not in facts.history)
+
+
+@given(FACTS)
+def test_malaria_is_thought_of_with_every_fever_and_never_called_excluded(
+    facts: SymptomFacts,
+) -> None:
+    analysis = analyse(facts)
+    said = [p.name for p in analysis.possibilities] + [f.text for f in analysis.findings]
+
+    if any(f.code == "fever" for f in analysis.findings):
+        assert analysis.possibilities[0].name == "Malaria"
+    assert not any("negative" in line or "excluded" in line for line in said)

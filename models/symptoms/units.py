@@ -1,0 +1,44 @@
+"""A measured value in the unit agreed for its vital sign: taken over, converted, or left out."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from fhir_server.fhir.assessment import VITAL_SIGNS
+from models.symptoms.rule import UNITS
+
+# (vital sign, UCUM code it came in) → the exact conversion to the agreed unit.
+CONVERSIONS: Mapping[tuple[str, str], Callable[[float], float]] = {
+    ("temperature", "[degF]"): lambda value: (value - 32) / 1.8,
+    ("weight", "g"): lambda value: value / 1000,
+    ("weight", "[lb_av]"): lambda value: value * 0.45359237,
+    ("height", "m"): lambda value: value * 100,
+    ("height", "[in_i]"): lambda value: value * 2.54,
+    ("hemoglobin", "g/L"): lambda value: value / 10,
+}
+_WRITTEN = {**UNITS, "[degF]": "°F", "[lb_av]": "lb", "[in_i]": "in"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The value in the agreed unit, None when it can't be used; `remark` says what was done with
+    a value that could not be taken over as it stood."""
+
+    value: float | None
+    remark: str = ""
+
+
+def in_agreed_unit(vital: str, value: float, unit: str | None) -> Reading:
+    """`value` in the unit of VITAL_SIGNS; outside its possible range it is left out."""
+    sign = VITAL_SIGNS[vital]
+    given = f"{sign.display} of {value:g} {_WRITTEN.get(unit or '', unit) or 'without a unit'}"
+    if unit == sign.unit:
+        agreed, remark = value, ""
+    elif (vital, unit or "") in CONVERSIONS:
+        agreed = round(CONVERSIONS[vital, unit or ""](value), 2)
+        remark = f"{given}: read as {agreed:g} {_WRITTEN.get(sign.unit, sign.unit)}."
+    else:
+        return Reading(None, f"{given}: left out, the unit is not known here.")
+    low, high = sign.possible
+    if not low <= agreed <= high:
+        return Reading(None, f"{given}: left out, no patient can have it; measure again.")
+    return Reading(agreed, remark)
