@@ -5,11 +5,13 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 
+import httpx
 import structlog
 from joserfc.jwk import ECKey
 
 from deploy import registrations, tls, watching
 from deploy.background import Work
+from deploy.keys import Jwk
 from deploy.process import Process
 from fhir_server.app import FhirServer
 from fhir_server.settings import Settings
@@ -23,6 +25,7 @@ from models.lifecycle.shadows import Shadows
 from models.lifecycle.versions import Versions
 from models.malaria.predict import check_image
 from models.metrics import MeasuredAnalyst, ModelMetrics
+from models.recall import Recaller
 from models.symptoms.card import symptom_card
 from models.symptoms.gemini import GeminiEndpoint
 from models.symptoms.usage import Prices, Usage
@@ -35,7 +38,7 @@ _log = structlog.get_logger("medsage.deploy")
 
 async def add(process: Process, server: FhirServer | None) -> None:
     """Add the parts of the role: `server` None is the role `worker`."""
-    fhir = _worker_client(process)
+    fhir = worker_client(process.http, process.settings.base_url, process.keys.worker)
     secret = _notification_secret(process)
     wake: Callable[[], None] = _nothing
     here = await asyncio.to_thread(versions_here, process.settings)
@@ -45,6 +48,7 @@ async def add(process: Process, server: FhirServer | None) -> None:
         worker = _worker(process.settings, fhir, analysts, metrics)
         wake = worker.wake
         process.running.append(Work(worker.run, worker.stop))
+        process.running.append(Work(Recaller(fhir).run))
         process.running.append(Work(analysts.shadows.run))
         process.running.append(Work(_subscription(process, fhir, secret)))
         watch = watching.drift_watch(process)
@@ -60,16 +64,12 @@ def _nothing() -> None:
     """Nobody to wake in this process: the Subscription wakes the worker's own."""
 
 
-def _worker_client(process: Process) -> FhirClient:
-    base_url = process.settings.base_url
+def worker_client(http: httpx.AsyncClient, base_url: str, key: Jwk) -> FhirClient:
+    """The FHIR server as the worker reaches it, with its own key."""
     client = BackendClient(
-        registrations.WORKER,
-        ECKey.import_key(process.keys.worker),
-        SCOPES,
-        f"{base_url}/auth/token",
+        registrations.WORKER, ECKey.import_key(key), SCOPES, f"{base_url}/auth/token"
     )
-    tokens = BackendToken(process.http, client, utc_now, new_id)
-    return FhirClient(process.http, f"{base_url}/fhir", tokens)
+    return FhirClient(http, f"{base_url}/fhir", BackendToken(http, client, utc_now, new_id))
 
 
 def versions_here(settings: Settings) -> dict[str, Installed]:

@@ -22,6 +22,8 @@ INPUTS = f"{GUIDE}/CodeSystem/AIinputsCS"
 SYSTEM_VERSIONS = f"{CANONICAL}/identifier/ai-system-version"
 MODEL_CARDS = f"{CANONICAL}/identifier/model-card"
 MANUFACTURER = "MedSAGE project"
+MODELS_PAGE = "https://medsage.example/models"
+"""Where an installation serves the cards of its models, at its own address."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class AiSystem:
     kinds: tuple[str, ...]
     card: str
     manufacturer: str = MANUFACTURER
+    contact: str = "The project's issue tracker"
 
 
 def ai_device(system: AiSystem, card_reference: str) -> Resource:
@@ -55,6 +58,8 @@ def ai_device(system: AiSystem, card_reference: str) -> Resource:
         "modelNumber": system.key,
         "type": _concept(DEVICE_TYPES, "Artificial-Intelligence"),
         "version": [{"value": system.version}],
+        "contact": [{"system": "other", "value": system.contact}],
+        "url": MODELS_PAGE,
         "safety": [{"text": "Research use; not a medical device; not for diagnosis"}],
     }
 

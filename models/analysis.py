@@ -71,6 +71,12 @@ def smear_system(model: ModelVersion, card: ModelCard) -> AiSystem:
         key=f"{model.id}-{model.version}-{model.sha256[:12]}-{model.calibration_sha256[:12]}",
         name=card.name,
         version=model.version,
-        kinds=("Deep-Learning-Models", "Deterministic-AI", "Medical-Image-Analysis"),
+        kinds=(
+            "Deep-Learning-Models",
+            "Deterministic-AI",
+            "Medical-Image-Analysis",
+            "AI-for-Medical-Imaging-Data",
+        ),
         card=card.as_markdown(),
+        contact=card.contact,
     )

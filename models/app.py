@@ -5,12 +5,14 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from html import escape
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from models.card import ModelCard
 from models.diagnose import Diagnosis, diagnose_router
+from models.regulatory.pages import model_facts
 from models.symptoms.answer_cache import MemoryCache
 from models.symptoms.circuit import CircuitBreaker
 from models.symptoms.gemini import GeminiEndpoint, GeminiModel
@@ -72,7 +74,8 @@ def notifications_router(wake: Callable[[], None], secret: str) -> APIRouter:
 
 def cards_router(cards: Callable[[], Sequence[ModelCard]]) -> APIRouter:
     """`GET /models`: the card of every installed version, as JSON or, for a browser, as a page;
-    which of them is in use is the registry's to say (ADR 0021)."""
+    which of them is in use is the registry's to say (ADR 0021). `GET /models/facts`: what HTI-1
+    asks about each."""
     router = APIRouter()
 
     @router.get("/models", summary="Facts about the installed model versions")
@@ -82,6 +85,13 @@ def cards_router(cards: Callable[[], Sequence[ModelCard]]) -> APIRouter:
             return HTMLResponse(_page(shown))
         return JSONResponse({"models": [card.as_json() for card in shown]})
 
+    @router.get("/models/facts", summary="The 31 source attributes of each model in use")
+    async def source_attributes(request: Request) -> Response:
+        found = model_facts(cards())
+        if "text/html" in request.headers.get("Accept", ""):
+            return HTMLResponse(_facts_page(found))
+        return JSONResponse(found)
+
     return router
 
 
@@ -90,6 +100,21 @@ def _page(cards: Sequence[ModelCard]) -> str:
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><title>Models</title>'
         f"<h1>Models</h1><p>Research use; not a medical device; not for diagnosis.</p>{parts}"
+    )
+
+
+def _facts_page(facts: dict[str, Any]) -> str:
+    parts = []
+    for model in facts["models"]:
+        rows = "".join(
+            f"<dt>{escape(each['id'])} {escape(each['asked'])}</dt><dd>{escape(each['known'])}</dd>"
+            for each in model["facts"]
+        )
+        name = f"{escape(model['name'])} {escape(model['version'])}"
+        parts.append(f"<article><h2>{name}</h2><dl>{rows}</dl></article>")
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Model facts</title>'
+        f"<h1>Model facts</h1><p>{escape(facts['notice'])}</p>{''.join(parts)}"
     )
 
 

@@ -163,14 +163,26 @@ class BackendToken:
 class FhirClient:
     """The interactions that the worker and the seed's API use. `base_url` has no final slash."""
 
-    def __init__(self, http: httpx.AsyncClient, base_url: str, tokens: TokenSource) -> None:
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        base_url: str,
+        tokens: TokenSource,
+        *,
+        moment: str | None = None,
+    ) -> None:
         self._http = http
         self._base_url = base_url.rstrip("/")
         self._tokens = tokens
+        self._moment = moment
 
     def with_tokens(self, tokens: TokenSource) -> "FhirClient":
         """The same server in another caller's name."""
         return FhirClient(self._http, self._base_url, tokens)
+
+    def as_of(self, moment: str) -> "FhirClient":
+        """The same server as it was at an instant: `read` gives the version that was current."""
+        return FhirClient(self._http, self._base_url, self._tokens, moment=moment)
 
     @property
     def base_url(self) -> str:
@@ -178,7 +190,16 @@ class FhirClient:
 
     async def read(self, reference: str) -> Resource:
         """The current version of `Type/id` (or its absolute URL on this server)."""
-        return await self._ask("GET", self._url(reference))
+        url = self._url(reference)
+        if self._moment is None:
+            return await self._ask("GET", url)
+        params = {"_at": self._moment, "_count": "1"}
+        page = await self._ask("GET", f"{url}/_history", params=params)
+        entry: Resource = next(iter(page.get("entry", ())), {})
+        if "resource" not in entry:
+            raise FhirFailure(404, f"{reference} had no version at {self._moment}")
+        found: Resource = entry["resource"]
+        return found
 
     async def search(self, type_: str, query: Query) -> AsyncIterator[Resource]:
         """All matches, page after page; included resources and outcomes are left out."""
@@ -196,6 +217,10 @@ class FhirClient:
     async def transaction(self, bundle: Resource) -> Resource:
         """The transaction-response; a refused transaction raises and has changed nothing."""
         return await self._ask("POST", self._base_url, body=bundle)
+
+    async def call(self, operation: str, parameters: Resource) -> Resource:
+        """The answer of an operation (`Device/1/$recall`) to a Parameters resource."""
+        return await self._ask("POST", self._url(operation), body=parameters)
 
     async def update(self, resource: Resource, if_match: str) -> Resource:
         """The new version; `if_match` is the version id that must still be current."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from fhir_server.fhir.ai_labels import with_labels
 from fhir_server.fhir.assessment import (
     FINDINGS,
     OUTPUT_REPORT,
@@ -276,7 +277,7 @@ def _report(
     images = [*submission.images, *(i for each in results.further for i in each.by.sources)]
     if images:
         report["media"] = [{"link": {"reference": image}} for image in images]
-    return tagged(report)
+    return with_labels(tagged(report))
 
 
 def _report_code(results: Results) -> Resource:

@@ -8,6 +8,7 @@ from fhir_server.fhir.outcome import Issue
 from fhir_server.fhir.smear_answers import ONE_CELL as ABOUT_ONE_CELL
 from fhir_server.fhir.smear_answers import SMEAR as ABOUT_SMEAR
 from models.ai_systems import CONFIDENCE, tagged
+from models.code_version import image_code_sha256
 from models.malaria.bands import Band, band_of, told
 from models.malaria.reading import CellAnswer, ImageKind, SmearAnswer, SmearPrediction
 from models.wording import CELL_STATES, NO_OPINION, NOT_EXCLUDED, SMEAR_STATES, State
@@ -19,6 +20,7 @@ SMEAR = {
     "code": ABOUT_SMEAR,
     "display": "Parasites in red cells of a smear, image analysis by AI",
 }
+SOFTWARE = ("software", "Code that read the images")
 RECOMMENDATION = ("recommendation", "Recommendation")
 ONE_CELL = {
     "system": FINDINGS,
@@ -200,6 +202,7 @@ def _components(prediction: SmearPrediction) -> Iterable[Resource]:
     yield _number("threshold-low", "Threshold: below, not seen", limits.low)
     yield _number("threshold-high", "Threshold: from here, parasite likely", limits.high)
     yield _number("threshold-distance", "Threshold: largest distance read", limits.distance)
+    yield {"code": finding(*SOFTWARE), "valueString": f"sha256 {image_code_sha256()}"}
     yield from watched(prediction)
     for image in prediction.images:
         read = "refused" if image.kind is ImageKind.REFUSED else image.kind.value

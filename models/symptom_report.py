@@ -10,6 +10,7 @@ from typing import Any
 
 from fhir_server.fhir.assessment import CANONICAL, FINDINGS
 from models.ai_systems import tagged
+from models.code_version import STATEMENTS_DIGEST, statements_sha256
 from models.smear_report import RECOMMENDATION, finding
 from models.symptoms.port import (
     Analysis,
@@ -85,7 +86,15 @@ def _components(analysis: Analysis) -> list[Resource]:
         *(_line(*RECOMMENDATION, text, BY_RULE) for text in analysis.recommendations),
         *(_line(NOTE, "Note", text, BY_RULE) for text in analysis.notes),
         *(_use(analysis.model_use) if analysis.model_use else ()),
+        *_digest(analysis),
     ]
+
+
+def _digest(analysis: Analysis) -> Iterable[Resource]:
+    """What can't be computed again is told by its hash: a change of it later shows."""
+    lines = [_statement_line(item) for item in analysis.statements]
+    if lines:
+        yield _line(*STATEMENTS_DIGEST, f"sha256 {statements_sha256(lines)}", BY_MODEL)
 
 
 def _statement_line(item: Statement) -> str:

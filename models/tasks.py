@@ -25,6 +25,11 @@ def attempts(task: Resource) -> int:
     )
 
 
+def begun(task: Resource) -> datetime:
+    """When the present claim began: the moment that its inputs are read as of, now or later."""
+    return datetime.fromisoformat(task["executionPeriod"]["start"])
+
+
 def is_open(task: Resource, now: datetime, lease: timedelta) -> bool:
     """Whether a worker may claim it: requested, or in progress with a lease that ran out."""
     match task["status"]:

@@ -24,8 +24,9 @@ from models.fhir_client import FhirClient, FhirFailure
 from models.metrics import ModelMetrics, ending_of
 from models.monitoring.holding import analysed
 from models.monitoring.site import site_of, with_site
-from models.report import Results, failure_transaction, result_transaction
+from models.report import failure_transaction, result_transaction
 from models.submission import UnusableTask, read_inputs
+from models.withheld import withheld_issues, without_recalled
 from models.worker_device import worker_device
 
 Resource = dict[str, Any]
@@ -168,14 +169,13 @@ class Worker:
             return
         try:
             inputs = await self._retried(
-                lambda: read_inputs(self.fhir, claimed, self.clock().date())
+                lambda: read_inputs(self.fhir, claimed, tasks.begun(claimed).date())
             )
-            results = await self._retried(
-                lambda: analysed(self.fhir, self.analysts.analyse, inputs)
-            )
+            said = await self._retried(lambda: analysed(self.fhir, self.analysts.analyse, inputs))
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))
             return
+        results = await self._retried(lambda: without_recalled(self.fhir, said))
         if results.is_empty:
             ending = self._failure(claimed, withheld_issues(results))
         elif results.is_refused_only:
@@ -238,8 +238,3 @@ class Worker:
                     raise
                 await asyncio.sleep(delay)
         return await call()
-
-
-def withheld_issues(results: Results) -> tuple[Issue, ...]:
-    """Why nothing was analysed."""
-    return tuple(Issue("error", "suppressed", text) for text in results.withheld)

@@ -10,12 +10,13 @@ Resource = dict[str, Any]
 
 WORKERS = f"{CANONICAL}/identifier/worker"
 NAME = "medsage-worker"
-# All that the worker does, and no more; conditional creates need to search.
+# All that the worker does, and no more; conditional creates need to search, recalls to mark.
 SCOPES = (
-    "system/Task.rus system/Patient.r system/Media.cr system/Binary.cr "
-    "system/QuestionnaireResponse.r system/Observation.cr system/DiagnosticReport.c "
-    "system/Provenance.c system/AuditEvent.c system/Device.crs system/DocumentReference.crs "
-    "system/Subscription.crus system/Encounter.r system/HealthcareService.rs "
+    "system/Task.crus system/Patient.r system/Media.cru system/Binary.cr "
+    "system/QuestionnaireResponse.r system/Observation.cru system/DiagnosticReport.crus "
+    "system/Provenance.crs system/AuditEvent.c system/Device.crus system/DocumentReference.crs "
+    "system/DetectedIssue.crs system/Subscription.crus "
+    "system/Encounter.r system/HealthcareService.rs "
     # What versions say in the shadow; no other scope shows what bears this label.
     f"system/Basic.cs?_security={SHADOW_RESULT['system']}|{SHADOW_RESULT['code']}"
 )

@@ -206,6 +206,13 @@ CAUSES: Mapping[str, Explanation] = {
           "the session ends."),
         mark("Go on later. If you need more, ask your IT support to raise the limit."),
     ),
+    "recalled": Explanation(
+        409,
+        mark("The AI result of this report was recalled"),
+        mark("The version of the AI system that made it was recalled, so the report can't be "
+          "signed. Nothing was changed."),
+        mark("Assess the patient without it, or start a new assessment."),
+    ),
     "rejected": Explanation(
         422,
         mark("The record system did not accept this"),

@@ -6,6 +6,7 @@ The report becomes `final` only if it is still the version that the clinician sa
 import base64
 from dataclasses import dataclass
 
+from fhir_server.fhir.ai_labels import concluded_by_person
 from smart_app.fhir_client import Resource
 
 PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
@@ -31,14 +32,12 @@ def final_report(
 ) -> Resource:
     """The report as it is signed: `final`, with the clinician's conclusion, and their `finding`
     (an Observation, created under `url`) added to the results and put in place of the AI's
-    conclusion codes."""
+    conclusion codes. What is left of the AI's draft stays marked as its work."""
     interpreter = {"reference": signer.reference, "display": signer.name}
     return {
-        **report,
+        **concluded_by_person(report, conclusion, [finding["valueCodeableConcept"]]),
         "status": "final",
         "issued": signer.when,
-        "conclusion": conclusion,
-        "conclusionCode": [finding["valueCodeableConcept"]],
         "resultsInterpreter": [interpreter],
         "result": [*report.get("result", ()), {"reference": url}],
     }

@@ -121,6 +121,17 @@ _IMAGE_MEASURES = (
     ),
     Concept("image-hash", "Image read", "SHA-256 of an image, and what it was read as."),
     Concept(
+        "software",
+        "Code that read the images",
+        "SHA-256 of the code that read the images and worded the answer: with the same code, "
+        "weights and images the same answer comes out.",
+    ),
+    Concept(
+        "language-model-sha256",
+        "Hash of what the language model said",
+        "SHA-256 of the statements of a language model, which can't be computed again.",
+    ),
+    Concept(
         "arm",
         "Arm of the comparison",
         "A: by the version in use; B: by the candidate. Which one was decided by the Task's id.",

@@ -8,6 +8,7 @@ from terminology import (
     intake,
     model_versions,
     monitoring,
+    recalls,
     tasks,
 )
 from terminology.concepts import Resource, code_system
@@ -18,6 +19,7 @@ def resources() -> list[Resource]:
     """CodeSystems, ValueSets, Questionnaire, Measures and extensions, each with its fixed id."""
     systems = [*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS]
     systems += [*model_versions.SYSTEMS, *monitoring.SYSTEMS]
+    systems += recalls.SYSTEMS
     return [
         *(code_system(system) for system in systems),
         intake.symptoms(),
@@ -28,6 +30,7 @@ def resources() -> list[Resource]:
         intake.danger_signs(),
         intake.questionnaire(),
         extensions.attempt(),
+        recalls.recall(),
         *monitoring.measures(),
         *monitoring.extensions(),
         *model_versions.resources(),

@@ -9,6 +9,7 @@ from fhir_server.fhir.assessment import (
     OUTPUT_REFUSAL,
     OUTPUT_REPORT,
 )
+from fhir_server.fhir.recalls import RECALL_REVIEW
 from terminology.concepts import Concept, System
 
 TASK_CODE = System(
@@ -26,6 +27,12 @@ TASK_CODE = System(
             "report-to-ehr",
             "Send a report to an EHR",
             "Send a signed report to the record system that the chart was copied from.",
+        ),
+        Concept(
+            RECALL_REVIEW["code"],
+            RECALL_REVIEW["display"],
+            "Assess a patient again whose report holds an AI result that was recalled, and amend "
+            "the report where it is needed.",
         ),
     ),
 )

@@ -1,17 +1,25 @@
-"""`medsage models`: training and evaluation."""
+"""`medsage models`: training, evaluation, recalls, results computed again, regulatory pages."""
 
+import asyncio
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from deploy.commands import model_versions, model_watch
-from deploy.commands.ending import UNUSABLE, fail
-from models.malaria.calibration import WEIGHTS
+from deploy.commands.ending import FAILED, NO_SERVER, UNUSABLE, fail
+from deploy.commands.serve import store_settings
+from deploy.recalling import Order, recalled
+from deploy.replaying import Wanted, replayed
+from models.fhir_client import FhirFailure
+from models.malaria.calibration import WEIGHTS, malaria_card
+from models.regulatory.pages import write_pages
+from models.symptoms.card import symptom_card
 from models.training.commands import evaluate_malaria, train_malaria, train_pneumonia
 
 app = typer.Typer(
-    help="Train and evaluate models, and decide which versions are used.", no_args_is_help=True
+    help="Train, evaluate, recall and check models, and decide which versions are used.",
+    no_args_is_help=True,
 )
 model_versions.register(app)
 MODELS = ("malaria",)
@@ -49,6 +57,59 @@ def evaluate(
     """Measure the shipped model on a split of any file of that layout."""
     _known(name)
     raise typer.Exit(evaluate_malaria(cells, split, as_json=as_json))
+
+
+@app.command("replay", epilog="Example: medsage models replay Task/123")
+def replay(
+    task: Annotated[str | None, typer.Argument(help="The Task, as Task/ID.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All finished assessments.")] = False,
+    since: Annotated[
+        str | None, typer.Option(help="With --all: finished on this day or later.")
+    ] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="With --all: at most so many.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line for each.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Folder with the worker's key.")] = None,
+) -> None:
+    """Compute results again from what is stored, and compare them bit by bit. Ends with 1 when one
+    differs, or when the version that made it is not here."""
+    if (task is None) is not every or ((since or most) and not every):
+        fail("give one Task, or --all (with --since and --most)", UNUSABLE)
+    wanted = Wanted(task, since, most)
+    try:
+        is_same = asyncio.run(replayed(store_settings(data), wanted, as_json=as_json))
+    except FhirFailure as failure:
+        fail(failure.text, NO_SERVER if failure.status == 503 else FAILED)
+    raise typer.Exit(0 if is_same else FAILED)
+
+
+@app.command(
+    "recall", epilog="Example: medsage models recall Device/123 --reason 'Mislabelled' --dry-run"
+)
+def recall(
+    device: Annotated[str, typer.Argument(help="The version's Device, as Device/ID.")],
+    reason: Annotated[str, typer.Option(help="Why, as clinicians read it.")],
+    start: Annotated[str | None, typer.Option("--from", help="Only from this instant on.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Only up to this instant.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Folder with the worker's key.")] = None,
+) -> None:
+    """Recall a version of an AI system on the running server; said again, tell how far that is."""
+    order = Order(device, reason, start, end, is_dry_run=dry_run)
+    try:
+        found = asyncio.run(recalled(store_settings(data), order))
+    except FhirFailure as failure:
+        fail(failure.text, NO_SERVER if failure.status == 503 else FAILED)
+    for name, value in found.items():
+        typer.echo(f"{name}: {value}")
+
+
+@app.command("regulatory", epilog="Example: medsage models regulatory --out docs/regulatory")
+def regulatory(
+    out: Annotated[Path, typer.Option(help="Folder that the pages are written to.")],
+) -> None:
+    """Write the regulatory pages (intended use, requirements, risks, practice, model facts) from
+    the same facts as the software."""
+    write_pages(out, [malaria_card(), symptom_card()])
 
 
 def _known(name: str) -> None:

@@ -18,6 +18,7 @@ from fhir_server.interactions.model_device import (
     require_same_standing,
     require_unregistered,
 )
+from fhir_server.interactions.recalled_device import require_same_recalls
 from fhir_server.security.tenants import in_tenant
 from fhir_server.storage.port import Draft, Key, Stored, Terms, Transaction
 
@@ -93,6 +94,7 @@ def draft(context: Stamping, submission: Submission, current: Stored | None) -> 
     submission = owned(context, submission)
     if submission.key.type == DEVICE and context.tenant is not None:
         require_same_standing(submission.resource, current)
+        require_same_recalls(submission.resource, current)
     version = 1 if current is None else current.version + 1
     updated = next_moment(context, current)
     key = submission.key

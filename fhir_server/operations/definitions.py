@@ -73,6 +73,21 @@ TEXTS: Mapping[str, Text] = {
         "is asked of the store, which indexes serve it, and what it costs.",
         ("Parameters", "The plan, the use of indexes and the cost"),
     ),
+    "recall": Text(
+        "Recall",
+        "Recall a version of an AI system",
+        "Records that what this version made is recalled. The analysis worker then marks every "
+        "report and result that the version made in the period, says why in a DetectedIssue, and "
+        "opens a Task for whoever signed or asked for the report. Without an end the version is "
+        "out of use at once. Asked for again, it tells how far that has come. For administrators.",
+        ("Parameters", "recall, device, status (open, done or dry-run), reports, signed, tasks"),
+        {
+            "reason": "Why, in words that a clinician reads beside the result",
+            "from": "Only what was recorded at this time or later",
+            "to": "Only what was recorded up to this time; the version then stays in use",
+            "dryRun": "Only count, as far as the caller may see reports; nothing is changed",
+        },
+    ),
     "model-propose": Text(
         "ModelPropose",
         "Propose a step for a model version",

@@ -58,6 +58,7 @@ def system_of(card: ModelCard, kinds: tuple[str, ...]) -> AiSystem:
         version=card.version,
         kinds=kinds,
         card=card.as_markdown(),
+        contact=card.contact,
     )
 
 

@@ -39,4 +39,5 @@ def symptom_system(analysis: Analysis, card: ModelCard) -> AiSystem:
         version=card.version,
         kinds=kinds,
         card=card.as_markdown(),
+        contact=card.contact,
     )

@@ -16,7 +16,7 @@ CHART: Mapping[str, str] = {
     "AllergyIntolerance": "rs",
     "Media": "crs",
     "QuestionnaireResponse": "crs",
-    "Task": "crs",
+    "Task": "crus",
     "DiagnosticReport": "rus",
     "MedicationRequest": "crs",
     "Binary": "cr",

@@ -10,6 +10,7 @@ from smart_app.ehr.gaps import gap_lines
 from smart_app.presenters.chart import open_tasks, vital_lines
 from smart_app.presenters.history import report_lines
 from smart_app.presenters.times import show_time
+from smart_app.recalls import recall_lines, recalls_of_chart
 from smart_app.sections import section
 from smart_app.visit import Visit
 
@@ -22,7 +23,7 @@ async def home(visit: Visit) -> Response:
         return visit.see("patients")
     who, search = visit.patient, visit.fhir.search
     code = f"{TASK_CODES}|{ASSESSMENT['code']}"
-    shown, vitals, tasks, reports = await asyncio.gather(
+    shown, vitals, tasks, reports, recalls = await asyncio.gather(
         load_banner(visit),
         section(
             search(
@@ -33,7 +34,9 @@ async def home(visit: Visit) -> Response:
         ),
         section(search("Task", {"patient": who, "code": code})),
         section(search("DiagnosticReport", {"patient": who, "_sort": "-date"})),
+        recalls_of_chart(visit),
     )  # fmt: skip
+    recalled = recall_lines(visit, recalls.items)
     return await visit.page(
         "chart.html",
         banner=shown,
@@ -43,6 +46,8 @@ async def home(visit: Visit) -> Response:
         open_tasks=open_tasks(tasks.items),
         reports=reports,
         lines=report_lines(reports.items)[:5],
+        recalls=recalls,
+        lines_recalled=[line for line in recalled if line.is_open],
         origin=visit.session.origin,
         copied=show_time(visit.session.origin.copied) if visit.session.origin else "",
         missing=gap_lines(visit.session.origin) if visit.session.origin else (),

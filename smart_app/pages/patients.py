@@ -12,6 +12,7 @@ from smart_app.presenters.intake import FieldProblem, intake_view
 from smart_app.presenters.people import person_line
 from smart_app.presenters.registration import REGISTRATION, new_patient, read_registration
 from smart_app.problems import Problem
+from smart_app.recalls import recall_lines, recalls_of_user
 from smart_app.visit import Visit
 
 FIRST_MEASURES = ("weight", "height", "blood_group")
@@ -36,8 +37,11 @@ async def find(visit: Visit) -> Response:
     if query and not is_bad_date:
         found = await visit.fhir.search("Patient", {**query, "_count": "20", "_sort": "name"})
     today = visit.parts.clock().date()
+    recalls = await recalls_of_user(visit)
     return await visit.page(
         "patients.html",
+        recalls=recalls,
+        lines_recalled=recall_lines(visit, recalls.items),
         asked=asked,
         is_bad_date=is_bad_date,
         was_asked=bool(query),

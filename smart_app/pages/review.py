@@ -23,6 +23,7 @@ from smart_app.reading import (
     first_reading,
     reading_key,
 )
+from smart_app.recalls import RecallLine, recall_lines, recalls_of_chart
 from smart_app.signing import (
     Signer,
     final_report,
@@ -44,6 +45,7 @@ async def show(visit: Visit) -> Response:
             banner=banner,
             report=loaded.view,
             loaded=loaded,
+            recalls=await _recalls(visit, loaded),
             drawn=await load_drawings(visit, loaded),
             sending=await state_of(visit, loaded.view.id),
             feedback=await feedback_shown(visit, loaded),
@@ -96,6 +98,8 @@ async def ask(visit: Visit) -> Response:
 async def sign(visit: Visit) -> Response:
     """Sign: report, finding, Provenance and AuditEvent in one transaction."""
     loaded = await load_report(visit, visit.request.path_params["report"])
+    if loaded.view.is_recalled:
+        raise Problem("recalled")
     if loaded.view.is_signed or visit.text("version") != loaded.view.version:
         raise Problem("conflict")
     if visit.text("examined") != "yes":
@@ -150,7 +154,8 @@ def _feedback(loaded: LoadedReport, fields: Mapping[str, str], who: Signer) -> l
 async def _ask(visit: Visit, loaded: LoadedReport, status: int) -> Response:
     fields = await visit.drafts.conclusion(loaded.view.id)
     reading = await _own_reading(visit, loaded.resource)
-    if loaded.view.is_signed or _missing(loaded, fields) or reading is None:
+    is_settled = loaded.view.is_signed or loaded.view.is_recalled
+    if is_settled or _missing(loaded, fields) or reading is None:
         return visit.see(f"reports/{loaded.view.id}")
     return await visit.page(
         "sign.html",
@@ -183,7 +188,8 @@ async def _review(visit: Visit, loaded: LoadedReport, *missing: str) -> Response
         **choices(),
         fields={"conclusion": loaded.view.conclusion, **fields},
         missing=missing,
-        can_sign=_can_sign(visit),
+        recalls=await _recalls(visit, loaded),
+        can_sign=_can_sign(visit) and not loaded.view.is_recalled,
     )
 
 
@@ -198,6 +204,13 @@ async def shows_result(visit: Visit, loaded: LoadedReport) -> bool:
     if loaded.view.is_signed or not _can_sign(visit):
         return True
     return await _own_reading(visit, loaded.resource) is not None
+
+
+async def _recalls(visit: Visit, loaded: LoadedReport) -> tuple[RecallLine, ...]:
+    """Why the report was recalled; nothing is asked where it was not."""
+    if not loaded.view.is_recalled:
+        return ()
+    return recall_lines(visit, (await recalls_of_chart(visit)).items)
 
 
 def _missing(loaded: LoadedReport, fields: Mapping[str, str]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from fhir_server.fhir.recalls import is_recalled
 from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
 from smart_app.presenters.elements import show_concept
@@ -19,12 +20,15 @@ class ReportLine:
     title: str
     status: str
     is_signed: bool
+    is_recalled: bool
     when: str
     conclusion: str
 
 
-def report_status(status: str) -> str:
-    """The watermark word for a DiagnosticReport.status."""
+def report_status(report: Resource) -> str:
+    """The watermark word for a DiagnosticReport: its status, or that it was recalled."""
+    if is_recalled(report):
+        return _("RECALLED")
     words = {
         "preliminary": _("PRELIMINARY"),
         "registered": _("PRELIMINARY"),
@@ -36,7 +40,7 @@ def report_status(status: str) -> str:
         "cancelled": _("CANCELLED"),
         "entered-in-error": _("ENTERED IN ERROR"),
     }
-    return words.get(status, _("STATUS NOT KNOWN"))
+    return words.get(report["status"], _("STATUS NOT KNOWN"))
 
 
 def is_signed(report: Resource) -> bool:
@@ -58,8 +62,9 @@ def report_lines(reports: Iterable[Resource]) -> tuple[ReportLine, ...]:
         ReportLine(
             id=report["id"],
             title=show_concept(report.get("code")),
-            status=report_status(report["status"]),
+            status=report_status(report),
             is_signed=is_signed(report),
+            is_recalled=is_recalled(report),
             when=show_time(_when(report)),
             conclusion=report.get("conclusion", ""),
         )

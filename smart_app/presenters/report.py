@@ -10,6 +10,7 @@ from typing import Literal
 
 from fhir_server.fhir.assessment import FINDINGS
 from fhir_server.fhir.feedback import FIRST_READING
+from fhir_server.fhir.recalls import is_recalled
 from fhir_server.fhir.smear_answers import ONE_CELL, SMEAR, Shown, shown_as
 from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
@@ -87,6 +88,7 @@ class ReportView:
     version: str
     status: str
     is_signed: bool
+    is_recalled: bool
     title: str
     when: str
     conclusion: str
@@ -136,8 +138,9 @@ def report_view(
     return ReportView(
         id=report["id"],
         version=report.get("meta", {}).get("versionId", ""),
-        status=report_status(report["status"]),
+        status=report_status(report),
         is_signed=is_signed(report),
+        is_recalled=is_recalled(report),
         title=show_concept(report.get("code")),
         when=show_time(report.get("issued") or report.get("effectiveDateTime")),
         conclusion=report.get("conclusion", ""),

@@ -21,6 +21,7 @@ from starlette.responses import HTMLResponse
 from starlette.routing import Mount, Route
 
 from fhir_server.fhir.assessment import part_type
+from fhir_server.fhir.recalls import RECALL_REVIEW, RECALLED
 from tests.app_browser import World
 from tests.app_records import (
     MEDIA,
@@ -186,6 +187,7 @@ def test_every_page_of_an_assessment_is_accessible(
         one.inspect(task)
     review_and_sign(one, chart)
     prescribe_and_print(one, chart, tmp_path)
+    hear_of_a_recall(one, chart, site.world)
     page.goto(f"{chart}history")
     one.inspect("history")
     page.goto(f"{site.app}/app/callback?state=unknown")
@@ -234,6 +236,26 @@ def prescribe_and_print(one: Visitor, chart: str, folder: Path) -> None:
     one.inspect("print view of the report")
     paper = page.pdf(path=str(folder / "report.pdf"), format="A4")
     assert paper.startswith(b"%PDF")
+
+
+def hear_of_a_recall(one: Visitor, chart: str, world: World) -> None:
+    signed = world.records.resources["DiagnosticReport", "r1"]
+    world.records.put({**signed, "meta": {**signed["meta"], "tag": [RECALLED]}})
+    task = {
+        "resourceType": "Task", "id": "again", "status": "requested", "intent": "order",
+        "code": {"coding": [RECALL_REVIEW]}, "focus": {"reference": "DiagnosticReport/r1"},
+        "for": {"reference": "Patient/p1"}, "owner": {"reference": "Practitioner/dr-amina"},
+        "authoredOn": "2026-11-25T08:00:00Z", "reasonCode": {"text": "Mislabelled cells"},
+    }  # fmt: skip
+    world.records.put(task)
+    page = one.page
+    page.goto(chart)
+    one.inspect("chart with a recalled result")
+    page.get_by_role("link", name="Recalled").first.click()
+    one.inspect("recalled report")
+    assert "Mislabelled cells" in page.inner_text(".danger-panel")
+    submit(page, "I have looked at this again")
+    assert "Looked at again" in page.inner_text(".danger-panel")
 
 
 def test_home_leads_to_patients_old_and_new(site: Site, browser: Browser) -> None:

@@ -72,3 +72,12 @@ async def test_a_browser_gets_a_page(bell: Doorbell) -> None:
     assert answer.headers["Content-Type"].startswith("text/html")
     assert "not for diagnosis" in answer.text
     assert "MedSAGE symptom rules" in answer.text
+
+
+async def test_the_source_attributes_are_served_for_each_model(bell: Doorbell) -> None:
+    async with http(bell) as client:
+        found = (await client.get("/models/facts")).json()
+        page = (await client.get("/models/facts", headers={"Accept": "text/html"})).text
+    assert "not a medical device" in found["notice"]
+    assert {len(model["facts"]) for model in found["models"]} == {31}
+    assert page.count("<dt>") == 31 * len(found["models"])

@@ -1,0 +1,47 @@
+"""No answer from a recalled version: what it said is left out of the result, and that is told."""
+
+from dataclasses import replace
+
+from fhir_server.fhir.outcome import Issue
+from fhir_server.fhir.recalls import recalls_of
+from models.ai_systems import SYSTEM_VERSIONS, AiSystem
+from models.fhir_client import FhirClient
+from models.report import Results
+from models.wording import NO_OPINION
+
+
+async def without_recalled(fhir: FhirClient, results: Results) -> Results:
+    """The results without the parts of systems whose version was recalled for good."""
+    if results.smear_system is not None and await _is_recalled(fhir, results.smear_system):
+        text = f"Images: {NO_OPINION} {_why(results.smear_system)}"
+        results = replace(
+            results, smear=None, smear_system=None, withheld=(*results.withheld, text)
+        )
+    if results.analysis_system is not None and await _is_recalled(fhir, results.analysis_system):
+        text = f"Symptoms and vital signs: {NO_OPINION} {_why(results.analysis_system)}"
+        results = replace(
+            results, analysis=None, analysis_system=None, withheld=(*results.withheld, text)
+        )
+    for spoken in results.further:
+        if await _is_recalled(fhir, spoken.by.system):
+            others = [each for each in results.further if each is not spoken]
+            text = f"{spoken.heading}: {NO_OPINION} {_why(spoken.by.system)}"
+            results = replace(results, further=others, withheld=(*results.withheld, text))
+    return results
+
+
+def withheld_issues(results: Results) -> tuple[Issue, ...]:
+    """One issue for each part that was left out."""
+    return tuple(Issue("error", "business-rule", text) for text in results.withheld)
+
+
+async def _is_recalled(fhir: FhirClient, system: AiSystem) -> bool:
+    query = {"identifier": f"{SYSTEM_VERSIONS}|{system.key}"}
+    async for device in fhir.search("Device", query):
+        if any(recall.is_for_good for recall in recalls_of(device)):
+            return True
+    return False
+
+
+def _why(system: AiSystem) -> str:
+    return f"{system.name} {system.version} was recalled."
