@@ -232,6 +232,13 @@ _CLINICAL_AI = Board(
             (("sum by (check) (increase(medsage_model_refusals_total[1d]))", "{{check}}"),),
         ),
         Panel(
+            "Held",
+            "Sites at which a model answers nothing until somebody releases it.",
+            "short",
+            (("max by (model) (medsage_ai_readings_held)", "{{model}}"),),
+            "stat",
+        ),
+        Panel(
             "Scores of cells",
             "Calibrated probability of a parasite: most of it belongs near 0 or near 1.",
             "short",

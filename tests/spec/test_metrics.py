@@ -71,7 +71,7 @@ ALLOWED: dict[str, frozenset[str]] = {
     | {"issued", "other", "completed", "failed", "by-another", "left"},
     "task": frozenset(observed.JOBS),
     "job": frozenset({"server", "worker", "app"}),
-    "model": frozenset({"malaria-smear", "symptoms"}),
+    "model": frozenset({"malaria-smear", "symptoms", "malaria-cell"}),
     "answer": frozenset(each.value for each in (*SmearAnswer, *CellAnswer))
     | {each.code for each in Urgency},
     "check": CHECKS,
