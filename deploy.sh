@@ -17,6 +17,8 @@ usage: ./deploy.sh COMMAND
   status            what runs, and whether it is healthy
   logs [SERVICE]    the last lines of all services or of one, and what comes
   monitor           where the dashboard is, and whether all targets are up
+  backup [VERB …]   make a backup now; or another verb of `medsage backup` (list, verify, drill …)
+  restore [OPTION …] fill an empty database from the newest backup, before `prod` (--at, --backup)
   cleanup [--all]   stop and remove the containers; --all removes the data too, after a question
 
 Variables: MEDSAGE_BASE_URL (https://medsage.example.org), MEDSAGE_LOG_LEVEL,
@@ -115,6 +117,24 @@ monitor() {
         promtool query instant http://127.0.0.1:9090 'up{job=~"server|worker|app"}'
 }
 
+# The worker has the store, the place of the backups and their key.
+backup() {
+    if [ $# -eq 0 ]; then set -- create; fi
+    prod exec -T worker medsage backup "$@"
+}
+
+# A server that runs writes into the database, which would not be empty then.
+restore() {
+    if [ -n "$(prod ps -q server worker)" ]; then
+        fail "server and worker run: a restore goes into an empty installation (./deploy.sh cleanup \
+--all removes this one; keep the volume or bucket of the backups)"
+    fi
+    make_secrets
+    prod up --detach mongo-init
+    prod run --rm --no-deps -T worker backup restore --data /data/restored "$@"
+    echo "restored; ./deploy.sh prod starts it"
+}
+
 cleanup() {
     local answer
     case ${1-} in
@@ -140,7 +160,7 @@ secrets)
     make_secrets
     exit 0
     ;;
-dev | prod | status | logs | monitor | cleanup) need_docker ;;
+dev | prod | status | logs | monitor | backup | restore | cleanup) need_docker ;;
 *)
     usage >&2
     fail "unknown command: $command"
@@ -155,5 +175,7 @@ prod) start_prod ;;
 status) running ps ;;
 logs) running logs --tail 200 --follow "$@" ;;
 monitor) monitor ;;
+backup) backup "$@" ;;
+restore) restore "$@" ;;
 cleanup) cleanup "$@" ;;
 esac

@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 from joserfc.jwk import ECKey
 
-from deploy import registrations, tls
+from deploy import registrations, tls, watching
 from deploy.background import Work
 from deploy.process import Process
 from fhir_server.app import FhirServer
@@ -47,6 +47,8 @@ async def add(process: Process, server: FhirServer | None) -> None:
         process.running.append(Work(worker.run, worker.stop))
         process.running.append(Work(analysts.shadows.run))
         process.running.append(Work(_subscription(process, fhir, secret)))
+        watch = watching.drift_watch(process)
+        process.running.append(Work(watch.run, watch.stop))
         process.others.include_router(notifications_router(wake, secret))
     if server is not None:
         process.others.include_router(diagnose_router(_diagnosis(process, server, fhir)))

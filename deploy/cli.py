@@ -27,11 +27,23 @@ COMMANDS: Mapping[str, str] = {
     "policy": "deploy.commands.policy",
     "patient": "deploy.commands.patient",
     "check": "deploy.commands.check",
+    "backup": "deploy.commands.backup",
     "dev": "deploy.commands.dev",
 }
 """Name → the module whose `app` it is."""
 GROUPS = frozenset(
-    {"models", "user", "client", "keys", "issuer", "encryption", "policy", "patient", "dev"}
+    {
+        "models",
+        "user",
+        "client",
+        "keys",
+        "issuer",
+        "encryption",
+        "policy",
+        "patient",
+        "backup",
+        "dev",
+    }
 )
 """Those that have commands of their own."""
 

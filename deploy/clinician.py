@@ -6,6 +6,7 @@ from starlette.types import ASGIApp
 
 from deploy import registrations
 from deploy.background import Work
+from deploy.cell_check import cell_check
 from deploy.process import Process
 from fhir_server.security.limits import read_rules
 from fhir_server.system import new_id, utc_now
@@ -37,6 +38,7 @@ async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
         secret=process.keys.secret,
         session_seconds=settings.session_seconds,
         max_upload_bytes=settings.max_upload_bytes,
+        cell_check=cell_check(),
         analyses_an_hour=read_rules(settings.rate_limits)["diagnoses", "", ""],
     )
     store = await _sessions(process, stack)

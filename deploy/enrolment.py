@@ -26,6 +26,7 @@ from fhir_server.interactions.write import Submission, draft, put
 from fhir_server.publication import SERVER
 from fhir_server.search.conditional import parse_condition
 from fhir_server.search.plan import Scope
+from fhir_server.security.tenants import DEFAULT, in_tenant, tenant_of
 from fhir_server.storage.port import (
     Key,
     ResourceStore,
@@ -45,8 +46,9 @@ _MOST = 1000
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What enrolling takes. `follows_release`: a shipped version takes the place of one that is
-    no longer on this machine, without two people; for the demonstration alone."""
+    """What enrolling takes. `owner` is the tenant whose registry it is: each has one.
+    `follows_release`: a shipped version takes the place of one that is no longer on this machine,
+    without two people; for the demonstration alone."""
 
     store: ResourceStore
     scope: Callable[[], Scope]
@@ -54,6 +56,7 @@ class Enrolment:
     clock: Callable[[], datetime]
     new_id: Callable[[], str]
     base_url: str
+    owner: str = DEFAULT
     follows_release: bool = False
     tenant: None = None
 
@@ -154,15 +157,17 @@ async def _known(enrolment: Enrolment, unit: Transaction) -> dict[str, _Known]:
     asked = [("type", f"{DEVICE_TYPES}|{AI_DEVICE}")]
     page = await unit.find(parse_condition(enrolment.scope(), "Device", asked, limit=_MOST))
     found = (_Known(stored, parse(stored.body)) for stored in page.matches)
-    return {key_of(each.device): each for each in found}
+    own = (each for each in found if tenant_of(each.device) == enrolment.owner)
+    return {key_of(each.device): each for each in own}
 
 
 async def _card(enrolment: Enrolment, unit: Transaction, version: Installed) -> str:
     """The reference of the version's model card, which is made when there is none."""
     asked = [("identifier", f"{MODEL_CARDS}|{version.key}")]
-    query = parse_condition(enrolment.scope(), "DocumentReference", asked)
+    query = parse_condition(enrolment.scope(), "DocumentReference", asked, limit=_MOST)
     for stored in (await unit.find(query)).matches:
-        return str(stored.key)
+        if tenant_of(parse(stored.body)) == enrolment.owner:
+            return str(stored.key)
     return str((await _write(enrolment, unit, model_card(version.system), None)).key)
 
 
@@ -174,6 +179,7 @@ async def _write(
     plain = {name: value for name, value in resource.items() if name not in ("id", "meta")}
     if current:
         plain = {**plain, "id": key.id, "meta": parse(current.body).get("meta", {})}
+    plain = in_tenant(plain, enrolment.owner)
     made = draft(enrolment, Submission(key, plain, encode(plain), method), current)
     await put(unit, made)
     trail = AuditTrail(SERVER, enrolment.clock, enrolment.new_id, enrolment.base_url)

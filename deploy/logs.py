@@ -9,14 +9,15 @@ from typing import Any
 
 import structlog
 
+from fhir_server.rest.trace import ANSWERING
+
 _FRAMES = 12
 
 
 def configure(level: str) -> None:
     """From now on everything at `level` or above is written; no line holds patient data."""
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        _without_tenant_where_unknown,
+        _of_request,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -45,11 +46,15 @@ def configure(level: str) -> None:
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
-def _without_tenant_where_unknown(
+def _of_request(
     _: object, __: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    if event.get("tenant") is None:
-        event.pop("tenant", None)
+    """With the request that is being answered, if one is."""
+    answering = ANSWERING.get()
+    if answering is not None:
+        event.update(request_id=answering.id, trace_id=answering.trace.id)
+        if answering.tenant is not None:
+            event["tenant"] = answering.tenant
     return event
 
 

@@ -17,14 +17,17 @@ _FEWEST_CHARACTERS = 10
 _DEFAULTS = ("changeme", "change-me", "default", "example", "medsage", "password", "secret")
 """A secret that begins so was never chosen."""
 _WITH_STORE = ("all", "server", "worker")
+_WITH_BACKUPS = ("all", "worker")
 
 
 def problems(settings: Settings) -> list[str]:
     """A line for each; in the profile dev only for files that can't be used."""
     found = list(tls.problems(settings))
+    found += _backup_key(settings)
     if settings.profile == "dev":
         return found
-    return [*_for_development(settings), *_secrets(settings), *_encryption(settings), *found]
+    own = [*_for_development(settings), *_secrets(settings), *_encryption(settings)]
+    return [*own, *_backups(settings), *found]
 
 
 def _for_development(settings: Settings) -> Iterator[str]:
@@ -62,6 +65,29 @@ def _encryption(settings: Settings) -> Iterator[str]:
             "MEDSAGE_ENCRYPTION_KEY_FILE: must be set, or MEDSAGE_ENCRYPTION_DECLINED where the "
             "disks are encrypted"
         )
+
+
+def _backups(settings: Settings) -> Iterator[str]:
+    has_target = settings.backup_target is not None
+    if settings.backup_declined and has_target:
+        yield "MEDSAGE_BACKUP_DECLINED: a backup target is set all the same"
+    is_needed = settings.profile == "prod" and settings.role in _WITH_BACKUPS
+    if is_needed and not has_target and not settings.backup_declined:
+        yield (
+            "MEDSAGE_BACKUP_TARGET: must be set, or MEDSAGE_BACKUP_DECLINED where others back the "
+            "store up"
+        )
+
+
+def _backup_key(settings: Settings) -> Iterator[str]:
+    """Who makes backups can seal them, and knows how to reach a bucket."""
+    if settings.role not in _WITH_BACKUPS or settings.backup_target is None:
+        return
+    if settings.backup_key_file is None:
+        yield "MEDSAGE_BACKUP_KEY_FILE: must be set with a backup target"
+    has_key = settings.backup_s3_key_id is not None and settings.backup_s3_key is not None
+    if settings.backup_target.startswith("s3://") and not has_key:
+        yield "MEDSAGE_BACKUP_S3_KEY_ID: must be set with a bucket, and MEDSAGE_BACKUP_S3_KEY"
 
 
 def _bad_secret(secret: SecretStr | None) -> str | None:

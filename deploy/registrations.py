@@ -11,14 +11,16 @@ from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.users import KIND as USER
 from fhir_server.security.authorization.users import hash_password, register_user
 from fhir_server.storage.port import ResourceStore, Transaction
+from models.monitoring.watch import SCOPES as MONITOR_SCOPES
 from models.worker_device import SCOPES as WORKER_SCOPES
 from smart_app.launch.own_scopes import registered_scope
 
 APP, WORKER, EHR = "medsage-app", "medsage-worker", "medsage-ehr"
+MONITOR = "medsage-monitor"
 
 
 def own_clients(base_url: str, keys: Keys, frame_origins: Sequence[str]) -> list[Client]:
-    """The app and the worker."""
+    """The app, the worker, and the watch over the models, which has the worker's key."""
     return [
         Client(
             APP,
@@ -36,6 +38,13 @@ def own_clients(base_url: str, keys: Keys, frame_origins: Sequence[str]) -> list
             WORKER,
             "MedSAGE worker",
             WORKER_SCOPES,
+            grant_types=frozenset({"client_credentials"}),
+            jwks=public_jwks(keys.worker),
+        ),
+        Client(
+            MONITOR,
+            "MedSAGE monitoring of models",
+            MONITOR_SCOPES,
             grant_types=frozenset({"client_credentials"}),
             jwks=public_jwks(keys.worker),
         ),

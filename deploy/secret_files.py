@@ -57,6 +57,7 @@ FILES: Mapping[str, Callable[[Path], str]] = {
     "grafana_password": _password,
     # Not named like a setting: the setting is the path of the file.
     "encryption_master_key": _master_key,
+    "backup_key": _master_key,
     "medsage_secret_key": _password,
     "medsage_app_key": _key,
     "medsage_worker_key": _key,
@@ -65,6 +66,9 @@ FILES: Mapping[str, Callable[[Path], str]] = {
     "medsage_redis_url": _redis_url,
     # Empty means not set: without a key the rule engine analyses alone.
     "medsage_gemini_api_key": _nothing,
+    # Only where backups go to an S3-compatible store.
+    "medsage_backup_s3_key_id": _nothing,
+    "medsage_backup_s3_key": _nothing,
 }
 """Every secret file but the certificate, in the order in which they are made."""
 

@@ -10,6 +10,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from importlib.metadata import version
 
 import httpx
@@ -17,7 +18,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from prometheus_client import CollectorRegistry
 
-from deploy import analysis, registrations, tls
+from deploy import analysis, backups, registrations, tls
 from deploy.background import Background, Work
 from deploy.clinician import clinician_app
 from deploy.demo.loading import load_ward
@@ -42,7 +43,9 @@ from fhir_server.app import (
     knowledge,
     open_store,
     sign_in_rules,
+    tenants_of,
 )
+from fhir_server.backup.problems import BackupFailed
 from fhir_server.findings import Status
 from fhir_server.indexing.definitions import Definitions
 from fhir_server.operations.definitions import definitions as own_definitions
@@ -55,7 +58,7 @@ from fhir_server.settings import Settings
 from fhir_server.storage.master_keys import UnusableKeys
 from fhir_server.storage.measured import MeasuredStore
 from fhir_server.storage.port import ResourceStore
-from fhir_server.storage.rotation import SealedStore
+from fhir_server.storage.snapshot import WholeStore
 from fhir_server.system import new_id, utc_now
 from terminology import own
 
@@ -156,7 +159,8 @@ async def _server_and_worker(
 ) -> None:
     """What needs the store: everything but the app."""
     settings = process.settings
-    store = MeasuredStore(await _opened(settings), process.metrics)
+    opened = await _opened(settings)
+    store = MeasuredStore(opened, process.metrics)
     stack.push_async_callback(store.close)
     process.checks["store"] = store.check
     known = await asyncio.to_thread(knowledge, f"{settings.base_url}/fhir")
@@ -175,10 +179,11 @@ async def _server_and_worker(
             Work,
             await background(settings, store, (known, definitions), process.http, process.metrics),
         )
+        _back_up(process, opened, stack)
     await analysis.add(process, server)
 
 
-async def _opened(settings: Settings) -> SealedStore:
+async def _opened(settings: Settings) -> WholeStore:
     try:
         return await open_store(settings)
     except UnusableKeys as problem:
@@ -222,7 +227,8 @@ async def _server(
         base_url=base_url,
         follows_release=settings.demo,
     )
-    await enrol(enrolment, here)
+    for owner in sorted(tenants_of(settings)):
+        await enrol(replace(enrolment, owner=owner), here)
     server = await create_server(
         settings,
         store,
@@ -237,6 +243,17 @@ async def _server(
     process.parts |= {"fhir": server.fhir, "auth": server.authorization}
     process.front.discovery = server.discovery
     return server
+
+
+def _back_up(process: Process, store: WholeStore, stack: AsyncExitStack) -> None:
+    """Make backups by themselves, where the settings say where to."""
+    try:
+        schedule = backups.schedule_of(process.settings, store, process.metrics)
+    except BackupFailed as problem:
+        raise RefusedStart(f"backups: {problem}") from None
+    if schedule is not None:
+        stack.push_async_callback(schedule.target.close)
+        process.running.append(Work(schedule.run))
 
 
 def _counters(process: Process, stack: AsyncExitStack) -> Counters:

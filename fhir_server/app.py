@@ -53,7 +53,7 @@ from fhir_server.security.tenants import DEFAULT
 from fhir_server.settings import Settings
 from fhir_server.storage.master_keys import read_master_keys
 from fhir_server.storage.port import ResourceStore, Terms
-from fhir_server.storage.rotation import SealedStore
+from fhir_server.storage.snapshot import WholeStore
 from fhir_server.subscriptions.deliver import Deliverer
 from fhir_server.subscriptions.metrics import SubscriptionMetrics
 from fhir_server.subscriptions.notify import Follower
@@ -105,7 +105,7 @@ class FhirServer:
     run_jobs: Callable[[], Awaitable[None]]
 
 
-async def open_store(settings: Settings) -> SealedStore:
+async def open_store(settings: Settings) -> WholeStore:
     """MongoDB when its address is set, else the embedded store in the data folder. UnusableKeys
     when it is not encrypted by the keys of the settings."""
     key_file = settings.encryption_key_file

@@ -71,6 +71,35 @@ class Settings(BaseSettings):
     encryption_declined: bool = Field(
         False, description="the profile prod may run without an encryption key file"
     )
+    backup_target: str | None = Field(
+        None,
+        description="where backups lie: a folder, or s3://BUCKET/PREFIX; when set, the roles all "
+        "and worker make them",
+    )
+    backup_key_file: Path | None = Field(
+        None, description="file of the keys that seal backups (`medsage backup key`)"
+    )
+    backup_declined: bool = Field(
+        False, description="the profile prod may run without a backup target"
+    )
+    backup_minutes: int = Field(60, ge=1, description="minutes between two backups")
+    backup_full_days: int = Field(
+        7, ge=0, description="after so many days a backup is a full one; 0: each is"
+    )
+    backup_keep_days: int = Field(
+        30, ge=0, description="backups of so many days are kept, with all that they go on from"
+    )
+    backup_keep_least: int = Field(
+        7, ge=1, description="so many backups are kept, however old they are"
+    )
+    backup_s3_endpoint: str | None = Field(
+        None, description="origin of the S3-compatible store; Amazon's of the region when not set"
+    )
+    backup_s3_region: str = Field(
+        "us-east-1", description="region that its requests are signed for"
+    )
+    backup_s3_key_id: str | None = Field(None, description="id of the access key there")
+    backup_s3_key: SecretStr | None = Field(None, description="the access key there")
     tls_ca_file: Path | None = Field(
         None,
         description="certificates of the authorities by which MongoDB, Redis and HTTPS servers are "
@@ -187,6 +216,11 @@ class Settings(BaseSettings):
     worker_concurrency: int = Field(2, description="analyses that run at once")
     task_lease_seconds: int = Field(
         60, description="after this a claimed Task may be repeated by another worker"
+    )
+    drift_limits_file: Path | None = Field(
+        None,
+        description="TOML file of the limits of drift, the one that holds a site's AI reading "
+        "among them; the shipped models/monitoring/limits.toml when not set",
     )
     health_seconds: int = Field(30, description="interval of the store's own health check")
 

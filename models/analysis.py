@@ -26,6 +26,18 @@ class SmearModel(Protocol):
         ...
 
 
+class Analyses(Protocol):
+    """What analyses the inputs of a Task."""
+
+    async def analyse(self, inputs: Inputs) -> Results:
+        """What each model says about its part; UnusableTask for what none may be asked."""
+        ...
+
+    def ended(self, inputs: Inputs) -> None:
+        """The Task is over and its result stored: what nobody waits for may begin."""
+        ...
+
+
 @dataclass(frozen=True)
 class Analysts:
     """The models of one worker, one version of each."""

@@ -6,6 +6,7 @@ from typing import Any
 from models.ai_systems import CONFIDENCE
 from models.smear_report import ONE_CELL, RECOMMENDATION, SMEAR
 from models.symptom_report import SYMPTOMS
+from models.wording import NO_OPINION
 
 Resource = dict[str, Any]
 
@@ -28,7 +29,7 @@ def answer(
         "diagnosis": " ".join(f"{state['text']}." for state in states),
         "diagnosis_id": report["id"],
         "confidence_score": _confidence(image),
-        "image_analysis_result": None if image is None else " ".join(_notes(image)),
+        "image_analysis_result": _image_result(image, report),
         "timestamp": report["issued"],
         "status": task["status"],
         "report_status": report["status"],
@@ -57,6 +58,13 @@ def pending_answer(task: Resource, base_url: str) -> Resource:
         "recommendations": [],
         "links": _links(task, base_url),
     }
+
+
+def _image_result(image: Resource | None, report: Resource) -> str | None:
+    """None without an image; an image that no approved version could read got no opinion."""
+    if image is not None:
+        return " ".join(_notes(image))
+    return NO_OPINION if report.get("media") else None
 
 
 def _links(task: Resource, base_url: str) -> Resource:

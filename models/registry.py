@@ -36,7 +36,12 @@ MODELS: Mapping[str, Entry] = {
         weights=Path(__file__).parent / "malaria" / "weights",
         card=_malaria_card,
         load=_malaria_model,
-        kinds=("Deep-Learning-Models", "Deterministic-AI", "Medical-Image-Analysis"),
+        kinds=(
+            "Deep-Learning-Models",
+            "Deterministic-AI",
+            "Medical-Image-Analysis",
+            "AI-for-Medical-Imaging-Data",
+        ),
     ),
     "pneumonia-cxr": PNEUMONIA,
 }

@@ -29,9 +29,19 @@ from models.ai_systems import (
     model_card,
     tagged,
 )
+from models.held_report import held_observation, held_state
 from models.malaria.reading import SmearPrediction
+from models.monitoring.site import site_in, with_site
 from models.result_event import REFUSAL, RESULT, result_event
-from models.smear_report import finding, refusal_issues, smear_lines, smear_observation, state_of
+from models.smear_media import Origin, drawing_binary, drawing_media, report_link
+from models.smear_report import (
+    finding,
+    refusal_issues,
+    smear_finding,
+    smear_lines,
+    smear_observation,
+    state_of,
+)
 from models.spoken import Spoken
 from models.symptom_report import URGENCY, symptom_lines, symptom_observation
 from models.symptoms.port import Analysis, Urgency
@@ -69,6 +79,8 @@ class Results:
     smear_system: AiSystem | None = None
     analysis: Analysis | None = None
     analysis_system: AiSystem | None = None
+    held: str | None = None
+    """Why the images were not read, where the model is held at the site."""
     withheld: tuple[str, ...] = ()
     """A sentence for each part that was left out, and why."""
     arm: str | None = None
@@ -79,7 +91,8 @@ class Results:
     @property
     def is_empty(self) -> bool:
         """No part is left to report."""
-        return self.smear is None and self.analysis is None and not self.further
+        said = self.smear or self.analysis or self.further or self.held
+        return not said
 
     @property
     def is_refused_only(self) -> bool:
@@ -129,14 +142,24 @@ def result_transaction(
     report_url = f"urn:uuid:{new_uuid()}"
     about = _about(submission.task, now)
     observations: list[str] = []
+    links: list[Resource] = []
+    if results.held is not None:
+        owner = submission.task["owner"]["reference"]
+        held = held_observation(results.held, about, images=submission.images, device=owner)
+        observations.append(unit.post(_in_chart(held, submission.task)))
     for system, make, sources in _speakers(submission, results, about):
         card = unit.post(model_card(system), f"identifier={MODEL_CARDS}|{system.key}")
         device = unit.post(ai_device(system, card), f"identifier={SYSTEM_VERSIONS}|{system.key}")
         observation = unit.post(_in_chart(make(device), submission.task))
         observations.append(observation)
-        trace = Trace((report_url, observation), device, card, sources)
+        drawn: list[str] = []
+        if results.smear is not None and system is results.smear_system:
+            drawn, links = _draw(unit, submission, results.smear, device=device, now=now)
+        trace = Trace((report_url, observation, *drawn), device, card, sources)
         unit.post(_in_chart(ai_provenance(trace, instant(now)), submission.task))
     report = _in_chart(_report(submission, results, observations, now), submission.task)
+    if links:
+        report["media"] = [*report.get("media", ()), *links]
     request = {"method": "POST", "url": "DiagnosticReport"}
     unit.entries.append({"fullUrl": report_url, "resource": report, "request": request})
     unit.post(result_event(RESULT, submission.task, written=report_url, now=now))
@@ -145,6 +168,27 @@ def result_transaction(
     )
     unit.put(done, submission.task["meta"]["versionId"])
     return unit.bundle()
+
+
+def _draw(
+    unit: _Transaction,
+    submission: Submission,
+    smear: SmearPrediction,
+    *,
+    device: str,
+    now: datetime,
+) -> tuple[list[str], list[Resource]]:
+    """Adds a Binary and a Media for each drawing: all their urns, and the report's links."""
+    made: list[str] = []
+    links: list[Resource] = []
+    task = submission.task
+    for drawing in smear.drawings:
+        binary = unit.post(_in_chart(drawing_binary(drawing, task), task))
+        origin = Origin(task, submission.images[drawing.image], device)
+        media = drawing_media(drawing, binary, origin, prediction=smear, now=now)
+        made += [unit.post(_in_chart(media, task)), binary]
+        links.append(report_link(drawing, made[-2]))
+    return made, links
 
 
 def failure_transaction(
@@ -158,7 +202,10 @@ def failure_transaction(
 
 
 def _in_chart(resource: Resource, task: Resource) -> Resource:
-    """The resource, tagged as the Task's is when that belongs to a copied chart."""
+    """The resource, tagged as the Task's is when that belongs to a copied chart; a result with
+    the Task's site noted."""
+    if resource["resourceType"] == "Observation":
+        resource = with_site(resource, site_in(task))
     tags = copied_chart_tags(task)
     if not tags:
         return resource
@@ -240,7 +287,8 @@ def _report_code(results: Results) -> Resource:
 
 def conclusion(results: Results) -> str:
     """The draft conclusion, a paragraph for each system, and the caution."""
-    paragraphs = list(results.withheld)
+    paragraphs = [] if results.held is None else [f"Images: {results.held}"]
+    paragraphs += results.withheld
     if results.smear is not None and results.smear_system is not None:
         name = f"{results.smear_system.name} {results.smear_system.version}"
         name += f", arm {results.arm}" if results.arm else ""
@@ -270,9 +318,10 @@ def _is_discordant(results: Results) -> bool:
 
 def _conclusion_codes(results: Results) -> list[Resource]:
     codes = []
+    if results.held is not None:
+        codes.append(finding(held_state().code, held_state().display))
     if results.smear is not None:
-        state = state_of(results.smear)
-        codes.append(finding(state.code, state.display))
+        codes.append(smear_finding(results.smear))
     if results.analysis is not None:
         codes.append(URGENCY[results.analysis.urgency])
     return [*codes, *(each.code for each in results.further)]

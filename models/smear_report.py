@@ -5,7 +5,10 @@ from typing import Any
 
 from fhir_server.fhir.assessment import FINDINGS, UCUM
 from fhir_server.fhir.outcome import Issue
+from fhir_server.fhir.smear_answers import ONE_CELL as ABOUT_ONE_CELL
+from fhir_server.fhir.smear_answers import SMEAR as ABOUT_SMEAR
 from models.ai_systems import CONFIDENCE, tagged
+from models.malaria.bands import Band, band_of, told
 from models.malaria.reading import CellAnswer, ImageKind, SmearAnswer, SmearPrediction
 from models.wording import CELL_STATES, NO_OPINION, NOT_EXCLUDED, SMEAR_STATES, State
 
@@ -13,15 +16,26 @@ Resource = dict[str, Any]
 
 SMEAR = {
     "system": FINDINGS,
-    "code": "malaria-smear-ai",
+    "code": ABOUT_SMEAR,
     "display": "Parasites in red cells of a smear, image analysis by AI",
 }
 RECOMMENDATION = ("recommendation", "Recommendation")
 ONE_CELL = {
     "system": FINDINGS,
-    "code": "malaria-cell-ai",
+    "code": ABOUT_ONE_CELL,
     "display": "Parasite seen in red-cell image, AI",
 }
+
+
+SCORE_BINS = 10
+SCORES = ("score-histogram", "Cells by probability, in ten equal bins")
+IMAGE_SIGNS = {
+    "brightness": "Brightness of the empty slide",
+    "contrast": "Contrast of the cells",
+    "stain": "Stain: optical density in green",
+    "sharpness": "Sharpness of the cells' rims",
+}
+"""Fields of ImageSigns, and what they are called."""
 
 
 def state_of(prediction: SmearPrediction) -> State:
@@ -30,6 +44,24 @@ def state_of(prediction: SmearPrediction) -> State:
     if cell is not None and not prediction.is_refused:
         return CELL_STATES[cell.answer]
     return SMEAR_STATES[prediction.pool.answer]
+
+
+def answer_words(prediction: SmearPrediction) -> str:
+    """The answer with its number of cells, as the governing list says it."""
+    return state_of(prediction).words(prediction.pool.cells)
+
+
+def smear_finding(prediction: SmearPrediction) -> Resource:
+    """The answer as a CodeableConcept."""
+    state = state_of(prediction)
+    return {**finding(state.code, state.display), "text": answer_words(prediction)}
+
+
+def like_scored(prediction: SmearPrediction) -> Band | None:
+    """How validation cells scored like the one cell turned out; None for a smear, or when the
+    calibration does not say."""
+    cell = prediction.cell_alone
+    return None if cell is None else band_of(prediction.bands, cell.probability)
 
 
 def confidence(prediction: SmearPrediction) -> float | None:
@@ -77,7 +109,7 @@ def smear_observation(
     if prediction.is_refused:
         observation["dataAbsentReason"] = _absent("not-performed", NO_OPINION)
     else:
-        observation["valueCodeableConcept"] = finding(state.code, state.display)
+        observation["valueCodeableConcept"] = smear_finding(prediction)
     sure = confidence(prediction)
     if sure is not None:
         observation["extension"] = [{"url": CONFIDENCE, "valueDecimal": sure}]
@@ -97,7 +129,24 @@ def smear_lines(prediction: SmearPrediction) -> list[str]:
         return [NO_OPINION, *refusals, state.next_step]
     none_seen = prediction.pool.answer is SmearAnswer.NONE_FOUND or state.code == "not-seen"
     excluded = [NOT_EXCLUDED] if none_seen and NOT_EXCLUDED not in prediction.pool.text else []
-    return [f"{state.display}.", prediction.pool.text, *excluded, *refusals, state.next_step]
+    band = like_scored(prediction)
+    return [
+        f"{answer_words(prediction)}.",
+        prediction.pool.text,
+        *excluded,
+        *([told(band)] if band else []),
+        *refusals,
+        *_undrawn(prediction),
+        state.next_step,
+    ]
+
+
+def _undrawn(prediction: SmearPrediction) -> Iterable[str]:
+    if prediction.undrawn:
+        yield (
+            f"{prediction.undrawn} of the images were read and counted, but there was no room to "
+            "keep drawings of their cells."
+        )
 
 
 def refusal_issues(prediction: SmearPrediction) -> tuple[Issue, ...]:
@@ -125,6 +174,12 @@ def _components(prediction: SmearPrediction) -> Iterable[Resource]:
             yield _number("probability", "Calibrated probability", cell.probability)
         if cell.distance is not None:
             yield _number("distance", "Distance from training cells", cell.distance)
+    band = like_scored(prediction)
+    if band is not None:
+        yield {
+            "code": finding("like-scored", "Parasitized among validation cells scored like this"),
+            "valueRatio": ratio(band),
+        }
     yield _count("images", "Images", pool.images)
     yield _count("images-refused", "Images refused", pool.images_refused)
     yield _count("cells", "Red cells read", pool.cells)
@@ -145,10 +200,34 @@ def _components(prediction: SmearPrediction) -> Iterable[Resource]:
     yield _number("threshold-low", "Threshold: below, not seen", limits.low)
     yield _number("threshold-high", "Threshold: from here, parasite likely", limits.high)
     yield _number("threshold-distance", "Threshold: largest distance read", limits.distance)
+    yield from watched(prediction)
     for image in prediction.images:
         read = "refused" if image.kind is ImageKind.REFUSED else image.kind.value
         text = f"sha256 {image.sha256}, {read}"
         yield {"code": finding("image-hash", "Image read"), "valueString": text}
+
+
+def ratio(band: Band) -> Resource:
+    """Positive of all cells of a band as a Ratio."""
+    return {"numerator": {"value": band.positive}, "denominator": {"value": band.cells}}
+
+
+def watched(prediction: SmearPrediction) -> Iterable[Resource]:
+    """What drift is seen by (models.monitoring): how often which probability was given, and what
+    was measured of each field."""
+    scores = [
+        min(int(cell.probability * SCORE_BINS), SCORE_BINS - 1)
+        for image in prediction.images
+        for cell in image.cells
+        if cell.probability is not None
+    ]
+    if scores:
+        counts = " ".join(str(scores.count(each)) for each in range(SCORE_BINS))
+        yield {"code": finding(*SCORES), "valueString": counts}
+    measured = [image.signs for image in prediction.images if image.signs is not None]
+    for name, words in IMAGE_SIGNS.items() if measured else ():
+        values = " ".join(f"{getattr(signs, name):.2f}" for signs in measured)
+        yield {"code": finding(f"image-{name}", words), "valueString": values}
 
 
 def _count(code: str, display: str, value: int) -> Resource:

@@ -6,6 +6,7 @@ No answer is ever called negative. What abstains says so first, and says what to
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fhir_server.fhir.smear_answers import ANSWERS
 from models.malaria.reading import CellAnswer, SmearAnswer
 
 CAUTION = "Decision support. A qualified person examines and signs."
@@ -19,11 +20,15 @@ NOT_EXCLUDED = "This does not exclude malaria."
 
 @dataclass(frozen=True)
 class State:
-    """A result state: its code (CodeSystem finding), the words shown, and the next step."""
+    """A result state: its code (CodeSystem finding) with display, and the next step."""
 
     code: str
     display: str
     next_step: str
+
+    def words(self, cells: int) -> str:
+        """The answer as the governing list says it, with the number of red cells read."""
+        return ANSWERS[self.code].words.format(cells=cells)
 
 
 SMEAR_STATES: Mapping[SmearAnswer, State] = {

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
@@ -19,10 +19,13 @@ from fhir_server.fhir.assessment import ASSESSMENT
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
 from models import tasks
+from models.analysis import Analyses
 from models.fhir_client import FhirClient, FhirFailure
 from models.metrics import ModelMetrics, ending_of
+from models.monitoring.holding import analysed
+from models.monitoring.site import site_of, with_site
 from models.report import Results, failure_transaction, result_transaction
-from models.submission import Inputs, UnusableTask, read_inputs
+from models.submission import UnusableTask, read_inputs
 from models.worker_device import worker_device
 
 Resource = dict[str, Any]
@@ -50,18 +53,6 @@ def _utc_now() -> datetime:
 
 def _new_uuid() -> str:
     return str(uuid.uuid4())
-
-
-class Analyses(Protocol):
-    """What analyses the inputs of a Task."""
-
-    async def analyse(self, inputs: Inputs) -> Results:
-        """What each model says about its part; UnusableTask for what none may be asked."""
-        ...
-
-    def ended(self, inputs: Inputs) -> None:
-        """The Task is over and its result stored: what nobody waits for may begin."""
-        ...
 
 
 @dataclass
@@ -179,7 +170,9 @@ class Worker:
             inputs = await self._retried(
                 lambda: read_inputs(self.fhir, claimed, self.clock().date())
             )
-            results = await self.analysts.analyse(inputs)
+            results = await self._retried(
+                lambda: analysed(self.fhir, self.analysts.analyse, inputs)
+            )
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))
             return
@@ -201,6 +194,7 @@ class Worker:
             return None
         if self._owner is None:
             self._owner = await worker_device(self.fhir)
+        task = with_site(task, await site_of(self.fhir, task))
         try:
             return await self.fhir.update(
                 tasks.claimed(task, self._owner, now), task["meta"]["versionId"]

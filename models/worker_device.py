@@ -12,10 +12,10 @@ WORKERS = f"{CANONICAL}/identifier/worker"
 NAME = "medsage-worker"
 # All that the worker does, and no more; conditional creates need to search.
 SCOPES = (
-    "system/Task.rus system/Patient.r system/Media.r system/Binary.r "
+    "system/Task.rus system/Patient.r system/Media.cr system/Binary.cr "
     "system/QuestionnaireResponse.r system/Observation.cr system/DiagnosticReport.c "
     "system/Provenance.c system/AuditEvent.c system/Device.crs system/DocumentReference.crs "
-    "system/Subscription.crus "
+    "system/Subscription.crus system/Encounter.r system/HealthcareService.rs "
     # What versions say in the shadow; no other scope shows what bears this label.
     f"system/Basic.cs?_security={SHADOW_RESULT['system']}|{SHADOW_RESULT['code']}"
 )

@@ -35,6 +35,7 @@ ACTIONS: Mapping[str, tuple[str, str]] = {
     "print": ("report", "R"),
     "download": ("transmit", "R"),
     "report-sent": ("transmit", "R"),
+    "ai-feedback": ("amend", "U"),
 }
 
 

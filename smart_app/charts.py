@@ -4,10 +4,12 @@ import asyncio
 from dataclasses import dataclass
 
 from fhir_server.fhir.assessment import BLOOD_GROUP, FINDINGS, LOINC, VITAL_SIGNS
+from fhir_server.fhir.drawings import drawing_of
 from smart_app.ehr.gaps import PARTLY
 from smart_app.fhir_client import UNREADABLE, FhirFailure, Resource
 from smart_app.language import gettext as _
 from smart_app.prescribing import DECISION
+from smart_app.presenters.drawings import ImageDrawings, image_drawings
 from smart_app.presenters.patient import Banner, banner
 from smart_app.presenters.prescription import PrescriptionView, prescription_view
 from smart_app.presenters.report import ReportView, report_view
@@ -56,13 +58,23 @@ async def load_report(visit: Visit, report_id: str) -> LoadedReport:
     """A report of this chart with its results and images."""
     report = await visit.own("DiagnosticReport", report_id)
     results = [r["reference"] for r in report.get("result", ()) if "reference" in r]
-    media = [m["link"]["reference"] for m in report.get("media", ())]
+    sent = (m for m in report.get("media", ()) if drawing_of(m) is None)
+    media = [m["link"]["reference"] for m in sent]
     found = await asyncio.gather(*(_try_read(visit, ref) for ref in [*results, *media]))
     observations = [r for r in found[: len(results)] if r is not None]
     images = [r for r in found[len(results) :] if r is not None]
     missing = sum(r is None for r in found)
     view = report_view(report, observations, images)
     return LoadedReport(report, view, missing, tuple(observations))
+
+
+async def load_drawings(visit: Visit, loaded: LoadedReport) -> tuple[ImageDrawings, ...]:
+    """What the AI drew of the report's images; what can't be read is left out."""
+    entries = loaded.resource.get("media", ())
+    drawn = [m["link"]["reference"] for m in entries if drawing_of(m) is not None]
+    found = await asyncio.gather(*(_try_read(visit, reference) for reference in drawn))
+    images = [image.media for image in loaded.view.images]
+    return image_drawings([media for media in found if media is not None], images)
 
 
 async def _try_read(visit: Visit, reference: str) -> Resource | None:

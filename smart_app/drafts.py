@@ -13,7 +13,11 @@ from smart_app.sessions import Sessions
 
 @dataclass(frozen=True)
 class DraftImage:
-    """An image that was uploaded and found readable; its bytes are kept beside the draft."""
+    """An image that was uploaded and found readable; its bytes are kept beside the draft.
+
+    `cells` are the whole cells counted in it, None when nobody looked; `refusal` says why the
+    analysis would refuse the picture, and what to do.
+    """
 
     id: str
     title: str
@@ -22,6 +26,8 @@ class DraftImage:
     width: int
     height: int
     sha256: str
+    cells: int | None = None
+    refusal: str = ""
 
 
 @dataclass(frozen=True)

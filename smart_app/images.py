@@ -3,9 +3,20 @@
 Only the outline of the formats is read here: the worker decodes, and decides on the content.
 """
 
+import re
 import struct
 import zlib
 from dataclasses import dataclass
+
+from smart_app.tiff import (
+    HEIGHT,
+    WIDTH,
+    NotTiff,
+    only_turn,
+    read_directory,
+    turn_of,
+    without_private,
+)
 
 MOST_PIXELS = 120_000_000
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -13,7 +24,11 @@ PNG = b"\x89PNG\r\n\x1a\n"
 PNG_PRIVATE = frozenset({b"eXIf", b"tEXt", b"iTXt", b"zTXt", b"tIME"})
 PNG_ANIMATED = frozenset({b"acTL", b"fcTL", b"fdAT"})
 JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-JPEG_PRIVATE = frozenset({0xE1, 0xED, 0xFE})
+# Applications' own segments and comments; JFIF (0xE0) and Adobe's (0xEE) tell how to decode.
+JPEG_PRIVATE = frozenset(range(0xE0, 0xF0)) - {0xE0, 0xEE} | {0xFE}
+SCAN, END, EXIF = 0xDA, 0xD9, 0xE1
+NEXT_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
+"""After the pixels of a scan: what is neither stuffing nor a restart."""
 
 
 class NotAnImage(Exception):
@@ -26,7 +41,8 @@ class NotAnImage(Exception):
 
 @dataclass(frozen=True)
 class ReadableImage:
-    """A still image of a known kind, without EXIF, GPS, comments and other private metadata."""
+    """A still image of a known kind, without EXIF, GPS, comments and other private metadata; of
+    EXIF the camera's turn stays, so that the picture is shown and read upright."""
 
     content: bytes
     content_type: str
@@ -73,48 +89,76 @@ def _png(content: bytes) -> ReadableImage:
             width, height = struct.unpack_from(">II", content, at + 8)
         if kind not in PNG_PRIVATE:
             kept.append(content[at:end])
+        elif kind == b"eXIf" and (turn := turn_of(content[at + 8 : end - 4])) > 1:
+            kept.append(_chunk(kind, only_turn(turn)))
         ended, at = kind == b"IEND", end
     if not ended:
         raise NotAnImage("corrupt")
     return ReadableImage(b"".join(kept), "image/png", width, height)
 
 
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    check = zlib.crc32(kind + body)
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", check)
+
+
 def _jpeg(content: bytes) -> ReadableImage:
+    """The segments that decoding needs, to the end of the first picture: what telephones write
+    behind it (depth maps, a film with sound) stays behind."""
     kept = [b"\xff\xd8"]
     at, width, height = 2, 0, 0
-    while at + 4 <= len(content):
-        if content[at] != 0xFF:
-            raise NotAnImage("corrupt")
-        marker = content[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker == 0xDA:
+    while True:
+        marker, end = _segment(content, at)
+        if marker == END:
             break
-        end = at + 2 + int.from_bytes(content[at + 2 : at + 4])
-        if end > len(content):
-            raise NotAnImage("corrupt")
         if marker in JPEG_FRAMES and end - at >= 9:
             height, width = struct.unpack_from(">HH", content, at + 5)
-        if marker not in JPEG_PRIVATE:
-            kept.append(content[at:end])
+        if marker == SCAN:
+            following = NEXT_MARKER.search(content, end)
+            if following is None:
+                raise NotAnImage("corrupt")
+            end = following.start()
+        kept.append(_without_private(marker, content[at:end]))
         at = end
-    if width == 0 or content.rfind(b"\xff\xd9") < at:
+    if width == 0:
         raise NotAnImage("corrupt")
-    return ReadableImage(b"".join([*kept, content[at:]]), "image/jpeg", width, height)
+    return ReadableImage(b"".join([*kept, b"\xff\xd9"]), "image/jpeg", width, height)
+
+
+def _segment(content: bytes, at: int) -> tuple[int, int]:
+    """The marker at this place and the end of its segment."""
+    while content[at : at + 2] == b"\xff\xff":
+        at += 1
+    if at + 2 > len(content) or content[at] != 0xFF:
+        raise NotAnImage("corrupt")
+    marker = content[at + 1]
+    if marker == END:
+        return marker, at + 2
+    end = at + 2 + int.from_bytes(content[at + 2 : at + 4])
+    if end < at + 4 or end > len(content):
+        raise NotAnImage("corrupt")
+    return marker, end
+
+
+def _without_private(marker: int, segment: bytes) -> bytes:
+    """The segment; of an application's own, only what decoding needs, of EXIF the turn alone."""
+    head = segment.lstrip(b"\xff")[3:]
+    if marker == EXIF and head.startswith(b"Exif\0\0"):
+        turn = turn_of(head[6:])
+        own = b"Exif\0\0" + only_turn(turn)
+        length = (len(own) + 2).to_bytes(2)
+        return b"\xff\xe1" + length + own if turn > 1 else b""
+    is_private = marker in JPEG_PRIVATE and not head.startswith(b"ICC_PROFILE\0")
+    return b"" if is_private else segment
 
 
 def _tiff(content: bytes) -> ReadableImage:
-    order = "<" if content[:2] == b"II" else ">"
     try:
-        (start,) = struct.unpack_from(order + "I", content, 4)
-        (count,) = struct.unpack_from(order + "H", content, start)
-        sizes = dict[int, int]()
-        for index in range(count):
-            tag, kind = struct.unpack_from(order + "HH", content, start + 2 + 12 * index)
-            if tag in {256, 257}:
-                form = "H" if kind == 3 else "I"
-                (sizes[tag],) = struct.unpack_from(order + form, content, start + 10 + 12 * index)
-    except struct.error as error:
+        found = read_directory(content)
+        cleaned = without_private(content)
+    except NotTiff as error:
         raise NotAnImage("corrupt") from error
-    return ReadableImage(content, "image/tiff", sizes.get(256, 0), sizes.get(257, 0))
+    if found.following:
+        raise NotAnImage("several")
+    size = (found.number(WIDTH) or 0, found.number(HEIGHT) or 0)
+    return ReadableImage(cleaned, "image/tiff", *size)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from smart_app.cell_check import CellCheck
+
 
 @dataclass(frozen=True)
 class Issuer:
@@ -44,17 +46,22 @@ class AppConfig:
     """Plain values the app is made with. `base_url` is the public origin (no final slash); the
     app lives under `{base_url}/app`. `issuers` are our own servers, the first of which keeps the
     copies of charts; `foreign()` gives those that an administrator registered, as they are now.
+    A field holds 10 to 140 cells and an answer needs hundreds, so many images may be sent; all of
+    an assessment travel in one transaction, in base64, and must stay under `max_total_bytes`.
     `secret` (32 bytes or more) keys the form tokens. `analyses_an_hour` is for each clinician of a
-    registered record system; None is no limit."""
+    registered record system; None is no limit. `cell_check` looks at uploads and counts their
+    cells; without it nothing is said of them."""
 
     base_url: str
     issuers: tuple[Issuer, ...]
     secret: bytes
     session_seconds: int = 7200
     max_upload_bytes: int = 16 * 1024 * 1024
-    max_images: int = 10
+    max_images: int = 30
+    max_total_bytes: int = 40 * 1024 * 1024
     foreign: Callable[[], Sequence[Issuer]] = none_registered
     analyses_an_hour: int | None = 50
+    cell_check: CellCheck | None = None
 
     @property
     def root(self) -> str:

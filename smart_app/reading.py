@@ -5,11 +5,13 @@ Both are Observations. A first reading is locked: it is created once per report 
 
 from collections.abc import Mapping, Sequence
 
+from fhir_server.fhir import feedback
 from fhir_server.fhir.assessment import CANONICAL, FINDINGS, LOINC
+from fhir_server.fhir.drawings import drawing_of
+from fhir_server.fhir.feedback import FIRST_READING
 from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
 
-FIRST_READING = "first-reading"
 FINAL_FINDING = "clinician-finding"
 AGREEMENT = "ai-agreement"
 READING_OF_REPORT = f"{CANONICAL}/identifier/first-reading-of-report"
@@ -18,7 +20,7 @@ SMEAR = {"system": LOINC, "code": "32700-7", "display": "Malaria smear, blood"}
 
 SMEAR_ANSWERS = ("parasites-seen", "parasites-not-seen", "cannot-tell")
 CLINICAL_ANSWERS = ("malaria-likely", "malaria-unlikely", "cannot-tell")
-AGREEMENTS = ("accept", "modify", "reject", "not-assessed")
+AGREEMENTS = tuple(feedback.AGREEMENTS)
 
 
 def answer_words(code: str) -> str:
@@ -105,7 +107,8 @@ def _observation(code: str, report: Resource, reader: str, *, when: str) -> Reso
     }
     if "encounter" in report:
         observation["encounter"] = report["encounter"]
-    media = [medium["link"] for medium in report.get("media", ())]
+    # What the AI drew is no source of the clinician's own word.
+    media = [m["link"] for m in report.get("media", ()) if drawing_of(m) is None]
     if media:
         observation["derivedFrom"] = media
     return observation

@@ -6,8 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from smart_app.pages import (
+    cells,
     chart,
     downloads,
+    feedback,
     images,
     intake,
     keys,
@@ -59,8 +61,12 @@ WITHIN: tuple[tuple[str, str, SessionPage], ...] = (
     ("GET", "/reports/{report}", review.show),
     ("POST", "/reports/{report}/reading", review.read_first),
     ("POST", "/reports/{report}/conclusion", review.save),
+    ("GET", "/reports/{report}/cells/{image}", cells.show),
+    ("POST", "/reports/{report}/more", images.add_more),
     ("GET", "/reports/{report}/sign", review.ask),
     ("POST", "/reports/{report}/sign", review.sign),
+    ("GET", "/reports/{report}/feedback", feedback.show),
+    ("POST", "/reports/{report}/feedback", feedback.save),
     ("GET", "/reports/{report}/prescription", prescription.show),
     ("POST", "/reports/{report}/prescription", prescription.prescribe),
     ("POST", "/reports/{report}/send", sending.send_again),

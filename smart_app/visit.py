@@ -104,7 +104,8 @@ async def arrive(parts: Parts, request: Request) -> Visit:
         return Visit(parts, request, session, fhir)
     if not comes_from_us(request, parts.origin):
         raise Problem("forged")
-    form = await read_form(request, parts.config.max_upload_bytes * parts.config.max_images)
+    most = max(parts.config.max_upload_bytes, parts.config.max_total_bytes)
+    form = await read_form(request, most)
     expected = form_token(parts.config.secret, session.sid, session.binding)
     if not token_matches(expected, str(form.get("csrf", ""))):
         raise Problem("forged")

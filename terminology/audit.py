@@ -16,6 +16,9 @@ AUDIT_EVENT = System(
         ),
         Concept("download", "Download", "A signed report was downloaded as PDF or JSON."),
         Concept("report-sent", "Report sent", "A signed report was sent to its record system."),
+        Concept(
+            "ai-feedback", "Feedback on AI", "A clinician said, or changed, what an AI result was."
+        ),
         Concept("app-refusal", "Request refused by the app", "The app refused a request."),
         Concept("ai-result", "AI result", "An analysis was written as a preliminary report."),
         Concept("ai-refusal", "AI gave no result", "An analysis ended without a finding."),
@@ -50,6 +53,8 @@ AUDIT_SUBTYPE = System(
             "A client was registered, changed, approved, refused or removed.",
         ),
         Concept("signing-keys", "Signing keys", "The server's own keys were rotated or retired."),
+        Concept("backup", "Backup", "A backup of everything was made."),
+        Concept("restore", "Restore", "Everything was brought back from a backup."),
         Concept("ai-result", "AI result", "A result of an AI system was recorded."),
         Concept("sign", "Sign", "A report was signed."),
         Concept("print", "Print", "A report was printed."),

@@ -2,6 +2,7 @@
 
 from fhir_server.fhir.assessment import SYMPTOM_CODES
 from terminology.concepts import Concept, System
+from terminology.monitoring import FEEDBACK, IMAGE_SIGNS
 
 # What an Observation or report is about (Observation.code, DiagnosticReport.code).
 _SUBJECTS = (
@@ -113,11 +114,35 @@ _IMAGE_MEASURES = (
         "Threshold: largest distance read",
         "Cells farther from the training cells are not judged.",
     ),
+    Concept(
+        "like-scored",
+        "Parasitized among validation cells scored like this",
+        "Of the validation cells with a like probability, how many held a parasite.",
+    ),
     Concept("image-hash", "Image read", "SHA-256 of an image, and what it was read as."),
     Concept(
         "arm",
         "Arm of the comparison",
         "A: by the version in use; B: by the candidate. Which one was decided by the Task's id.",
+    ),
+)
+# What is drawn of an image (Media.view, extension drawing).
+_DRAWINGS = (
+    Concept(
+        "cells-framed",
+        "Field with cells framed by AI",
+        "A field, each cell marked with its answer by colour and shape.",
+    ),
+    Concept(
+        "cell-gallery",
+        "Cells of an image, with AI answers",
+        "The cells of an image side by side, the likeliest parasite first.",
+    ),
+    Concept(
+        "model-reaction",
+        "Where the model reacted; not proof",
+        "Class-activation maps of cells with a parasite likely: what raised the model's score, "
+        "not where a parasite lies.",
     ),
 )
 _SYMPTOM_ANSWERS = (
@@ -324,9 +349,12 @@ FINDING = System(
         *_SUBJECTS,
         *_IMAGE_ANSWERS,
         *_IMAGE_MEASURES,
+        *_DRAWINGS,
         *_SYMPTOM_ANSWERS,
         *_RULES,
         *_CLINICIANS_ANSWERS,
+        *FEEDBACK,
+        *IMAGE_SIGNS,
     ),
 )
 LINE_ORIGIN = System(

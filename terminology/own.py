@@ -1,13 +1,23 @@
 """Everything that MedSAGE defines itself, for publication on its own server."""
 
-from terminology import audit, copies, extensions, findings, intake, model_versions, tasks
+from terminology import (
+    audit,
+    copies,
+    extensions,
+    findings,
+    intake,
+    model_versions,
+    monitoring,
+    tasks,
+)
 from terminology.concepts import Resource, code_system
+from terminology.drawing_extensions import drawing_extensions
 
 
 def resources() -> list[Resource]:
-    """CodeSystems, ValueSets, the Questionnaire and the extension, each with its fixed id."""
+    """CodeSystems, ValueSets, Questionnaire, Measures and extensions, each with its fixed id."""
     systems = [*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS]
-    systems += model_versions.SYSTEMS
+    systems += [*model_versions.SYSTEMS, *monitoring.SYSTEMS]
     return [
         *(code_system(system) for system in systems),
         intake.symptoms(),
@@ -18,7 +28,10 @@ def resources() -> list[Resource]:
         intake.danger_signs(),
         intake.questionnaire(),
         extensions.attempt(),
+        *monitoring.measures(),
+        *monitoring.extensions(),
+        *model_versions.resources(),
         extensions.line_origin(),
         extensions.evidence(),
-        *model_versions.resources(),
+        *drawing_extensions(),
     ]

@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from smart_app.app import create_app
+from smart_app.cell_check import CellCheck
 from smart_app.issuers import AppConfig, Issuer
 from tests.app_server import FHIR, ORIGIN, RecordSystem
 
@@ -31,7 +32,13 @@ class Clock:
 class World:
     """The app and its record system, without a network."""
 
-    def __init__(self, origin: str = ORIGIN, ehr: str = EHR, max_upload_bytes: int = 200_000):
+    def __init__(
+        self,
+        origin: str = ORIGIN,
+        ehr: str = EHR,
+        max_upload_bytes: int = 200_000,
+        cell_check: CellCheck | None = None,
+    ):
         key = ECKey.generate_key("P-384", {"kid": "app"})
         self.clock = Clock()
         self.records = RecordSystem(key, origin)
@@ -39,7 +46,14 @@ class World:
         http = httpx.AsyncClient(transport=transport, base_url=origin)
         private = key.as_dict(private=True)
         issuer = Issuer("Demo", self.records.fhir, "medsage-app", private, (ehr,))
-        config = AppConfig(origin, (issuer,), b"s" * 32, max_upload_bytes=max_upload_bytes)
+        config = AppConfig(
+            origin,
+            (issuer,),
+            b"s" * 32,
+            max_upload_bytes=max_upload_bytes,
+            max_total_bytes=2 * max_upload_bytes,
+            cell_check=cell_check,
+        )
         app = create_app(config, http, clock=self.clock)
         self.app = Starlette(routes=[Mount("/app", app)])
 

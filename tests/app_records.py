@@ -5,6 +5,7 @@ import zlib
 from typing import Any
 
 from fhir_server.fhir.assessment import AI_ASSERTED, FINDINGS
+from fhir_server.fhir.drawings import CELL, DERIVED_FROM, DRAWING, KINDS
 
 Resource = dict[str, Any]
 LABEL = {"security": [AI_ASSERTED]}
@@ -98,6 +99,61 @@ MEDIA: Resource = {
     "createdDateTime": "2026-11-22T09:19:00Z",
     "content": {"contentType": "image/png", "url": "Binary/b1", "title": "Smear 1"},
 }
+
+
+CELLS: tuple[Resource, ...] = (
+    {"answer": "parasite-likely", "probability": 0.97, "like": (412, 400)},
+    {"answer": "indeterminate", "probability": 0.5},
+    {"answer": "not-seen", "probability": 0.01},
+    {"answer": "refused", "check": "cut-off"},
+)
+
+
+def drawings() -> tuple[Resource, ...]:
+    """What the worker drew of MEDIA: framed, gallery with CELLS, reaction; their bytes are b1."""
+    return tuple(
+        {
+            **MEDIA,
+            "id": kind,
+            "meta": LABEL,
+            "extension": [
+                {"url": DERIVED_FROM, "valueReference": {"reference": "Media/m1"}},
+                *(_cell(cell) for cell in CELLS if kind == "cell-gallery"),
+            ],
+            "view": {"coding": [{"system": FINDINGS, "code": kind}]},
+            "width": 256,
+            "height": 64,
+        }
+        for kind in KINDS
+    )
+
+
+def drawn(report: Resource) -> Resource:
+    """The report with the links to its drawings."""
+    links = [
+        {
+            "extension": [{"url": DRAWING, "valueCode": kind}],
+            "link": {"reference": f"Media/{kind}"},
+        }
+        for kind in KINDS
+    ]
+    return {**report, "media": [*report.get("media", ()), *links]}
+
+
+def _cell(cell: Resource) -> Resource:
+    parts: list[Resource] = [
+        {"url": "answer", "valueCode": cell["answer"]},
+        {"url": "box", "valueString": "10 20 40 40"},
+    ]
+    if "probability" in cell:
+        parts.append({"url": "probability", "valueDecimal": cell["probability"]})
+    if "like" in cell:
+        cells, positive = cell["like"]
+        ratio = {"numerator": {"value": positive}, "denominator": {"value": cells}}
+        parts.append({"url": "like-scored", "valueRatio": ratio})
+    if "check" in cell:
+        parts.append({"url": "check", "valueCode": cell["check"]})
+    return {"url": CELL, "extension": parts}
 
 
 def png(width: int = 8, height: int = 8, extra: bytes = b"") -> bytes:

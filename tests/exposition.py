@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from fhir_server.storage.master_keys import new_master_key
 from tests.availability import ROOT
 from tests.certificates import certificates
 from tests.composed_world import Whole, observation, whole
@@ -31,8 +32,13 @@ _WATCH = {
 
 async def busy_session(folder: Path) -> str:
     """The exposition after reads, writes, searches, refusals, sign-ins and analyses."""
-    authority = certificates(folder / "tls").authority
-    async with whole(folder / "data", tls_ca_file=str(authority)) as service:
+    (folder / "backup_key").write_text(new_master_key())
+    given = {
+        "tls_ca_file": str(certificates(folder / "tls").authority),
+        "backup_target": str(folder / "backups"),
+        "backup_key_file": str(folder / "backup_key"),
+    }
+    async with whole(folder / "data", **given) as service:
         await _records(service)
         await _refusals(service)
         await _analyses(service)

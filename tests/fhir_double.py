@@ -162,6 +162,8 @@ def _holds(resource: Resource, name: str, value: str) -> bool:
         case "status":
             return resource["status"] == value
         case "code" | "identifier":
+            if "," in value:
+                return any(_holds(resource, name, each) for each in value.split(","))
             system, _, code = value.partition("|")
             stored = (
                 resource.get("identifier", [])

@@ -1,13 +1,15 @@
 """Predictions made by hand, and a smear model that gives them, for tests of what follows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from models.card import ModelCard
+from models.malaria.bands import Band
 from models.malaria.reading import (
     Box,
     CellAnswer,
     CellReading,
+    Drawing,
     ImageKind,
     ImageReading,
     ModelVersion,
@@ -17,11 +19,17 @@ from models.malaria.reading import (
     SmearImage,
     SmearPrediction,
     Thresholds,
+    ViewKind,
 )
 
 VERSION = ModelVersion("malaria-cell", "1.2.3", "a" * 64, "b" * 64, "c" * 64, "nih50-1")
 LIMITS = Thresholds(low=0.2, high=0.8, distance=40.0, reject=0.5, cells=500)
 BLURRED = Refusal("focus", "The image is out of focus.", "Focus and take it again.")
+REFUSED_CELL = {
+    "answer": CellAnswer.REFUSED,
+    "probability": None,
+    "refusal": Refusal("cut-off", "It is cut off.", "Nothing."),
+}
 CARD = ModelCard(
     id="malaria-cell",
     name="Malaria cell model",
@@ -91,6 +99,22 @@ def one_cell(answer: CellAnswer, probability: float) -> SmearPrediction:
         cells_needed=499,
     )
     return SmearPrediction((image,), pool, VERSION, LIMITS, views=8)
+
+
+def drawn() -> SmearPrediction:
+    """A suspected field with three cells, all that is drawn of it, and bands of like scores."""
+    suspected = field_of(600, 40, SmearAnswer.SUSPECTED)
+    likely, unseen = suspected.images[0].cells[0], suspected.images[0].cells[-1]
+    cells = (likely, unseen, replace(unseen, **REFUSED_CELL))
+    pictures = {kind: f"a picture: {kind}".encode() for kind in ViewKind}
+    return replace(
+        suspected,
+        drawings=tuple(
+            Drawing(0, kind, content, 192, 64, cells if kind is ViewKind.GALLERY else ())
+            for kind, content in pictures.items()
+        ),
+        bands=(Band(0.0, 0.2, 900, 9), Band(0.9, 1.0, 412, 400)),
+    )
 
 
 def refused(count: int = 1) -> SmearPrediction:

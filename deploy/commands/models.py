@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.commands import model_versions
+from deploy.commands import model_versions, model_watch
 from deploy.commands.ending import UNUSABLE, fail
 from models.malaria.calibration import WEIGHTS
 from models.training.commands import evaluate_malaria, train_malaria, train_pneumonia
@@ -54,3 +54,6 @@ def evaluate(
 def _known(name: str) -> None:
     if name not in MODELS:
         fail(f"no model {name!r}; there are: {', '.join(MODELS)}", UNUSABLE)
+
+
+model_watch.attach(app)

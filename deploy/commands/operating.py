@@ -9,7 +9,7 @@ from fhir_server.app import open_store
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.security.principal import Principal
 from fhir_server.settings import Settings
-from fhir_server.storage.rotation import SealedStore
+from fhir_server.storage.snapshot import WholeStore
 from fhir_server.system import new_id, utc_now
 
 OPERATOR = Principal(
@@ -27,7 +27,7 @@ OPERATOR = Principal(
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncIterator[SealedStore]:
+async def opened(settings: Settings) -> AsyncIterator[WholeStore]:
     """The store of the settings, for as long as a command needs it."""
     store = await open_store(settings)
     try:

@@ -24,7 +24,7 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 medsage \
     && useradd --uid 10001 --gid medsage --no-create-home --shell /usr/sbin/nologin medsage \
-    && install -d -o medsage -g medsage /data
+    && install -d -o medsage -g medsage /data /backups
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /opt/medsage /opt/medsage
 WORKDIR /opt/medsage

@@ -4,10 +4,11 @@ and of the authorization server too."""
 import logging
 import time
 from collections.abc import Collection
-from functools import lru_cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from fhir_server.tallies import Tally, Times
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60)
 _LATER = "other"
@@ -24,21 +25,21 @@ class MeasuredRequests:
     def __init__(self, app: ASGIApp, registry: CollectorRegistry, parts: Collection[str]) -> None:
         self._app = app
         self._parts = parts
-        requests = Counter(
+        self._requests = Tally(
             "medsage_http_requests",
             "Requests answered, by part of the service",
             ("part", "method", "status"),
-            registry=registry,
+            registry,
         )
-        seconds = Histogram(
-            "medsage_http_request_seconds",
-            "Time to the head of the answer, by part of the service",
+        self._seconds = Times(
+            (
+                "medsage_http_request_seconds",
+                "Time to the head of the answer, by part of the service",
+            ),
             ("part",),
-            buckets=_BUCKETS,
-            registry=registry,
+            _BUCKETS,
+            registry,
         )
-        self._count = lru_cache(maxsize=1024)(requests.labels)
-        self._time = lru_cache(maxsize=64)(seconds.labels)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,8 +58,8 @@ class MeasuredRequests:
         await self._app(scope, receive, send_noted)
 
     def _note(self, part: str, method: str, status: int, seconds: float) -> None:
-        self._count(part, method, str(status)).inc()
-        self._time(part).observe(seconds)
+        self._requests.add((part, method, str(status)))
+        self._seconds.observe((part,), seconds)
         level = logging.WARNING if status >= 500 else logging.DEBUG
         if _log.isEnabledFor(level):
             facts = {"part": part, "method": method, "status": status, "seconds": round(seconds, 4)}

@@ -14,7 +14,7 @@ from deploy.monitoring.process import ProcessFacts
 from deploy.monitoring.status import Board
 from deploy.process import Process
 from fhir_server.app import Knowledge
-from fhir_server.rest.trace import CURRENT, HEADER
+from fhir_server.rest.trace import ANSWERING, HEADER
 from fhir_server.storage.port import ResourceStore
 from fhir_server.system import utc_now
 
@@ -52,6 +52,6 @@ def watch_store(
 
 async def in_trace(request: httpx.Request) -> None:
     """Let a call that is made while a request is answered belong to that request's trace."""
-    trace = CURRENT.get()
-    if trace is not None:
-        request.headers[HEADER] = trace.outgoing
+    answering = ANSWERING.get()
+    if answering is not None:
+        request.headers[HEADER] = answering.trace.outgoing

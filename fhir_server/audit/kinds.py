@@ -37,6 +37,8 @@ OWN_SUBTYPES = f"{CANONICAL}/CodeSystem/audit-subtype"
 REST = Coding(AUDIT_TYPES, "rest", "RESTful Operation")
 AUTHENTICATION = Coding(DICOM, "110114", "User Authentication")
 SECURITY = Coding(DICOM, "110113", "Security Alert")
+EXPORT = Coding(DICOM, "110106", "Export")
+IMPORT = Coding(DICOM, "110107", "Import")
 
 APPLICATION = Coding(DICOM, "110150", "Application")
 DESTINATION = Coding(DICOM, "110152", "Destination Role ID")
@@ -130,6 +132,8 @@ KINDS: Mapping[str, Kind] = {
     "signing-keys": _sign_in(Coding(OWN_SUBTYPES, "signing-keys")),
     "emergency-begin": _sign_in(Coding(OWN_SUBTYPES, "emergency-begin", "Emergency access begun")),
     "emergency-end": _sign_in(Coding(OWN_SUBTYPES, "emergency-end", "Emergency access ended")),
+    "backup": Kind(EXPORT, Coding(OWN_SUBTYPES, "backup"), "R"),
+    "restore": Kind(IMPORT, Coding(OWN_SUBTYPES, "restore"), "C"),
     "ai-result": _lifecycle("originate", "Originate/Retain Record Lifecycle Event", "ai-result"),
     "sign": _lifecycle("attest", "Attest Record Lifecycle Event", "sign"),
     "hand-over": _lifecycle("extract", "Extract Record Lifecycle Event", "hand-over"),

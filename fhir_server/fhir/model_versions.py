@@ -204,7 +204,9 @@ def standing_of(device: Resource) -> Standing | None:
 
 
 def with_standing(device: Resource, standing: Standing) -> Resource:
-    """The Device of a version that stands there; a retired one is `inactive`."""
+    """The Device of a version that stands there; a retired one is `inactive`, and one that was put
+    out of use by other means stays so."""
+    before = standing_of(device)
     others = [e for e in device.get("extension", ()) if e.get("url") != STANDING]
     parts = [
         {"url": "model", "valueString": standing.model},
@@ -216,6 +218,8 @@ def with_standing(device: Resource, standing: Standing) -> Resource:
     if standing.proposal is not None:
         parts.append({"url": "proposal", "extension": _parts(standing.proposal)})
     status = "inactive" if standing.state is State.RETIRED else "active"
+    if before is not None and before.state is not State.RETIRED and status == "active":
+        status = device.get("status", status)
     extension = [*others, {"url": STANDING, "extension": parts}]
     return {**device, "extension": extension, "status": status}
 

@@ -185,6 +185,7 @@ def _step(decide: Decide) -> Callable[[Context, OperationRequest], Awaitable[Fhi
 
 
 async def _propose(step: _Step) -> None:
+    _require_usable(step.version)
     asked, active = step.asked, await step.active()
     verdict = asked.only("verdict")
     proposal = Proposal(
@@ -207,6 +208,7 @@ async def _propose(step: _Step) -> None:
 async def _approve(step: _Step) -> None:
     """The proposal that the caller has read (`version`), and none that came since."""
     _require_read(step)
+    _require_usable(step.version)
     before, active = step.version.standing, await step.active()
     standing = approved(before, step.person, active.reference if active else None)
     proposal = before.proposal
@@ -238,6 +240,13 @@ def _require_read(step: _Step) -> None:
     read, now = step.asked.only("version"), step.version.stored.version
     if read != str(now):
         raise precondition_failed(f"{step.version.reference} is at version {now}, not {read}")
+
+
+def _require_usable(version: _Version) -> None:
+    """FhirError 422 for a version that was put out of use by other means than retiring it."""
+    status = version.device.get("status", "active")
+    if version.standing.state is not State.RETIRED and status != "active":
+        raise business_rule(f"{version.reference} is {status}: it can only be retired")
 
 
 def _version(stored: Stored) -> _Version | None:

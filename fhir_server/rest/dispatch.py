@@ -8,8 +8,6 @@ from datetime import datetime
 from functools import lru_cache, partial
 from typing import NamedTuple
 
-from structlog.contextvars import bind_contextvars
-
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.fhir.codec import encode
 from fhir_server.fhir.narrow import narrowed, narrowing_of_read
@@ -44,6 +42,7 @@ from fhir_server.rest.request import (
 )
 from fhir_server.rest.response import rendered, send_refusal, send_response, without_body
 from fhir_server.rest.routes import BY_INTERACTION, Route, locate_entry
+from fhir_server.rest.trace import of_tenant
 from fhir_server.search.live import Known, LiveSearch
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
@@ -164,7 +163,7 @@ class FhirApplication:
             if not is_public:
                 principal = await self._principal(call)
                 if principal is not None:
-                    bind_contextvars(tenant=principal.tenant)
+                    of_tenant(principal.tenant)
                     await self._parts.limits.of_caller(principal)
             context = await self._context(principal, self._trail(call, principal))
             if isinstance(located, FhirError):

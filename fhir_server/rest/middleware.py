@@ -4,10 +4,8 @@ that keep browsers from guessing; and what every log line says of the request. P
 import re
 from collections.abc import Awaitable, Callable
 
-from structlog.contextvars import bound_contextvars
-
 from fhir_server.rest.request import Message, Receive, Scope, Send
-from fhir_server.rest.trace import CURRENT, HEADER, trace_of
+from fhir_server.rest.trace import ANSWERING, Answering
 
 Headers = tuple[tuple[bytes, bytes], ...]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -15,7 +13,7 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 REQUEST_ID = "medsage.request_id"
 """The scope's key for the request id."""
 
-_GIVEN = re.compile(r"[A-Za-z0-9\-._]{1,64}", re.ASCII)
+_GIVEN = re.compile(rb"[A-Za-z0-9\-._]{1,64}")
 _SAFE: Headers = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -45,7 +43,6 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         request_id = _given(scope) or self._new_id()
-        trace = trace_of(_header(scope, HEADER.encode()))
         scope[REQUEST_ID] = request_id
         own = (b"x-request-id", request_id.encode())
 
@@ -57,21 +54,15 @@ class RequestIds:
                 message["headers"] = [*given, *added, own]
             await send(message)
 
-        outer = CURRENT.set(trace)
+        outer = ANSWERING.set(Answering(request_id, scope["headers"]))
         try:
-            # The tenant is bound by who knows it; here it is only kept from staying.
-            with bound_contextvars(request_id=request_id, trace_id=trace.id, tenant=None):
-                await self._app(scope, receive, send_with_headers)
+            await self._app(scope, receive, send_with_headers)
         finally:
-            CURRENT.reset(outer)
+            ANSWERING.reset(outer)
 
 
 def _given(scope: Scope) -> str | None:
-    given = _header(scope, b"x-request-id")
-    return given if given is not None and _GIVEN.fullmatch(given) else None
-
-
-def _header(scope: Scope, wanted: bytes) -> str | None:
-    return next(
-        (value.decode("latin-1") for name, value in scope["headers"] if name == wanted), None
-    )
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            return value.decode() if _GIVEN.fullmatch(value) else None
+    return None

@@ -1,11 +1,13 @@
-"""Which trace a request belongs to (W3C Trace Context, "traceparent header field format").
+"""What is known of the request that is being answered, for log lines and calls to other parts; its
+trace is as in W3C Trace Context, "traceparent header field format".
 
-The id goes on with every call that is made while the request is answered, and stands in each log
-line. No span is recorded or sent anywhere.
+Nothing of it is worked out before somebody asks, since most requests log nothing and call nobody.
+No span is recorded or sent anywhere.
 """
 
 import os
 import re
+from collections.abc import Iterable
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -31,8 +33,36 @@ class Trace(NamedTuple):
         return f"00-{self.id}-{os.urandom(8).hex()}-{int(self.is_sampled):02x}"
 
 
-CURRENT: ContextVar[Trace | None] = ContextVar("trace", default=None)
-"""The trace of the request that is being answered."""
+class Answering:
+    """The request with this id and these headers; `tenant` is its caller's, once that is known."""
+
+    __slots__ = ("_headers", "_trace", "id", "tenant")
+
+    def __init__(self, id: str, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.id = id
+        self.tenant: str | None = None
+        self._headers = headers
+        self._trace: Trace | None = None
+
+    @property
+    def trace(self) -> Trace:
+        """The caller's trace, or a new one; the same each time."""
+        if self._trace is None:
+            wanted = HEADER.encode()
+            header = next((value for name, value in self._headers if name == wanted), None)
+            self._trace = trace_of(None if header is None else header.decode("latin-1"))
+        return self._trace
+
+
+ANSWERING: ContextVar[Answering | None] = ContextVar("answering", default=None)
+"""The request that is being answered in this task."""
+
+
+def of_tenant(tenant: str) -> None:
+    """The caller of the request is of this tenant."""
+    answering = ANSWERING.get()
+    if answering is not None:
+        answering.tenant = tenant
 
 
 def trace_of(header: str | None) -> Trace:

@@ -9,10 +9,9 @@
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
 from types import TracebackType
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -34,6 +33,7 @@ from fhir_server.storage.port import (
     VersionConflict,
 )
 from fhir_server.storage.rotation import SealedStore
+from fhir_server.tallies import Tally, Times
 
 _BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5, 30)
 _CONNECTIONS = "connections"
@@ -51,25 +51,22 @@ class StoreMetrics(Collector):
     def __init__(self, registry: CollectorRegistry, capacity: Mapping[str, float]) -> None:
         self._capacity = dict(capacity)
         self._asked = dict.fromkeys(capacity, 0)
-        seconds = Histogram(
-            "medsage_store_seconds",
-            "Time of one operation of the store, waiting included",
+        self.seconds = Times(
+            ("medsage_store_seconds", "Time of one operation of the store, waiting included"),
             ("operation",),
-            buckets=_BUCKETS,
-            registry=registry,
+            _BUCKETS,
+            registry,
         )
-        failures = Counter(
+        self.failures = Tally(
             "medsage_store_failures",
             "Operations of the store that failed",
             ("operation", "reason"),
-            registry=registry,
+            registry,
         )
-        self.seconds = lru_cache(maxsize=64)(seconds.labels)
-        self.failures = failures.labels
         for operation in OPERATIONS:
             # A rate needs the zero before the first failure.
             for reason in REASONS:
-                failures.labels(operation, reason)
+                self.failures.add((operation, reason), 0)
         registry.register(self)
 
     def begin(self, operation: str) -> str:
@@ -121,9 +118,9 @@ class _Timed:
         _: TracebackType | None,
     ) -> None:
         self._metrics.end(self._pool)
-        self._metrics.seconds(self._operation).observe(time.perf_counter() - self._began)
+        self._metrics.seconds.observe((self._operation,), time.perf_counter() - self._began)
         if isinstance(failure, Exception) and not isinstance(failure, FhirError):
-            self._metrics.failures(self._operation, _reason(failure)).inc()
+            self._metrics.failures.add((self._operation, _reason(failure)))
 
 
 def _reason(failure: Exception) -> str:

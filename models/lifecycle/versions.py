@@ -27,11 +27,13 @@ _log = structlog.get_logger("medsage.models")
 
 @dataclass(frozen=True)
 class Registered:
-    """A registered version as the server has it."""
+    """A registered version as the server has it. One whose Device is not `active` was put out of
+    use by other means than its standing, and is not run."""
 
     key: str
     device: str
     standing: Standing
+    is_usable: bool = True
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ async def registered(fhir: FhirClient) -> list[Registered]:
     async for device in fhir.search("Device", asked):
         standing = standing_of(device)
         if standing is not None:
-            found.append(Registered(key_of(device), f"Device/{device['id']}", standing))
+            is_usable = device.get("status") == "active"
+            reference = f"Device/{device['id']}"
+            found.append(Registered(key_of(device), reference, standing, is_usable))
     return found
 
 
@@ -89,7 +93,7 @@ class Versions:
 
     async def choice(self, model: str, task: str) -> Choice:
         """Who answers this Task."""
-        known = [each for each in await self._registry() if each.standing.model == model]
+        known = [v for v in await self._registry() if v.standing.model == model and v.is_usable]
         active = _in_state(known, State.ACTIVE)
         candidate = next(iter(_in_state(known, State.CANDIDATE)), None)
         if not active:

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.card import ModelCard, read_card
+from models.malaria.bands import Band, read_bands
 from models.malaria.preprocess import VERSION
 from models.malaria.reading import ImageKind, ModelVersion, Thresholds
 
@@ -70,6 +71,8 @@ class Calibration:
     """(96,): the dense layer's weights for the parasite logit."""
     version: ModelVersion
     metrics: Mapping[str, float]
+    bands: tuple[Band, ...] = ()
+    """How validation cells turned out, by score; empty when the file does not say."""
 
     def thresholds(self, kinds: Collection[ImageKind]) -> Thresholds:
         """The thresholds for images of these kinds; the widest limits where they differ."""
@@ -157,6 +160,7 @@ def _calibration(found: dict[str, object], own_sha256: str) -> Calibration:
                     preprocessing=VERSION,
                 ),
                 metrics=metrics,
+                bands=read_bands(found.get("bands")),
             )
         case _:
             raise WeightsMismatch(f"{CALIBRATION} lacks a part or holds one of the wrong kind")

@@ -4,6 +4,7 @@ The limits were set on thin-film fields of two sources (Chula, BCCD) and on phot
 radiographs and histology, of which none passes; see docs/models/malaria.md.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -20,7 +21,7 @@ from models.malaria.fields import (
     typical_radius,
 )
 from models.malaria.preprocess import Pixels
-from models.malaria.reading import Box, ImageKind, Refusal
+from models.malaria.reading import Box, ImageKind, ImageSigns, Refusal
 
 DARK = 12
 """Below this in all channels a pixel is black surround."""
@@ -32,6 +33,12 @@ GREEN_OVER_RED = 1.15
 BLUE_OVER_GREEN = 1.3
 MOST_DENSITY = 1.3
 DARKEST_BACKGROUND = 45.0
+BURNT = 254
+"""From here on a channel says no more how bright it was."""
+MOST_BURNT_RED = 0.97
+LEAST_STAINED = 0.002
+LEAST_RED = 0.05
+"""Smallest optical density of stained cells in red where the empty slide is burnt out."""
 LEAST_CONTRAST = 18.0
 LEAST_SHARPNESS = 1.5
 EYEPIECE_SIDE = 300
@@ -47,6 +54,8 @@ class Smear:
 
     kind: ImageKind
     cells: tuple[FieldCell, ...]
+    signs: ImageSigns | None = None
+    """Of a field."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +80,19 @@ def inspect(rgb: Pixels) -> Smear:
     """Find out what an RGB picture shows; raises ImageRefused when it is not a smear."""
     if float(rgb.std(axis=(0, 1)).max()) < LEAST_SPREAD:
         raise _refused("blank")
+    if _is_burnt_out(rgb):
+        raise _refused("overexposed")
     surround = np.asarray(rgb.max(axis=2) <= DARK)
     if _has_dark_corners(surround):
         return _in_the_dark(rgb, surround)
     return _field(rgb, (0, 0))
+
+
+def _is_burnt_out(rgb: Pixels) -> bool:
+    """Red is white nearly everywhere, while green still shows stained cells."""
+    burnt = rgb[:, :, 0] >= BURNT
+    stained = burnt & (rgb[:, :, 1] < BURNT - 9)
+    return bool(burnt.mean() >= MOST_BURNT_RED and stained.mean() >= LEAST_STAINED)
 
 
 def _has_dark_corners(surround: np.ndarray) -> bool:
@@ -115,7 +133,8 @@ def _check_cell_colour(inside: Pixels) -> None:
 
 
 def _field(rgb: Pixels, corner: tuple[int, int]) -> Smear:
-    check_field(field_signs(rgb), rgb)
+    signs = field_signs(rgb)
+    check_field(signs, rgb)
     cells = tuple(_moved(cell, corner) for cell in cut_cells(rgb))
     whole = [cell for cell in cells if not cell.is_cut_off]
     if not whole:
@@ -123,7 +142,13 @@ def _field(rgb: Pixels, corner: tuple[int, int]) -> Smear:
     fill = max(int((cell.mask > 0).sum()) for cell in whole) / (rgb.shape[0] * rgb.shape[1])
     if len(cells) <= 2 and len(whole) == 1 and fill >= CELL_FILLS:
         return Smear(ImageKind.CELL, tuple(whole))
-    return Smear(ImageKind.FIELD, cells)
+    return Smear(ImageKind.FIELD, cells, _image_signs(signs))
+
+
+def _image_signs(signs: FieldSigns | None) -> ImageSigns | None:
+    if signs is None:
+        return None
+    return ImageSigns(signs.light, signs.contrast, signs.density[1], signs.sharpness)
 
 
 def _moved(cell: FieldCell, corner: tuple[int, int]) -> FieldCell:
@@ -175,6 +200,7 @@ def check_field(signs: FieldSigns | None, rgb: Pixels) -> None:
         raise _refused("focus" if _is_blurred(rgb) else "not-a-smear")
     red, green, blue = signs.density
     failed = {
+        "overexposed": signs.light >= BURNT and red < LEAST_RED,
         "not-a-smear": signs.uneven > UNEVEN_BACKGROUND
         or signs.foreground > MOST_FOREGROUND
         or signs.solid_share < LEAST_SOLID_SHARE
@@ -196,10 +222,11 @@ def _is_blurred(rgb: Pixels) -> bool:
     return float(np.abs(np.asarray(cv2.Laplacian(green, cv2.CV_32F))).max()) < 0.25 * spread
 
 
-_REASONS = {
+REASONS: Mapping[str, tuple[str, str]] = {
     "blank": (
         "The image is blank: all of it has nearly the same colour.",
-        "Check that the lamp is on and the slide is in the light path, and take the picture again.",
+        "Check that the lamp is on, the slide in the light path and the picture not burnt out; "
+        "take it again.",
     ),
     "not-a-smear": (
         "The image does not look like a stained thin blood film or a single cell cut from one.",
@@ -218,6 +245,10 @@ _REASONS = {
         "The field is too dark.",
         "Raise the lamp or the exposure until the empty slide is nearly white.",
     ),
+    "overexposed": (
+        "The field is too bright: the cells are burnt out.",
+        "Dim the lamp or shorten the exposure until the empty slide is just below white.",
+    ),
     "contrast": (
         "The cells hardly differ from the background.",
         "Lower the exposure, close the condenser a little, or stain longer.",
@@ -228,7 +259,9 @@ _REASONS = {
     ),
 }
 
+"""What was found and what to do about it, by check."""
+
 
 def _refused(check: str) -> ImageRefused:
-    text, advice = _REASONS[check]
+    text, advice = REASONS[check]
     return ImageRefused(Refusal(check, text, advice))

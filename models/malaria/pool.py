@@ -161,15 +161,16 @@ def _text(answer: SmearAnswer, count: _Count) -> str:
         case SmearAnswer.INDETERMINATE:
             return (
                 f"Indeterminate: {_tally(count)}, no more than the model's own false positives "
-                f"may explain (up to {count.floor:.1%}). A person must look at the film."
+                f"may explain (up to {count.floor:.1%}). A person must look at the film. "
+                f"{_limit(count)}"
             )
         case SmearAnswer.INSUFFICIENT:
             return (
                 f"Insufficient: {_tally(count)}; {count.needed} more cells are needed before "
-                "anything can be said."
+                f"anything can be said. {_limit(count)}"
             )
         case SmearAnswer.NONE_FOUND:
-            return f"No parasites found in {count.cells} red cells. {_missed(count)}"
+            return f"No parasites found in {count.cells} red cells.{_doubt(count)} {_limit(count)}"
     raise AssertionError(answer)
 
 
@@ -181,11 +182,18 @@ def _tally(count: _Count) -> str:
     )
 
 
-def _missed(count: _Count) -> str:
-    doubt = f" {count.indeterminate} cells were indeterminate." if count.indeterminate else ""
+def _doubt(count: _Count) -> str:
+    return f" {count.indeterminate} cells were indeterminate." if count.indeterminate else ""
+
+
+def _limit(count: _Count) -> str:
+    """What a count of so many cells could have missed."""
     if count.limit is None:
-        return f"Any share of infected cells could have been missed.{doubt}"
-    return f"Fewer than {count.limit:.1%} infected cells could have been missed.{doubt}"
+        return f"With {count.cells} cells any share of infected cells could have been missed."
+    return (
+        f"With {count.cells} cells, fewer than {count.limit:.1%} infected cells could have been "
+        "missed."
+    )
 
 
 _ONE_CELL = {

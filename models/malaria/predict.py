@@ -17,12 +17,12 @@ from threading import Lock
 import numpy as np
 
 from models.card import ModelCard
+from models.malaria.album import Album
 from models.malaria.calibration import WEIGHTS, WeightsMismatch, malaria_card
 from models.malaria.classify import VIEWS, Classifier, Judgement
 from models.malaria.decode import ImageRefused, Picture, decode
 from models.malaria.fields import FieldCell, reduce_size
 from models.malaria.gate import Smear, inspect
-from models.malaria.overlay import draw
 from models.malaria.pool import Rules, pool
 from models.malaria.preprocess import cell_pixels
 from models.malaria.reading import (
@@ -44,6 +44,7 @@ __all__ = [
     "Box",
     "CellAnswer",
     "CellReading",
+    "Checked",
     "ImageKind",
     "ImageReading",
     "MalariaModel",
@@ -56,6 +57,7 @@ __all__ = [
     "Thresholds",
     "WeightsMismatch",
     "check_image",
+    "inspect_image",
 ]
 
 RECENT = 16
@@ -119,30 +121,27 @@ class MalariaModel:
 
     def read(self, given: Sequence[SmearImage]) -> SmearPrediction:
         """The same, blocking."""
-        known = self.classifier.calibration
-        images = tuple(self._read_image(image) for image in given)
+        known, album = self.classifier.calibration, Album(self.classifier)
+        images = tuple(self._read_image(n, image, album) for n, image in enumerate(given))
         rules = Rules(
             floor_cell=known.floor_cell,
             floor_field=known.floor_field,
             sensitivity=known.sensitivity,
             cells=known.cells,
         )
+        counted = pool(images, rules)
         return SmearPrediction(
             images=images,
-            pool=pool(images, rules),
+            pool=counted,
             model=known.version,
             thresholds=known.thresholds({image.kind for image in images}),
             views=VIEWS,
+            drawings=album.finished(counted.answer),
+            undrawn=album.undrawn,
+            bands=known.bands,
         )
 
-    def overlay(self, image: SmearImage, reading: ImageReading) -> bytes:
-        """The image as PNG with each cell's box in the colour of its answer; blocking.
-
-        Raises ImageRefused when the image cannot be decoded.
-        """
-        return draw(decode(image).rgb, reading)
-
-    def _read_image(self, image: SmearImage) -> ImageReading:
+    def _read_image(self, number: int, image: SmearImage, album: Album) -> ImageReading:
         reading = ImageReading(
             kind=ImageKind.REFUSED,
             sha256=hashlib.sha256(image.content).hexdigest(),
@@ -157,9 +156,6 @@ class MalariaModel:
             return replace(reading, content_type=refused.content_type, refusal=refused.refusal)
         height, width = picture.rgb.shape[:2]
         reading = replace(reading, content_type=picture.content_type, width=width, height=height)
-        return self._read_picture(picture, reading)
-
-    def _read_picture(self, picture: Picture, reading: ImageReading) -> ImageReading:
         try:
             smear, scale = _PASSED.smear_of(reading.sha256, picture)
         except ImageRefused as refused:
@@ -167,7 +163,8 @@ class MalariaModel:
         cells = self._read_cells(smear, scale)
         if smear.kind is ImageKind.CELL and cells[0].refusal is not None:
             return replace(reading, refusal=cells[0].refusal)
-        return replace(reading, kind=smear.kind, cells=cells)
+        album.add(number, smear.kind, picture.rgb, list(zip(cells, smear.cells, strict=True)))
+        return replace(reading, kind=smear.kind, cells=cells, signs=smear.signs)
 
     def _read_cells(self, smear: Smear, scale: float) -> tuple[CellReading, ...]:
         whole = [cell for cell in smear.cells if not cell.is_cut_off]
@@ -180,16 +177,32 @@ class MalariaModel:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What the gate says about an image before any cell is classified."""
+
+    refusal: Refusal | None
+    """Why it would be refused; None when it would be read."""
+    kind: ImageKind
+    cells: int
+    """Whole cells found in it: nearly as many as will be read, for the model still refuses some
+    (white cells, platelets)."""
+
+
+def inspect_image(image: SmearImage) -> Checked:
+    """Decoding, the smear gate and the count of cells, without the model. Blocking."""
+    try:
+        digest = hashlib.sha256(image.content).hexdigest()
+        smear, _ = _PASSED.smear_of(digest, decode(image))
+    except ImageRefused as refused:
+        return Checked(refused.refusal, ImageKind.REFUSED, 0)
+    return Checked(None, smear.kind, sum(not cell.is_cut_off for cell in smear.cells))
+
+
 def check_image(image: SmearImage) -> Refusal | None:
     """Why an image would be refused before any cell is classified; None when it would be read.
-
-    Blocking, needs no model: decoding and the smear gate alone.
-    """
-    try:
-        _PASSED.smear_of(hashlib.sha256(image.content).hexdigest(), decode(image))
-    except ImageRefused as refused:
-        return refused.refusal
-    return None
+    Blocking."""
+    return inspect_image(image).refusal
 
 
 def _reading(cell: FieldCell, judgement: Judgement, scale: float) -> CellReading:

@@ -6,6 +6,8 @@ Nothing here needs numpy or OpenCV, so reports and pages can use these types alo
 from dataclasses import dataclass
 from enum import StrEnum
 
+from models.malaria.bands import Band
+
 
 class CellAnswer(StrEnum):
     """What is said about one red cell; never more than about this cell's picture."""
@@ -49,8 +51,8 @@ class Refusal:
 
     check: str
     """Stable code of the check: `size`, `pixels`, `type`, `content-type`, `corrupt`, `animated`,
-    `dimensions`, `blank`, `exposure`, `contrast`, `focus`, `stain`, `not-a-smear`, `no-cells`;
-    for one cell also `cut-off`, `cell-shape`, `not-a-red-cell`, `unlike-training`."""
+    `dimensions`, `blank`, `exposure`, `overexposed`, `contrast`, `focus`, `stain`, `not-a-smear`,
+    `no-cells`; for one cell also `cut-off`, `cell-shape`, `not-a-red-cell`, `unlike-training`."""
     text: str
     """What was found, for the reader of the report."""
     advice: str
@@ -81,6 +83,20 @@ class CellReading:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageSigns:
+    """What was measured of a field as a picture; what drift of a site's images is seen by."""
+
+    brightness: float
+    """Of the empty slide, in its darkest channel, 0 to 255."""
+    contrast: float
+    """Between cells and empty slide, 0 to 255."""
+    stain: float
+    """Optical density of the stained parts in green."""
+    sharpness: float
+    """Of the cells' rims, at a fixed cell size and contrast."""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageReading:
     """One image: what it was taken for, every cell in it, or why it was refused."""
 
@@ -94,10 +110,34 @@ class ImageReading:
     cells: tuple[CellReading, ...] = ()
     refusal: Refusal | None = None
     name: str | None = None
+    signs: ImageSigns | None = None
+    """Of a field; None for a single cell, and for what was refused."""
 
     def count(self, answer: CellAnswer) -> int:
         """How many cells of this image got that answer."""
         return sum(cell.answer is answer for cell in self.cells)
+
+
+class ViewKind(StrEnum):
+    """What is drawn of an image that was read; each a code of CodeSystem finding."""
+
+    FRAMED = "cells-framed"
+    GALLERY = "cell-gallery"
+    REACTION = "model-reaction"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """A picture made of an image that was read: JPEG bytes, and the cells it shows in order."""
+
+    image: int
+    """Which image of the Task, from 0."""
+    kind: ViewKind
+    content: bytes
+    width: int
+    height: int
+    cells: tuple[CellReading, ...] = ()
+    """Of a gallery: one for each tile, row by row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +206,13 @@ class SmearPrediction:
     thresholds: Thresholds
     views: int
     """Turned and mirrored views averaged for each cell."""
+    drawings: tuple[Drawing, ...] = ()
+    """By image: fields with cells framed, galleries, and reactions where parasites are
+    suspected; what could not be kept for want of room is told by `undrawn`."""
+    undrawn: int = 0
+    """Images that were read and not drawn."""
+    bands: tuple[Band, ...] = ()
+    """How validation cells turned out, by score; empty when the calibration does not say."""
 
     @property
     def is_refused(self) -> bool:

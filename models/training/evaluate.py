@@ -39,7 +39,7 @@ def evaluate(
         raise UnknownSplit(f"no split {split!r} in {cells.name}; there are {', '.join(splits)}")
     chosen = splits[split]
     classifier = Classifier.load(weights)
-    probability, answers = _read_all(classifier, chosen, progress)
+    probability, answers = read_all(classifier, chosen, progress)
     return {
         **measures(chosen, probability),
         "refused": float((answers == CellAnswer.REFUSED).mean()),
@@ -56,9 +56,10 @@ def evaluate(
     }
 
 
-def _read_all(
+def read_all(
     classifier: Classifier, cells: Cells, progress: Callable[[int, int], None]
 ) -> tuple[Vector, npt.NDArray[np.str_]]:
+    """The calibrated probability and the answer (CellAnswer) of every cell; blocking."""
     probabilities, answers = [], []
     for start in range(0, len(cells), CHUNK):
         part = cells.x[start : start + CHUNK]

@@ -11,7 +11,8 @@ IDENTITY = ("openid", "fhirUser")
 CHART: Mapping[str, str] = {
     "Patient": "rs",
     "Encounter": "rs",
-    "Observation": "crs",
+    # Feedback on an AI result is amended by a new version.
+    "Observation": "crus",
     "AllergyIntolerance": "rs",
     "Media": "crs",
     "QuestionnaireResponse": "crs",

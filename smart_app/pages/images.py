@@ -7,11 +7,13 @@ from starlette.background import BackgroundTask
 from starlette.datastructures import UploadFile
 from starlette.responses import Response
 
-from smart_app.charts import load_banner
+from smart_app.charts import load_banner, load_report
 from smart_app.drafts import DraftImage
+from smart_app.fhir_client import Resource
 from smart_app.headers import IMAGE_HEADERS
 from smart_app.images import NotAnImage, read_image
-from smart_app.presenters.uploads import Refused, refused
+from smart_app.pages.review import shows_result
+from smart_app.presenters.uploads import Refused, cell_count, refused
 from smart_app.problems import Problem
 from smart_app.refusals import audit_refusal
 from smart_app.visit import Visit
@@ -61,38 +63,59 @@ async def draft_content(visit: Visit) -> Response:
 async def media_content(visit: Visit) -> Response:
     """The bytes of a stored image of this chart."""
     media = await visit.own("Media", visit.request.path_params["media"])
-    content = media["content"]
-    if content.get("contentType") not in SHOWN_TYPES:
+    kind = media["content"].get("contentType")
+    if kind not in SHOWN_TYPES:
         raise Problem("not-found")
+    content = await _stored_bytes(visit, media)
+    return Response(content, media_type=kind, headers=dict(IMAGE_HEADERS))
+
+
+async def add_more(visit: Visit) -> Response:
+    """The images of a report in the draft again, so that more fields can be counted with them;
+    what has been there already, or no longer fits, is not taken twice."""
+    loaded = await load_report(visit, visit.request.path_params["report"])
+    if not await shows_result(visit, loaded):
+        return visit.see(f"reports/{loaded.view.id}")
+    for image in loaded.view.images:
+        media = await visit.own("Media", image.media)
+        await _keep(visit, await _stored_bytes(visit, media))
+    return visit.see("images")
+
+
+async def _stored_bytes(visit: Visit, media: Resource) -> bytes:
+    content = media["content"]
     if "data" in content:
-        encoded = content["data"]
-    else:
-        type_, id_ = visit.fhir.key(content.get("url", ""))
-        if type_ != "Binary":
-            raise Problem("not-found")
-        encoded = (await visit.fhir.read(type_, id_))["data"]
-    return Response(
-        base64.b64decode(encoded),
-        media_type=content["contentType"],
-        headers=dict(IMAGE_HEADERS),
-    )
+        return base64.b64decode(content["data"])
+    type_, id_ = visit.fhir.key(content.get("url", ""))
+    if type_ != "Binary":
+        raise Problem("not-found")
+    return base64.b64decode((await visit.fhir.read(type_, id_))["data"])
 
 
 async def _take(visit: Visit, file: UploadFile) -> Refused | None:
-    name = (file.filename or "")[:80]
+    content = await file.read(visit.parts.config.max_upload_bytes + 1)
+    reason = await _keep(visit, content)
+    return refused((file.filename or "")[:80], reason) if reason else None
+
+
+async def _keep(visit: Visit, content: bytes) -> str | None:
+    """Keep an image in the draft; the reason why it can't be."""
     draft = await visit.drafts.intake(visit.parts.new_id())
     if len(draft.images) >= visit.parts.config.max_images:
-        return refused(name, "too-many")
-    content = await file.read(visit.parts.config.max_upload_bytes + 1)
+        return "too-many"
     if len(content) > visit.parts.config.max_upload_bytes:
-        return refused(name, "too-large")
+        return "too-large"
     try:
         image = read_image(content)
     except NotAnImage as error:
-        return refused(name, error.reason)
+        return error.reason
     digest = hashlib.sha256(image.content).hexdigest()
     if any(known.sha256 == digest for known in draft.images):
-        return refused(name, "duplicate")
+        return "duplicate"
+    if len(image.content) + sum(i.size for i in draft.images) > visit.parts.config.max_total_bytes:
+        return "too-large-together"
+    check = visit.parts.config.cell_check
+    looked = await check.look(image.content, image.content_type) if check else None
     # File names may hold names of people, so the title is ours.
     number = 1 + max((int(i.title.rpartition(" ")[2]) for i in draft.images), default=0)
     kept = DraftImage(
@@ -103,6 +126,8 @@ async def _take(visit: Visit, file: UploadFile) -> Refused | None:
         width=image.width,
         height=image.height,
         sha256=digest,
+        cells=looked.cells if looked else None,
+        refusal=looked.refusal if looked else "",
     )
     await visit.drafts.add_image(draft, kept, image.content)
     return None
@@ -116,6 +141,7 @@ async def _page(visit: Visit, problems: tuple[Refused, ...]) -> Response:
         banner=await load_banner(visit),
         draft=draft,
         problems=problems,
+        count=cell_count(draft, visit.parts.config.cell_check),
         shown_types=SHOWN_TYPES,
         max_bytes=visit.parts.config.max_upload_bytes,
     )

@@ -20,6 +20,7 @@ from smart_app.drafts import Draft, Submissions
 from smart_app.ehr.quota import take_one
 from smart_app.fhir_client import FhirFailure, Resource
 from smart_app.presenters.intake import IntakeView, intake_view
+from smart_app.presenters.uploads import cell_count
 from smart_app.problems import Problem
 from smart_app.visit import Visit
 
@@ -113,6 +114,7 @@ async def _check(visit: Visit, draft: Draft, status: int) -> Response:
         banner=banner,
         view=view,
         draft=draft,
+        count=cell_count(draft, visit.parts.config.cell_check),
         is_enough=bool(draft.images or view.says_something),
         was_refused=status != 200,
     )

@@ -5,15 +5,16 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from smart_app.auditing import audit_event
-from smart_app.charts import LoadedReport, load_banner, load_report
+from smart_app.charts import LoadedReport, load_banner, load_drawings, load_report
+from smart_app.feedback import feedback_observation, feedback_of, judged_in
 from smart_app.fhir_client import Resource
 from smart_app.launch.keys import signature_over
 from smart_app.pages.acting import now_of, signer
+from smart_app.pages.feedback import MOST_COMMENT, choices, chosen_reasons, feedback_shown
 from smart_app.pages.sending import sending_of, state_of, task_for
 from smart_app.presenters.report import Finding, finding
 from smart_app.problems import Problem
 from smart_app.reading import (
-    AGREEMENTS,
     READING_OF_REPORT,
     agreement_words,
     answer_words,
@@ -23,6 +24,7 @@ from smart_app.reading import (
     reading_key,
 )
 from smart_app.signing import (
+    Signer,
     final_report,
     signature_provenance,
     signed_transaction,
@@ -42,7 +44,9 @@ async def show(visit: Visit) -> Response:
             banner=banner,
             report=loaded.view,
             loaded=loaded,
+            drawn=await load_drawings(visit, loaded),
             sending=await state_of(visit, loaded.view.id),
+            feedback=await feedback_shown(visit, loaded),
         )
     return await _review(visit, loaded)
 
@@ -71,6 +75,7 @@ async def save(visit: Visit) -> Response:
         name: visit.text(name)[:MOST_TEXT]
         for name in ("conclusion", "finding", "agreement", "acknowledged")
     }
+    fields |= {"reasons": chosen_reasons(visit), "comment": visit.text("comment")[:MOST_COMMENT]}
     await visit.drafts.keep_conclusion(loaded.view.id, fields)
     if visit.request.headers.get("accept") == "application/json":
         return Response(status_code=204)
@@ -99,7 +104,7 @@ async def sign(visit: Visit) -> Response:
     reading = await _own_reading(visit, loaded.resource)
     if _missing(loaded, fields) or reading is None:
         return visit.see(f"reports/{loaded.view.id}")
-    bundle = _signed(visit, loaded.resource, reading, fields)
+    bundle = _signed(visit, loaded, reading, fields)
     response = visit.see(f"reports/{loaded.view.id}")
     await visit.fhir.transaction(bundle)
     response.background = await sending_of(visit, loaded.view.id)
@@ -107,9 +112,9 @@ async def sign(visit: Visit) -> Response:
 
 
 def _signed(
-    visit: Visit, report: Resource, reading: Resource, fields: Mapping[str, str]
+    visit: Visit, loaded: LoadedReport, reading: Resource, fields: Mapping[str, str]
 ) -> Resource:
-    who = signer(visit)
+    who, report = signer(visit), loaded.resource
     url = f"urn:uuid:{visit.parts.new_id()}"
     with_reading = {
         **report,
@@ -128,9 +133,18 @@ def _signed(
     evidence = (
         signature_provenance(final, who, jws),
         audit_event("signature", final, visit.patient, who),
+        *_feedback(loaded, fields, who),
         *((sent,) if sent else ()),
     )
     return signed_transaction(final, chosen, evidence, finding_url=url)
+
+
+def _feedback(loaded: LoadedReport, fields: Mapping[str, str], who: Signer) -> list[Resource]:
+    """The feedback on the AI result that is signed along; none where no AI gave an opinion."""
+    judged = judged_in(loaded.results)
+    if judged is None:
+        return []
+    return [feedback_observation(loaded.resource, judged, feedback_of(fields), who)]
 
 
 async def _ask(visit: Visit, loaded: LoadedReport, status: int) -> Response:
@@ -155,29 +169,42 @@ async def _review(visit: Visit, loaded: LoadedReport, *missing: str) -> Response
     reading = await _own_reading(visit, loaded.resource)
     shown: Finding | None = finding(reading) if reading else None
     fields = dict(await visit.drafts.conclusion(loaded.view.id))
+    is_revealed = reading is not None or not _can_sign(visit)
     return await visit.page(
         "review.html",
         422 if missing else 200,
         banner=await load_banner(visit),
         report=loaded.view,
         loaded=loaded,
+        drawn=await load_drawings(visit, loaded) if is_revealed else (),
         reading=shown,
         disagrees=loaded.view.disagrees_with(shown.code) if shown else False,
         answers=[(code, answer_words(code)) for code in answers_for(loaded.view.images)],
-        agreements=[(code, agreement_words(code)) for code in AGREEMENTS],
+        **choices(),
         fields={"conclusion": loaded.view.conclusion, **fields},
         missing=missing,
-        can_sign=visit.allows("DiagnosticReport", "u")
-        and (visit.session.fhir_user or "").startswith("Practitioner"),
+        can_sign=_can_sign(visit),
     )
+
+
+def _can_sign(visit: Visit) -> bool:
+    is_practitioner = (visit.session.fhir_user or "").startswith("Practitioner")
+    return is_practitioner and visit.allows("DiagnosticReport", "u")
+
+
+async def shows_result(visit: Visit, loaded: LoadedReport) -> bool:
+    """Whether the AI result may be shown: the report is signed, the own reading is made, or this
+    account makes none."""
+    if loaded.view.is_signed or not _can_sign(visit):
+        return True
+    return await _own_reading(visit, loaded.resource) is not None
 
 
 def _missing(loaded: LoadedReport, fields: Mapping[str, str]) -> list[str]:
     lacks = []
     if fields.get("finding") not in answers_for(loaded.view.images):
         lacks.append("finding")
-    if fields.get("agreement") not in AGREEMENTS:
-        lacks.append("agreement")
+    lacks += feedback_of(fields).lacks
     if not fields.get("conclusion"):
         lacks.append("conclusion")
     needs_word = loaded.view.is_danger or loaded.view.disagrees_with(fields.get("finding", ""))

@@ -9,29 +9,31 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fhir_server.fhir.assessment import FINDINGS
+from fhir_server.fhir.feedback import FIRST_READING
+from fhir_server.fhir.smear_answers import ONE_CELL, SMEAR, Shown, shown_as
 from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
 from smart_app.presenters.elements import code_in, show_concept, show_value
 from smart_app.presenters.history import is_signed, made_with_ai, report_status
 from smart_app.presenters.times import show_time
-from smart_app.reading import AGREEMENT, FINAL_FINDING, FIRST_READING
+from smart_app.reading import AGREEMENT, FINAL_FINDING
 
-Tone = Literal["suspected", "none", "uncertain", "no-opinion", "danger", "plain"]
+Tone = Literal["suspected", "none", "uncertain", "no-opinion", "superseded", "danger", "plain"]
 
-# Result codes of the analysis → how the result is shown. None of them is reassuring.
+# Urgency codes → how they are shown; image results have their states in fhir.smear_answers.
 TONES: Mapping[str, Tone] = {
-    "parasites-suspected": "suspected",
-    "parasite-likely": "suspected",
-    "none-found": "none",
-    "not-seen": "none",
-    "indeterminate": "uncertain",
-    "insufficient": "uncertain",
-    "refused": "no-opinion",
     "emergency": "danger",
     "urgent": "suspected",
     "routine": "plain",
 }
-IMAGE_RESULTS = frozenset({"malaria-smear-ai", "malaria-cell-ai"})
+IMAGE_RESULTS = frozenset({SMEAR, ONE_CELL})
+STATES: Mapping[Shown, Tone] = {
+    Shown.SUSPECTED: "suspected",
+    Shown.NONE: "none",
+    Shown.UNCERTAIN: "uncertain",
+    Shown.NO_OPINION: "no-opinion",
+    Shown.SUPERSEDED: "superseded",
+}
 RECOMMENDATION, STATEMENT, NOTE = "recommendation", "language-model-statement", "note"
 # What a language model said: sentences, and conditions that it named.
 BY_MODEL = frozenset({STATEMENT, "language-model-possibility"})
@@ -46,8 +48,9 @@ OPPOSITE = {
 class Finding:
     """One result Observation: what, its value and state, and everything said with it.
 
-    `support` is what speaks for it, by rule; `statements` come from a language model; `details`
-    are the technical components, those of unknown codes too.
+    `state` is the state of an image result in words, empty for others; `trace` says which model
+    read which image. `support` is what speaks for it, by rule; `statements` come from a language
+    model; `details` are the technical components, those of unknown codes too.
     """
 
     id: str
@@ -55,6 +58,8 @@ class Finding:
     code: str
     value: str
     tone: Tone
+    state: str
+    trace: str
     is_image: bool
     is_ai: bool
     support: tuple[str, ...]
@@ -107,6 +112,12 @@ class ReportView:
         """Whether the analysis saw danger signs."""
         return any(f.tone == "danger" for f in self.findings)
 
+    @property
+    def is_discordant(self) -> bool:
+        """The model found nothing in someone who must be seen at once or today."""
+        state = self.image_state
+        return state is not None and state.tone == "none" and self.urgency is not None
+
     def disagrees_with(self, reading: str) -> bool:
         """Whether a reading (its code) says the opposite of the AI's answer about the images."""
         state = self.image_state
@@ -144,8 +155,7 @@ def finding(observation: Resource) -> Finding:
     code = code_in(observation.get("valueCodeableConcept"), FINDINGS) or ""
     is_ai = made_with_ai(observation)
     is_image = is_ai and code_in(observation.get("code"), FINDINGS) in IMAGE_RESULTS
-    absent = "dataAbsentReason" in observation or code == "refused"
-    tone: Tone = "no-opinion" if is_ai and absent else TONES.get(code, "plain")
+    tone = _tone(observation, code, is_ai=is_ai)
     lines = _lines(observation)
     notes = [note["text"] for note in observation.get("note", ()) if "text" in note]
     return Finding(
@@ -154,6 +164,8 @@ def finding(observation: Resource) -> Finding:
         code=code,
         value=_("No AI opinion") if tone == "no-opinion" else _value(observation),
         tone=tone,
+        state=state_words(tone) if is_image else "",
+        trace=_trace(observation) if is_image else "",
         is_image=is_image,
         is_ai=is_ai,
         support=tuple(text for kind, _label, text in lines if kind.startswith(SUPPORTING)),
@@ -162,6 +174,44 @@ def finding(observation: Resource) -> Finding:
         details=tuple((label, text) for kind, label, text in lines if not _is_prose(kind)),
         notes=(*notes, *(text for kind, _label, text in lines if kind == NOTE)),
     )
+
+
+def state_words(tone: Tone) -> str:
+    """The state of an image result in words; empty for what is none."""
+    words: Mapping[Tone, str] = {
+        "suspected": _("Parasites suspected"),
+        "none": _("None found by model"),
+        "uncertain": _("Uncertain"),
+        "no-opinion": _("No AI opinion"),
+        "superseded": _("Superseded"),
+    }
+    return words.get(tone, "")
+
+
+def _tone(observation: Resource, code: str, *, is_ai: bool) -> Tone:
+    shown = shown_as(code, observation.get("status", ""))
+    if is_ai and shown is not Shown.SUPERSEDED and "dataAbsentReason" in observation:
+        return "no-opinion"
+    return STATES[shown] if shown is not None else TONES.get(code, "plain")
+
+
+def _trace(observation: Resource) -> str:
+    """Which model, when, which images, which threshold and arm: one line."""
+    found: dict[str, list[str]] = {}
+    for component in observation.get("component", ()):
+        code = code_in(component.get("code"), FINDINGS) or ""
+        found.setdefault(code, []).append(show_value(component))
+    hashes = [text.removeprefix("sha256 ")[:8] for text in found.get("image-hash", ())]
+    method = observation.get("method", {}).get("text", "").partition(",")[0]
+    written = observation.get("meta", {}).get("lastUpdated")
+    parts = [
+        method,
+        show_time(written) if written else "",
+        _("images sha256 %(hashes)s") % {"hashes": ", ".join(hashes)} if hashes else "",
+        *(_("threshold %(at)s") % {"at": at} for at in found.get("threshold-high", ())),
+        *(_("arm %(arm)s") % {"arm": arm} for arm in found.get("arm", ())),
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def _is_prose(kind: str) -> bool:

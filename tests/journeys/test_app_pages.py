@@ -22,7 +22,16 @@ from starlette.routing import Mount, Route
 
 from fhir_server.fhir.assessment import part_type
 from tests.app_browser import World
-from tests.app_records import MEDIA, PATIENT, png, report, smear_result, symptom_result
+from tests.app_records import (
+    MEDIA,
+    PATIENT,
+    drawings,
+    drawn,
+    png,
+    report,
+    smear_result,
+    symptom_result,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -89,7 +98,8 @@ def fill(world: World) -> None:
         {"resourceType": "AllergyIntolerance", "id": "a1", **allergy},
         smear_result("parasites-suspected", "Parasites suspected"),
         symptom_result("urgent", "Urgent: see a clinician today"),
-        report("smear", "symptoms"),
+        *drawings(),
+        drawn(report("smear", "symptoms")),
         {**task, "id": "running", "status": "in-progress"},
         {**task, "id": "failed", "status": "failed", "statusReason": {"text": "Image 1 refused"}},
     ):
@@ -190,6 +200,15 @@ def review_and_sign(one: Visitor, chart: str) -> None:
     page.check("[value=parasites-not-seen]")
     submit(page, "Lock my reading and show the AI result")
     one.inspect("review with the AI result")
+    page.get_by_role("list", name="Cells of image 1 to look at first").focus()
+    assert page.evaluate("document.activeElement.className") == "cells"
+    page.get_by_text("Where the model reacted", exact=True).press("Enter")
+    page.get_by_text("Where the model reacted; not proof").wait_for()
+    one.inspect("review with the reactions")
+    page.get_by_role("link", name="All 4 cells of image 1").click()
+    one.inspect("cells of an image")
+    assert page.get_by_role("img", name="Cell 4: Refused, not counted").is_visible()
+    page.go_back()
     page.check("[name=finding][value=parasites-seen]")
     page.check("[name=agreement][value=accept]")
     submit(page, "Continue to signing")

@@ -101,6 +101,12 @@ def installation(
         yield Installation(origin, door.certificate, key, logs)
 
 
+def test_the_worker_has_made_a_backup_of_the_database(installation: Installation) -> None:
+    backups = installation.logs["worker"].parent / "backups"
+    assert list(backups.glob("*/manifest.json"))
+    assert "a backup was made" in installation.logs["worker"].read_text()
+
+
 def drop(uri: str, database: str) -> None:
     with MongoClient[dict[str, Any]](uri) as client:
         client.drop_database(database)
@@ -128,6 +134,7 @@ def environment(role: str, origin: str, ports: Mapping[str, int], secrets: Path)
         "MEDSAGE_TRUSTED_PROXIES": "127.0.0.1",
         "MEDSAGE_SERVER_URL": f"http://127.0.0.1:{ports['server']}",
         "MEDSAGE_WORKER_URL": f"http://127.0.0.1:{ports['worker']}",
+        "MEDSAGE_BACKUP_TARGET": str(secrets.parent / "backups"),
     }
     found = {}
     for name, value in service[role]["environment"].items():

@@ -6,7 +6,16 @@ import pytest
 from joserfc import jws
 
 from tests.app_browser import World, hidden_fields
-from tests.app_records import MEDIA, PATIENT, png, report, smear_result, symptom_result
+from tests.app_records import (
+    MEDIA,
+    PATIENT,
+    drawings,
+    drawn,
+    png,
+    report,
+    smear_result,
+    symptom_result,
+)
 
 
 @pytest.fixture
@@ -66,6 +75,39 @@ async def test_the_ai_result_is_hidden_until_the_own_reading_is_locked(world, br
     assert [o["valueCodeableConcept"]["text"] for o in readings] == ["No parasites seen"]
 
 
+async def test_what_the_ai_drew_is_hidden_until_the_own_reading_too(world, browser):
+    for resource in (*drawings(), drawn(report("smear", "symptoms"))):
+        world.records.put(resource)
+    chart = await browser.launch()
+    page = f"{chart}reports/r1"
+    before = (await browser.get(page)).text
+    assert "media/m1" in before
+    assert "cells-framed" not in before
+    assert "Smear image 2" not in before
+    assert (await browser.get(f"{page}/cells/1")).headers["location"] == page
+
+    await browser.submit(page, f"{page}/reading", reading="parasites-seen")
+    after = (await browser.get(page)).text
+    assert "media/cells-framed" in after
+    assert "400 held a parasite" in after
+    assert "Where the model reacted; not proof" in after
+    assert after.count('class="cell ') == 2
+    whole = (await browser.get(f"{page}/cells/1")).text
+    assert whole.count('class="cell ') == 4
+    assert "Cut off by the edge" in whole
+    assert (await browser.get(f"{page}/cells/2")).status_code == 404
+    reading = next(o for o in world.records.all("Observation") if "identifier" in o)
+    assert reading["derivedFrom"] == [{"reference": "Media/m1"}]
+
+
+async def test_nothing_found_in_a_patient_who_is_ill_is_answered_with_what_to_do(world, browser):
+    world.records.put(smear_result("none-found", "None found by model"))
+    _chart, page = await read_first(browser)
+    text = (await browser.get(page)).text
+    assert "the model found no parasites: this does not exclude malaria" in text
+    assert "Repeat the smear or do a rapid diagnostic test" in text
+
+
 async def test_signing_writes_report_finding_provenance_and_audit_together(world, browser):
     _chart, page, done = await signed(browser)
     assert done.status_code == 303
@@ -111,6 +153,7 @@ async def test_signing_needs_the_word_that_the_image_was_examined(world, browser
 async def test_a_signed_disagreement_must_be_acknowledged(browser):
     _chart, page = await read_first(browser, "parasites-not-seen")
     chosen = {"finding": "parasites-not-seen", "agreement": "reject", "conclusion": "None seen."}
+    chosen["reasons"] = "wrong-finding"
     refused = await browser.submit(page, f"{page}/conclusion", **chosen)
     assert refused.status_code == 422
     taken = await browser.submit(page, f"{page}/conclusion", **chosen, acknowledged="yes")

@@ -10,6 +10,7 @@ from deploy.enrolment import Enrolment, enrol
 from fhir_server.fhir.model_versions import SHADOW_RESULT, State, standing_of
 from fhir_server.search.plan import Scope
 from fhir_server.security.principal import Principal
+from fhir_server.security.tenants import DEFAULT, tenant_label
 from models.ai_systems import ai_device
 from models.lifecycle.installed import Installed
 from models.lifecycle.installed import installed as found_on_disk
@@ -17,7 +18,7 @@ from models.malaria.calibration import CALIBRATION, WEIGHTS
 from models.malaria.reading import SmearAnswer
 from models.worker import Worker
 from models.worker_device import SCOPES
-from tests.fhir_world import BASE, World, extract, fhir_world, registry
+from tests.fhir_world import BASE, Json, World, extract, fhir_world, registry
 from tests.model_versions import analysts_of, installed, scripted
 from tests.smear_predictions import field_of
 from tests.spec.test_worker_on_server import fhir, submit
@@ -36,15 +37,18 @@ def versions(*names: str) -> dict[str, Installed]:
     return {version.key: version for version in here}
 
 
-async def enrolled(world: World, here: dict[str, Installed], *, follows: bool = False) -> int:
+async def enrolled(
+    world: World, here: dict[str, Installed], *, follows: bool = False, owner: str = DEFAULT
+) -> int:
     numbers = iter(range(1, 100))
     enrolment = Enrolment(
         store=world.store,
         scope=lambda: Scope(registry(), world.clock(), BASE),
         extract=extract(),
         clock=world.clock,
-        new_id=lambda: f"{len(here)}-{next(numbers)}",
+        new_id=lambda: f"{owner}-{len(here)}-{next(numbers)}",
         base_url=BASE,
+        owner=owner,
         follows_release=follows,
     )
     return await enrol(enrolment, here)
@@ -65,6 +69,20 @@ async def test_the_first_version_is_active_and_each_other_a_shadow(world: World)
     assert await enrolled(world, versions("1.0.0", "1.1.0")) == 1
     assert await states(world) == {"1.0.0": State.ACTIVE, "1.1.0": State.SHADOW}
     assert await world.count("DocumentReference") == 2
+
+
+async def test_each_tenant_has_a_registry_of_its_own(world: World) -> None:
+    here = versions("1.0.0")
+    assert await enrolled(world, here) == 1
+    assert await enrolled(world, here, owner="north") == 1
+    assert await enrolled(world, here, owner="north") == 0
+    labels = [d.get("meta", {}).get("security") for d in await devices(world)]
+    assert labels.count(None) == 1
+    assert labels.count([tenant_label("north")]) == 1
+
+
+async def devices(world: World) -> list[Json]:
+    return [device async for device in fhir(world).search("Device", {})]
 
 
 async def test_a_release_takes_over_in_the_demonstration_alone(world: World) -> None:

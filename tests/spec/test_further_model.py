@@ -8,14 +8,17 @@ import io
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from PIL import Image as Picture
 
 from fhir_server.fhir.assessment import FURTHER_MODELS, INPUT_FURTHER, TASK_PARTS
 from fhir_server.fhir.model_versions import Standing, State, with_standing
 from fhir_server.validation.validate import Validator
 from models.ai_systems import ai_device
+from models.app import cards_router
 from models.lifecycle.installed import Installed, installed, offered
 from tests.model_versions import analysts
 from tests.spec.test_worker import World
@@ -171,6 +174,17 @@ async def test_an_image_for_a_model_that_nobody_knows_is_refused(world: Further)
     reference = world.ask(picture(), "flu")
     await world.work()
     assert "no model flu" in world.task(reference)["statusReason"]["text"]
+
+
+async def test_its_card_is_among_the_models_where_it_is_offered(here: dict[str, Installed]) -> None:
+    (version,) = here.values()
+    app = FastAPI()
+    app.include_router(cards_router(lambda: [version.card]))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://m") as http:
+        (card,) = (await http.get("/models")).json()["models"]
+    assert card["summary"].strip().startswith("DEMONSTRATION ONLY")
+    assert card["metrics"]["AUC"] > 0.9
+    assert len(card["hashes"]) == 3
 
 
 def test_it_is_one_folder_and_one_line_of_the_table() -> None:

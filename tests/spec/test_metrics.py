@@ -249,7 +249,7 @@ def test_every_alert_has_its_page_its_team_and_its_severity(alert: str) -> None:
 def test_no_page_speaks_of_an_alert_that_does_not_exist() -> None:
     of_alerts = {page_of(alert).name for alert in rules()}
     others = {path.name for path in (ROOT / "docs/runbooks").glob("*.md")} - of_alerts
-    assert others == {"README.md", "backup-old.md"}
+    assert others == {"README.md"}
 
 
 def test_the_status_page_names_pages_that_exist() -> None:

@@ -245,6 +245,17 @@ async def test_nobody_writes_a_standing_or_deletes_a_version(world: World) -> No
     assert (await world.put("/Device/new", noted)).status_code == 200
 
 
+async def test_a_device_that_is_out_of_use_goes_no_further(world: World) -> None:
+    world.caller.principal = BEN
+    now = (await world.get("/Device/on-trial")).json()
+    assert (await world.put("/Device/on-trial", {**now, "status": "inactive"})).status_code == 200
+    asked = {"to": "candidate", "reason": "Larger share", "share": 20}
+    answer = await call(world, ADA, "on-trial/$model-propose", **asked)
+    assert answer.status_code == 422
+    assert "only be retired" in text_of(answer)
+    assert (await call(world, ADA, "on-trial/$model-retire", reason="x")).status_code == 200
+
+
 async def test_shadow_results_are_for_governance_alone(world: World) -> None:
     world.caller.principal = None
     hidden = {

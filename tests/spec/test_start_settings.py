@@ -91,6 +91,13 @@ def test_production_refuses_what_is_for_development(
         ({"MEDSAGE_REDIS_URL": "redis://:medsage@h/0"}, "MEDSAGE_REDIS_URL: its password"),
         ({"MEDSAGE_MONGODB_URI": "mongodb://u:s3cret@h/"}, "MEDSAGE_MONGODB_URI: its password"),
         ({}, "MEDSAGE_ENCRYPTION_KEY_FILE: must be set"),
+        ({}, "MEDSAGE_BACKUP_TARGET: must be set"),
+        ({"MEDSAGE_BACKUP_TARGET": "/b"}, "MEDSAGE_BACKUP_KEY_FILE: must be set"),
+        ({"MEDSAGE_BACKUP_TARGET": "s3://b"}, "MEDSAGE_BACKUP_S3_KEY_ID: must be set"),
+        (
+            {"MEDSAGE_BACKUP_DECLINED": "true", "MEDSAGE_BACKUP_TARGET": "/b"},
+            "MEDSAGE_BACKUP_DECLINED",
+        ),
         (
             {"MEDSAGE_ENCRYPTION_DECLINED": "true", "MEDSAGE_ENCRYPTION_KEY_FILE": "keys"},
             "MEDSAGE_ENCRYPTION_DECLINED",
@@ -111,7 +118,7 @@ def test_what_production_refuses_is_named_all_at_once() -> None:
     named = {line.partition(":")[0] for line in said.splitlines() if line.startswith("MEDSAGE_")}
     assert named == {
         *("MEDSAGE_OPEN_ACCESS", "MEDSAGE_SECRET_KEY", "MEDSAGE_APP_KEY", "MEDSAGE_WORKER_KEY"),
-        "MEDSAGE_ENCRYPTION_KEY_FILE",
+        *("MEDSAGE_ENCRYPTION_KEY_FILE", "MEDSAGE_BACKUP_TARGET"),
     }
 
 
@@ -120,6 +127,8 @@ def test_good_secrets_are_refused_nothing(tmp_path: Path) -> None:
     given = PRODUCTION | {
         "MEDSAGE_SECRETS_DIR": str(tmp_path),
         "MEDSAGE_ENCRYPTION_KEY_FILE": str(tmp_path / "encryption_master_key"),
+        "MEDSAGE_BACKUP_TARGET": str(tmp_path / "backups"),
+        "MEDSAGE_BACKUP_KEY_FILE": str(tmp_path / "backup_key"),
     }
     assert problems(load(given)[0]) == []
     declined = {**given, "MEDSAGE_ENCRYPTION_KEY_FILE": "", "MEDSAGE_ENCRYPTION_DECLINED": "true"}

@@ -1,6 +1,7 @@
 """The worker and the seed's API on the real FHIR server and the embedded store, in one process."""
 
 import asyncio
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from fastapi import FastAPI
 
 from fhir_server.fhir import codec
 from fhir_server.fhir.assessment import Image, Intake, Parties, submission
+from fhir_server.fhir.drawings import DRAWINGS_OF_TASK, GALLERY, KINDS
 from fhir_server.security.principal import Principal
 from models.analysis import Analysts
 from models.diagnose import Diagnosis, diagnose_router
@@ -20,7 +22,7 @@ from models.symptoms.red_flags import SafeAnalyst
 from models.worker import Pace, Worker
 from models.worker_device import SCOPES, subscribe, worker_device
 from tests.fhir_world import BASE, START, World, fhir_world
-from tests.smear_predictions import ScriptedSmearModel, field_of, one_cell, refused
+from tests.smear_predictions import ScriptedSmearModel, drawn, field_of, one_cell, refused
 
 PIXELS = b"\x89PNG kept as it is"
 INTAKE = {"symptoms": {"fever": "yes"}, "vitals": {"temperature": 38.5, "systolic": 120.0}}
@@ -39,6 +41,20 @@ def fhir(world: World) -> FhirClient:
 def worker(world: World, smear: ScriptedSmearModel, **pace: Any) -> Worker:
     analysts = Analysts(smear, SafeAnalyst())
     return Worker(fhir(world), analysts, Pace(**pace), clock=world.clock)
+
+
+def _worker() -> Principal:
+    return Principal(
+        subject="medsage-worker",
+        client_id="medsage-worker",
+        name="Worker",
+        roles=frozenset(),
+        fhir_user=None,
+        scopes=SCOPES,
+        patient=None,
+        encounter=None,
+        session=None,
+    )
 
 
 async def submit(world: World, *, images: int = 1, **intake: Any) -> str:
@@ -79,17 +95,7 @@ async def test_a_submission_becomes_a_report_that_can_be_traced(world: World) ->
 
 async def test_the_workers_narrow_scopes_are_enough(world: World) -> None:
     reference = await submit(world, **INTAKE)
-    world.caller.principal = Principal(
-        subject="medsage-worker",
-        client_id="medsage-worker",
-        name="Worker",
-        roles=frozenset(),
-        fhir_user=None,
-        scopes=SCOPES,
-        patient=None,
-        encounter=None,
-        session=None,
-    )
+    world.caller.principal = _worker()
     client = fhir(world)
 
     await subscribe(client, "http://w.test/models/notifications", "s")
@@ -97,6 +103,29 @@ async def test_the_workers_narrow_scopes_are_enough(world: World) -> None:
 
     world.caller.principal = None
     assert (await client.read(reference))["status"] == "completed"
+
+
+async def test_what_was_drawn_is_stored_with_the_result_under_the_workers_own_scopes(
+    world: World,
+) -> None:
+    reference = await submit(world, **INTAKE)
+    world.caller.principal = _worker()
+    await worker(world, ScriptedSmearModel(drawn())).run_once()
+    world.caller.principal = None
+
+    client = fhir(world)
+    task = await client.read(reference)
+    sent = task["input"][0]["valueReference"]["reference"]
+    made = await all_of(world, "Media", identifier=f"{DRAWINGS_OF_TASK}|{task['id']}")
+    (gallery,) = await all_of(world, "Media", view=GALLERY)
+    (report,) = await all_of(world, "DiagnosticReport")
+    assert {m["extension"][0]["valueReference"]["reference"] for m in made} == {sent}
+    assert len(made) == len(KINDS) == len(report["media"]) - 1
+    binary = await client.read(gallery["content"]["url"])
+    assert b64decode(binary["data"]) == b"a picture: cell-gallery"
+    traced = await all_of(world, "Provenance", target=f"Media/{gallery['id']}")
+    assert f"Binary/{binary['id']}" in str(traced[0]["target"])
+    assert {m["meta"]["security"][0]["code"] for m in (*made, binary)} == {"AIAST"}
 
 
 async def test_only_human_data_can_be_asked_for(world: World) -> None:

@@ -125,6 +125,24 @@ def test_cleanup_alone_keeps_the_data(checkout: Checkout) -> None:
     assert "--volumes" not in checkout.asked()
 
 
+def test_backups_are_made_and_looked_at_by_the_worker(checkout: Checkout) -> None:
+    assert checkout.run("backup", RUNNING="yes").returncode == 0
+    assert checkout.asked().splitlines()[-1].endswith("exec -T worker medsage backup create")
+    assert checkout.run("backup", "drill", "--json", RUNNING="yes").returncode == 0
+    assert checkout.asked().splitlines()[-1].endswith("worker medsage backup drill --json")
+
+
+def test_a_restore_fills_an_empty_installation_and_no_other(checkout: Checkout) -> None:
+    refused = checkout.run("restore", RUNNING="yes")
+    assert refused.returncode == 1
+    assert "an empty installation" in refused.stderr
+    assert " run " not in checkout.asked()
+    done = checkout.run("restore", "--at", "2026-11-26T08:00:00Z")
+    assert done.returncode == 0, done.stderr
+    last = checkout.asked().splitlines()[-1]
+    assert last.endswith("worker backup restore --data /data/restored --at 2026-11-26T08:00:00Z")
+
+
 def test_an_unknown_verb_is_refused_with_the_list(checkout: Checkout) -> None:
     done = checkout.run("fly")
     assert done.returncode == 1

@@ -12,7 +12,7 @@ from deploy.logs import configure
 from deploy.monitoring.watch import in_trace
 from fhir_server.rest.middleware import RequestIds
 from fhir_server.rest.request import Receive, Scope, Send
-from fhir_server.rest.trace import Trace, trace_of
+from fhir_server.rest.trace import Trace, of_tenant, trace_of
 
 
 @pytest.mark.parametrize("logger", ["standard", "structlog"])
@@ -48,7 +48,7 @@ async def test_a_line_says_request_trace_and_tenant_while_a_request_is_answered(
     called: list[str] = []
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        structlog.contextvars.bind_contextvars(tenant="north")
+        of_tenant("north")
         structlog.get_logger("some.part").warning("within", error=None)
         logging.getLogger("some.library").warning("from a library")
         asked = httpx.Request("GET", "http://elsewhere.example")

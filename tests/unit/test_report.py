@@ -1,12 +1,21 @@
 """What the models found as resources: valid R4, marked as AI, worded with care."""
 
 import itertools
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 
 from fhir_server.fhir.assessment import REPORT_OF_TASK
+from fhir_server.fhir.drawings import (
+    CELL,
+    DERIVED_FROM,
+    DRAWINGS_OF_TASK,
+    GALLERY,
+    KINDS,
+    drawing_of,
+)
 from fhir_server.validation.validate import Validator
 from models.ai_systems import CONFIDENCE, DEVICE_TYPES
 from models.analysis import smear_system
@@ -17,7 +26,7 @@ from models.symptoms import rules
 from models.symptoms.card import symptom_card, symptom_system
 from models.symptoms.facts import SymptomFacts
 from models.wording import CAUTION, DISCORDANT, NO_OPINION, NOT_EXCLUDED
-from tests.smear_predictions import CARD, VERSION, field_of, one_cell, refused
+from tests.smear_predictions import CARD, VERSION, drawn, field_of, one_cell, refused
 
 NOW = datetime(2026, 11, 24, 9, 0, 0, tzinfo=UTC)
 TASK = {
@@ -44,6 +53,7 @@ PREDICTIONS = [
     one_cell(CellAnswer.INDETERMINATE, 0.5),
     one_cell(CellAnswer.NOT_SEEN, 0.02),
     refused(2),
+    drawn(),
 ]
 
 
@@ -82,9 +92,10 @@ def test_everything_the_ai_says_is_marked_as_such(prediction: SmearPrediction) -
     bundle = transaction(prediction)
 
     said = resources(bundle, "Observation") + resources(bundle, "DiagnosticReport")
-    assert len(said) == 3
+    said += resources(bundle, "Media") + resources(bundle, "Binary")
+    assert len(said) == 3 + 2 * len(prediction.drawings)
     assert all(r["meta"]["security"][0]["code"] == "AIAST" for r in said)
-    assert all(r["status"] in ("preliminary", "cancelled") for r in said)
+    assert all(r["status"] in ("preliminary", "cancelled") for r in said[:3])
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -101,7 +112,7 @@ def test_no_conclusion_calls_a_smear_negative(prediction: SmearPrediction) -> No
     [
         (PREDICTIONS[0], "parasites-suspected", "Parasites suspected"),
         (PREDICTIONS[1], "none-found", NOT_EXCLUDED),
-        (PREDICTIONS[2], "indeterminate", "Uncertain"),
+        (PREDICTIONS[2], "indeterminate", "Indeterminate"),
         (PREDICTIONS[3], "insufficient", "too few cells"),
         (PREDICTIONS[4], "parasite-likely", "in this cell image"),
         (PREDICTIONS[6], "not-seen", NOT_EXCLUDED),
@@ -141,6 +152,72 @@ def test_the_task_is_completed_under_the_version_that_was_claimed() -> None:
     put = bundle["entry"][-1]
     assert put["request"] == {"method": "PUT", "url": "Task/t1", "ifMatch": 'W/"2"'}
     assert put["resource"]["status"] == "completed"
+
+
+def test_drawings_are_derived_from_the_image_and_traced_to_the_model() -> None:
+    bundle = transaction(PREDICTIONS[8])
+    urls = {
+        e["fullUrl"]
+        for e in bundle["entry"]
+        if e["resource"]["resourceType"] in ("Media", "Binary")
+    }
+    media = resources(bundle, "Media")
+    (report,) = resources(bundle, "DiagnosticReport")
+    (trace, _) = resources(bundle, "Provenance")
+
+    assert len(urls) == 6
+    assert urls <= {target["reference"] for target in trace["target"]}
+    for each in media:
+        assert each["extension"][0] == {
+            "url": DERIVED_FROM,
+            "valueReference": {"reference": "Media/1"},
+        }
+        assert each["identifier"] == [{"system": DRAWINGS_OF_TASK, "value": "t1"}]
+        assert each["content"]["url"] in urls
+    assert [drawing_of(entry) for entry in report["media"]] == [None, *KINDS]
+    assert {e["link"]["reference"] for e in report["media"][1:]} < urls
+
+
+def test_a_gallery_says_what_was_answered_about_each_cell() -> None:
+    media = resources(transaction(PREDICTIONS[8]), "Media")
+    (gallery,) = (m for m in media if m["view"]["coding"][0]["code"] == GALLERY)
+    told = [
+        {part["url"]: next(v for k, v in part.items() if k != "url") for part in e["extension"]}
+        for e in gallery["extension"]
+        if e["url"] == CELL
+    ]
+
+    like = {"numerator": {"value": 400}, "denominator": {"value": 412}}
+    assert told[0] == {
+        "answer": "parasite-likely",
+        "box": "0 0 50 50",
+        "probability": 0.97,
+        "like-scored": like,
+    }
+    assert told[1]["like-scored"]["denominator"] == {"value": 900}
+    assert told[2] == {"answer": "refused", "box": "0 0 50 50", "check": "cut-off"}
+
+
+def test_images_that_were_read_and_not_drawn_are_told() -> None:
+    (report,) = resources(transaction(replace(PREDICTIONS[0], undrawn=2)), "DiagnosticReport")
+
+    assert "2 of the images were read and counted" in report["conclusion"]
+
+
+def test_a_single_cell_is_told_beside_validation_cells_scored_like_it() -> None:
+    bands = PREDICTIONS[8].bands
+    with_bands = transaction(replace(PREDICTIONS[4], bands=bands))
+    (report,) = resources(with_bands, "DiagnosticReport")
+    components = resources(with_bands, "Observation")[0]["component"]
+    sentence = "Of 412 validation cells scored like this, 400 held a parasite."
+
+    assert sentence in report["conclusion"]
+    assert [c["valueRatio"] for c in components if "valueRatio" in c] == [
+        {"numerator": {"value": 400}, "denominator": {"value": 412}}
+    ]
+    for silent in (PREDICTIONS[4], replace(PREDICTIONS[5], bands=bands), PREDICTIONS[8]):
+        (report,) = resources(transaction(silent), "DiagnosticReport")
+        assert "scored like this" not in report["conclusion"]
 
 
 def test_confidence_is_told_of_a_single_cell_only() -> None:

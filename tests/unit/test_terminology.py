@@ -4,6 +4,7 @@ import ast
 import itertools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -26,13 +27,17 @@ from fhir_server.fhir.assessment import (
     Parties,
     submission,
 )
+from fhir_server.fhir.drawings import CELL
+from fhir_server.fhir.drawings import KINDS as DRAWINGS
+from fhir_server.fhir.smear_answers import ANSWERS
 from fhir_server.security.principal import Principal
 from fhir_server.security.roles import ROLES
 from fhir_server.validation.validate import Validator
 from models.analysis import smear_system
-from models.malaria.reading import CellAnswer, SmearAnswer
+from models.malaria.reading import CellAnswer, SmearAnswer, ViewKind
 from models.report import Results, Submission, failure_transaction, result_transaction
 from models.result_event import RefusedCall, refused_call_event
+from models.smear_media import DISPLAYS
 from models.smear_report import refusal_issues
 from models.symptoms.card import symptom_card, symptom_system
 from models.symptoms.port import (
@@ -52,7 +57,7 @@ from smart_app.signing import Signer
 from terminology import own
 from terminology.findings import FINDING
 from tests.project.sources import product
-from tests.smear_predictions import CARD, VERSION, field_of, one_cell, refused
+from tests.smear_predictions import CARD, VERSION, drawn, field_of, one_cell, refused
 
 Json = dict[str, Any]
 
@@ -76,6 +81,8 @@ PREDICTIONS = (
     *(field_of(600, 40, answer) for answer in SMEAR_STATES if answer is not SmearAnswer.REFUSED),
     *(one_cell(answer, 0.9) for answer in CELL_STATES if answer is not CellAnswer.REFUSED),
     refused(),
+    drawn(),
+    replace(one_cell(CellAnswer.PARASITE_LIKELY, 0.95), bands=drawn().bands),
 )
 
 
@@ -141,7 +148,7 @@ def analysed() -> Iterator[Json]:
         )
         numbers = itertools.count()
         bundle = result_transaction(
-            Submission(TASK), results, now=NOW, new_uuid=lambda n=numbers: str(next(n))
+            Submission(TASK, ["Media/1"]), results, now=NOW, new_uuid=lambda n=numbers: str(next(n))
         )
         yield from (entry["resource"] for entry in bundle["entry"])
 
@@ -297,6 +304,38 @@ def test_the_clinicians_words_are_the_displays() -> None:
     said = {a: reading.answer_words(a) for a in (*reading.SMEAR_ANSWERS, *reading.CLINICAL_ANSWERS)}
     said |= {a: reading.agreement_words(a) for a in reading.AGREEMENTS}
     assert said.items() <= codes.items()
+
+
+def test_every_drawing_has_its_code() -> None:
+    assert {kind.value: display for kind, display in DISPLAYS.items()}.items() <= (
+        displays(FINDING.url).items()
+    )
+    assert [kind.value for kind in ViewKind] == list(DRAWINGS)
+
+
+def test_every_answer_has_its_words_and_its_state() -> None:
+    states = {state.code for state in (*SMEAR_STATES.values(), *CELL_STATES.values())}
+    assert states == ANSWERS.keys()
+    for code in states:
+        assert "negative" not in ANSWERS[code].words.casefold()
+
+
+def test_the_parts_of_a_cell_are_those_that_its_extension_allows() -> None:
+    allowed = {
+        element["fixedUri"]: element["path"]
+        for element in defined()[CELL]["differential"]["element"]
+        if element["path"] == "Extension.extension.url"
+    }
+    written = [
+        part["url"]
+        for resource in analysed()
+        if resource["resourceType"] == "Media"
+        for extension in resource["extension"]
+        if extension["url"] == CELL
+        for part in extension["extension"]
+    ]
+
+    assert set(written) == set(allowed)
 
 
 def test_the_roles_are_the_servers() -> None:

@@ -11,6 +11,7 @@ from fhir_server.storage.master_keys import MasterKeys
 from fhir_server.storage.mongo import indexes, reading, sealed
 from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import collections, connect
+from fhir_server.storage.mongo.copying import MongoCopying
 from fhir_server.storage.mongo.explain import explain
 from fhir_server.storage.mongo.feed import Feed
 from fhir_server.storage.mongo.history import history
@@ -35,6 +36,7 @@ from fhir_server.storage.port import (
     rehearsed,
 )
 from fhir_server.storage.rotation import Sealing
+from fhir_server.storage.snapshot import Copying
 
 _CHECK_SECONDS = 5.0
 
@@ -55,6 +57,8 @@ class MongoStore:
         """For the encryption's own commands."""
         most = reader.collections.client.options.pool_options.max_pool_size
         self.capacity: Mapping[str, float] = {"connections": float(most)}
+        self.copying: Copying = MongoCopying(reader, clock)
+        """For backups."""
 
     @classmethod
     async def open(

@@ -26,9 +26,11 @@ from fhir_server.storage.port import (
     rehearsed,
 )
 from fhir_server.storage.rotation import Sealing
+from fhir_server.storage.snapshot import Copying
 from fhir_server.storage.sqlite import rows
 from fhir_server.storage.sqlite.allowance import Allowance
 from fhir_server.storage.sqlite.connect import Connection
+from fhir_server.storage.sqlite.copying import SqliteCopying
 from fhir_server.storage.sqlite.explain import explain
 from fhir_server.storage.sqlite.history import history
 from fhir_server.storage.sqlite.readers import THREADS, Readers
@@ -65,6 +67,8 @@ class SqliteStore:
         self.sealing: Sealing = SqliteSealing(path, vault, self._readers)
         """For the encryption's own commands."""
         self.capacity: Mapping[str, float] = {"read": THREADS, "write": 1}
+        self.copying: Copying = SqliteCopying(path, vault, clock)
+        """For backups."""
 
     @classmethod
     def open(

@@ -146,3 +146,65 @@ def test_a_transparent_surround_becomes_black():
     picture = decode(image(cut_out)).rgb
     assert picture[0, 0].tolist() == [0, 0, 0]
     assert picture[30, 40].tolist() == [200, 40, 30]
+
+
+def saved(picture: Image.Image, kind: str, **options) -> SmearImage:
+    stream = BytesIO()
+    picture.save(stream, kind, **options)
+    return SmearImage(stream.getvalue())
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr"])
+def test_every_way_of_storing_eight_bit_colour_comes_out_as_rgb(mode):
+    kind = {"CMYK": "JPEG", "YCbCr": "JPEG"}.get(mode, "PNG")
+    half = np.zeros((60, 80, 3), np.uint8)
+    half[:, 40:] = 255
+    read = decode(saved(Image.fromarray(half).convert(mode), kind)).rgb
+    assert read.shape == (60, 80, 3)
+    assert read[:, :35].max() < 12
+    assert read[:, 45:].min() > 243
+
+
+def test_a_palette_keeps_its_colours_and_its_hole_becomes_black():
+    palette = Image.fromarray(RED).convert("P", palette=Image.Palette.ADAPTIVE)
+    assert abs(int(decode(saved(palette, "PNG")).rgb[5, 5, 0]) - 200) <= 3
+    hole = decode(saved(palette, "PNG", transparency=palette.getpixel((5, 5)))).rgb
+    assert hole[5, 5].tolist() == [0, 0, 0]
+
+
+def sixteen_bit_png() -> bytes:
+    """A colour PNG of 16 bits a channel: red 0xC8FF, green 0x28FF, blue 0x1EFF."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        sum_ = zlib.crc32(kind + body)
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", sum_)
+
+    head = struct.pack(">IIBBBBB", 60, 60, 16, 2, 0, 0, 0)
+    rows = (b"\0" + b"\xc8\xff\x28\xff\x1e\xff" * 60) * 60
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def test_sixteen_bit_colour_is_read_by_its_upper_eight_bits():
+    assert decode(SmearImage(sixteen_bit_png())).rgb[30, 30].tolist() == [200, 40, 30]
+
+
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_each_of_the_eight_turns_of_a_camera_ends_upright(turn):
+    upright = np.zeros((60, 80, 3), np.uint8)
+    upright[:20, :30] = 255
+    undo = {
+        1: None,
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }[turn]
+    picture = Image.fromarray(upright)
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    read = decode(saved(picture.transpose(undo) if undo is not None else picture, "PNG", exif=exif))
+    assert np.array_equal(read.rgb, upright)

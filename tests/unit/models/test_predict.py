@@ -5,13 +5,11 @@ import hashlib
 import json
 import shutil
 import threading
-from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
 
 from models.malaria.calibration import CALIBRATION, KERAS, LITERT, WEIGHTS
 from models.malaria.predict import (
@@ -22,6 +20,7 @@ from models.malaria.predict import (
     SmearImage,
     WeightsMismatch,
     check_image,
+    inspect_image,
 )
 
 PARASITIZED = ["cell-parasitized.png", *(f"parasitized-{n}.png" for n in range(1, 5))]
@@ -166,18 +165,23 @@ def test_boxes_lie_in_the_image_as_it_was_sent(model, rgb, as_image):
     assert all(cell.box.x + cell.box.width <= 2402 for cell in image.cells)
 
 
-def test_the_overlay_is_the_image_with_frames(model, picture):
-    image = SmearImage(picture("field-1.jpg"))
-    framed = Image.open(BytesIO(model.overlay(image, model.read([image]).images[0])))
-    assert framed.size == (640, 480)
-    assert framed.format == "PNG"
-
-
 def test_check_image_refuses_what_prediction_would_refuse(picture):
     assert check_image(SmearImage(picture("field-1.jpg"))) is None
     assert check_image(SmearImage(picture("cell-parasitized.png"), "image/png")) is None
     assert check_image(SmearImage(picture("not-a-smear.png"))).check == "not-a-smear"
     assert check_image(SmearImage(picture("field-1.jpg"), "image/png")).check == "content-type"
+
+
+def test_the_cells_of_an_image_are_counted_without_the_model(picture, model):
+    field = SmearImage(picture("field-1.jpg"))
+    checked = inspect_image(field)
+    read = model.read([field]).images[0].cells
+    whole = [c for c in read if c.refusal is None or c.refusal.check != "cut-off"]
+    assert (checked.kind, checked.refusal) == (ImageKind.FIELD, None)
+    assert checked.cells == len(whole) > 50
+    assert inspect_image(SmearImage(picture("cell-uninfected.png"))).cells == 1
+    refused = inspect_image(SmearImage(picture("not-a-smear.png")))
+    assert (refused.cells, refused.kind) == (0, ImageKind.REFUSED)
 
 
 def copy_of_weights(folder: Path) -> Path:

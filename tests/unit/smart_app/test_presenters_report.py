@@ -9,7 +9,7 @@ from smart_app.prescribing import dosage_text, matching_allergy, read_prescripti
 from smart_app.presenters.history import report_lines
 from smart_app.presenters.progress import progress
 from smart_app.presenters.report import finding, report_view
-from tests.app_records import MEDIA, report, smear_result, symptom_result
+from tests.app_records import MEDIA, code, report, smear_result, symptom_result
 
 NOW = datetime(2026, 11, 22, 9, 20, 10, tzinfo=UTC)
 
@@ -28,6 +28,53 @@ NOW = datetime(2026, 11, 22, 9, 20, 10, tzinfo=UTC)
 )
 def test_every_answer_has_one_state(code, tone):
     assert finding(smear_result(code, "Words")).tone == tone
+
+
+def test_a_withdrawn_result_is_superseded_whatever_it_said():
+    shown = finding(smear_result("none-found", "None", status="entered-in-error"))
+    assert (shown.tone, shown.state) == ("superseded", "Superseded")
+
+
+def test_the_state_of_an_image_result_stands_beside_its_answer():
+    assert finding(smear_result("insufficient", "Too few")).state == "Uncertain"
+    assert finding(symptom_result("urgent", "Today")).state == ""
+
+
+def test_one_line_says_which_model_read_which_image_when_and_with_which_limit():
+    result = smear_result(
+        "none-found",
+        "None",
+        method={"text": "malaria-cell 1.2.3, mean of 8 views"},
+        component=[
+            {
+                "code": code("image-hash", "Image read"),
+                "valueString": f"sha256 {'ab12' * 16}, field",
+            },
+            {"code": code("threshold-high", "From"), "valueQuantity": {"value": 0.92, "unit": "1"}},
+            {"code": code("arm", "Arm"), "valueString": "A"},
+        ],
+    )
+    written = {**result, "meta": {"lastUpdated": "2026-11-22T09:21:00Z", **result["meta"]}}
+    assert finding(written).trace == (
+        "malaria-cell 1.2.3 · 22-Nov-2026 09:21 UTC · images sha256 ab12ab12 · "
+        "threshold 0.92 · arm A"
+    )
+
+
+@pytest.mark.parametrize(
+    ("answer", "urgency", "is_discordant"),
+    [
+        ("none-found", "emergency", True),
+        ("not-seen", "urgent", True),
+        ("none-found", "routine", False),
+        ("indeterminate", "emergency", False),
+        ("parasites-suspected", "emergency", False),
+    ],
+)
+def test_nothing_found_in_someone_ill_is_discordant(answer, urgency, is_discordant):
+    results = [smear_result(answer, "Words"), symptom_result(urgency, "Words")]
+    view = report_view(report("smear", "symptoms"), results, [MEDIA])
+    assert view.is_discordant is is_discordant
 
 
 def test_a_result_without_a_value_is_no_opinion_whatever_the_reason():

@@ -1,0 +1,1 @@
+"""Backups: what a store and its folder hold, sealed part by part at a place elsewhere."""

@@ -1,0 +1,43 @@
+"""Two versions read the same cells: from weights folders and an npz to a Comparison."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from models.analysis import smear_system
+from models.malaria.calibration import WEIGHTS, malaria_card
+from models.malaria.classify import Classifier
+from models.malaria.reading import CellAnswer
+from models.retraining.comparison import Comparison, Readings, compare
+from models.retraining.verdicts import Compared
+from models.training.cells import Cells, file_sha256, read_splits
+from models.training.evaluate import UnknownSplit, read_all
+
+
+def compare_versions(
+    candidate: Path,
+    cells: Path,
+    split: str,
+    *,
+    active: Path = WEIGHTS,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> tuple[Compared, Comparison]:
+    """Compare the weights of two folders on a split of an npz; blocking. UnknownSplit, LeakError,
+    Incomparable, WeightsMismatch or ValueError say what is wrong."""
+    splits = read_splits(cells)
+    if split not in splits:
+        raise UnknownSplit(f"no split {split!r} in {cells.name}; there are {', '.join(splits)}")
+    chosen = splits[split]
+    now, new = (_readings(folder, chosen, progress) for folder in (active, candidate))
+    keys = [_key(folder) for folder in (candidate, active)]
+    compared = Compared(keys[0], keys[1], file_sha256(cells), split)
+    return compared, compare(chosen.y, chosen.patient, now, new)
+
+
+def _readings(folder: Path, cells: Cells, progress: Callable[[int, int], None]) -> Readings:
+    probability, answers = read_all(Classifier.load(folder), cells, progress)
+    return Readings(probability, answers != CellAnswer.REFUSED.value)
+
+
+def _key(folder: Path) -> str:
+    version = Classifier.load(folder).calibration.version
+    return smear_system(version, malaria_card(folder)).key

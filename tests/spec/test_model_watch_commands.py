@@ -1,0 +1,127 @@
+"""`medsage models …` of the watch: what it prints, how it ends; and the shipped reference."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from deploy.cli import app
+from fhir_server.fhir.model_versions import BETTER, require_verdict, verdict_of
+from fhir_server.fhir.outcome import FhirError
+from fhir_server.validation.validate import Validator
+from models.fhir_client import CallerToken, FhirClient
+from models.malaria.calibration import WEIGHTS, read_calibration
+from models.monitoring.cds_feedback import cds_feedback
+from models.monitoring.reference import read_reference
+from models.retraining.comparison import Comparison, Difference, Verdict
+from models.retraining.verdicts import Compared, UnknownVersion, comparison_report, device_of
+from models.smear_report import SCORE_BINS
+from tests.fhir_double import BASE, FhirDouble
+from tests.unit.models.test_training_set import feedback
+
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+COMPARED = Compared("new", "old", "c" * 64, "test")
+
+
+def run(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["models", *words])
+    return done.exit_code, done.output
+
+
+def test_a_version_compared_with_itself_is_not_better(tmp_path: Path) -> None:
+    chance = np.random.default_rng(1)
+    names = np.repeat(["P1", "P2", "P3"], 4)
+    file = tmp_path / "cells.npz"
+    np.savez(
+        file,
+        x=chance.integers(60, 200, (12, 50, 50)).astype(np.uint8),
+        y=np.tile([0, 1], 6).astype(np.uint8),
+        name=names,
+        patient=names,
+        split=np.repeat("test", 12),
+    )
+    weights = str(Path("models/malaria/weights").resolve())
+
+    code, text = run("evaluate-candidate", weights, "--cells", str(file))
+
+    assert code == 1
+    assert "no-better (12 cells of 3 patients)" in text
+    assert run("evaluate-candidate", weights, "--cells", str(file), "--split", "val")[0] == 2
+
+
+def test_without_a_server_the_commands_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSAGE_BASE_URL", "http://localhost:9")
+    monkeypatch.setenv("MEDSAGE_DATA", str(tmp_path))
+
+    for words in (["holds"], ["drift"], ["training-set"], ["feedback"]):
+        code, text = run(*words)
+        assert code == 3, words
+        assert "token endpoint" in text
+
+
+def comparison(value: float, low: float) -> Comparison:
+    found = Difference("auc", 0.98, 0.98 + value, value, low, 0.02)
+    same = [Difference(m, 0.9, 0.9, 0.0, 0.0, 0.0) for m in ("sensitivity", "calibration")]
+    return Comparison((found, *same, Difference("answered", 1, 1, 0, 0, 0)), 900, 40)
+
+
+def test_a_promotion_takes_the_verdict_of_a_better_candidate_and_no_other() -> None:
+    devices = ("Device/new", "Device/old")
+    better = comparison_report(COMPARED, comparison(0.01, 0.004), devices, NOW)
+    same = comparison_report(COMPARED, comparison(0.01, -0.001), devices, NOW)
+
+    assert comparison(0.01, 0.004).verdict is Verdict.BETTER
+    assert [Validator().issues(each) for each in (better, same)] == [(), ()]
+    assert verdict_of(better) == BETTER
+    require_verdict(better, "Device/new", "Device/old")
+    for report, active in ((same, "Device/old"), (better, "Device/other")):
+        with pytest.raises(FhirError):
+            require_verdict(report, "Device/new", active)
+
+
+def test_a_version_that_is_not_registered_can_not_be_stored() -> None:
+    fhir = FhirClient(FhirDouble().client(), BASE, CallerToken(None))
+
+    with pytest.raises(UnknownVersion, match="propose it first"):
+        asyncio.run(device_of(fhir, "new"))
+
+
+def test_the_shipped_reference_is_whole_and_of_the_shipped_weights() -> None:
+    reference = read_reference()
+
+    assert reference.model_sha256 == read_calibration(WEIGHTS).version.sha256, (
+        "the weights changed: medsage models drift-reference --data ../shared/data/malaria"
+    )
+    for both in reference.scores.values():
+        assert [len(bins.counts) for bins in both] == [SCORE_BINS, SCORE_BINS]
+        # Most uninfected cells lie in the lowest bin, most infected ones in the highest.
+        assert both[0].shares[0] > 0.5 < both[1].shares[-1]
+        assert min(bins.units for bins in both) >= 20
+
+
+@pytest.mark.parametrize(
+    ("agreement", "outcome"),
+    [("accept", "accepted"), ("modify", "overridden"), ("reject", "overridden")],
+)
+def test_feedback_has_the_shape_of_cds_hooks(agreement: str, outcome: str) -> None:
+    said = {**feedback(agreement, "artefact", "poor-image"), "issued": "2026-11-24T09:00:00Z"}
+
+    line = cds_feedback(said)
+
+    assert line is not None
+    assert (line["card"], line["outcome"]) == ("ai", outcome)
+    assert line["outcomeTimestamp"] == "2026-11-24T09:00:00Z"
+    if outcome == "accepted":
+        assert line["acceptedSuggestions"] == [{"id": "ai"}]
+    else:
+        assert line["overrideReason"]["reason"]["code"] == "artefact"
+        assert line["overrideReason"]["userComment"] == "Poor image"
+
+
+def test_what_was_not_assessed_has_no_outcome() -> None:
+    assert cds_feedback(feedback("not-assessed")) is None

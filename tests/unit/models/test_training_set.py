@@ -1,0 +1,288 @@
+"""The candidate training set: consented, double-read, well pictured; pseudonymous and grouped."""
+
+import base64
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from fhir_server.fhir.assessment import AI_ASSERTED, FINDINGS
+from models.fhir_client import CallerToken, FhirClient
+from models.retraining import consents
+from models.retraining.cases import Case, Lack, Record, judged
+from models.retraining.consents import permits_training
+from models.retraining.gathering import gather
+from models.retraining.training_set import (
+    CELLS,
+    MANIFEST,
+    NEEDED,
+    TrainingSet,
+    pseudonym,
+    split_of,
+    write_set,
+)
+from models.training.cells import read_splits
+from tests.consent_world import actor, consent, deny, exceptions, permit, purpose
+from tests.fhir_double import BASE
+
+Json = dict[str, Any]
+
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+CELL = (Path(__file__).parents[3] / "deploy/demo/images/cell-parasitized.png").read_bytes()
+RESEARCH = purpose("HRESCH")
+ALLOWED = consent(provision=exceptions(permit(**RESEARCH)))
+ABOUT_RESEARCH = {"scope": {"coding": [{"system": consents.SCOPES, "code": "research"}]}}
+
+
+def reading(reader: str, answer: str | None, code: str = "first-reading") -> Json:
+    said = {} if answer is None else {"valueCodeableConcept": coded(answer)}
+    return {
+        "resourceType": "Observation",
+        "id": f"{code}-{reader}",
+        "code": coded(code),
+        "performer": [{"reference": f"Practitioner/{reader}"}],
+        "derivedFrom": [{"reference": "Media/m1"}],
+        "subject": {"reference": "Patient/x"},
+        **said,
+    }
+
+
+def coded(code: str) -> Json:
+    return {"coding": [{"system": FINDINGS, "code": code}]}
+
+
+def feedback(agreement: str, *reasons: str) -> Json:
+    components = [
+        {"code": coded("feedback-reason"), "valueCodeableConcept": coded(each)} for each in reasons
+    ]
+    return {
+        "resourceType": "Observation",
+        "id": "feedback",
+        "code": coded("ai-feedback"),
+        "subject": {"reference": "Patient/x"},
+        "focus": [{"reference": "Observation/ai"}],
+        "valueCodeableConcept": coded(agreement),
+        "component": components,
+    }
+
+
+REPORT: Json = {
+    "resourceType": "DiagnosticReport",
+    "id": "r1",
+    "status": "final",
+    "meta": {"security": [AI_ASSERTED]},
+    "code": coded("malaria-assessment-ai"),
+    "subject": {"reference": "Patient/x"},
+    "media": [{"link": {"reference": "Media/m1"}}],
+    "result": [{"reference": "Observation/ai"}],
+}
+AGREED = (reading("a", "parasites-seen"), reading("b", "parasites-seen"))
+
+
+def record(readings: Any = AGREED, said: Any = (), allowed: Any = (ALLOWED,)) -> Record:
+    return Record(REPORT, readings, said, allowed)
+
+
+@pytest.mark.parametrize(
+    "consented",
+    [
+        [ALLOWED],
+        [consent(provision=permit(**RESEARCH))],
+        [consent(**ABOUT_RESEARCH)],
+        [ALLOWED, consent(base="OPTOUT", status="inactive", **ABOUT_RESEARCH)],
+        [consent(provision={**permit(**RESEARCH), "period": {"end": "2026-11-24"}})],
+    ],
+    ids=["permitted", "at the root", "research, opted in", "refusal ended", "until today"],
+)
+def test_who_permits_research_takes_part(consented: list[Json]) -> None:
+    assert permits_training(consented, NOW)
+
+
+@pytest.mark.parametrize(
+    "consented",
+    [
+        [],
+        [consent()],
+        [consent(provision=exceptions(permit(**purpose("TREAT"))))],
+        [consent(provision=exceptions(permit()))],
+        [{**ALLOWED, "status": "inactive"}],
+        [consent(provision={**permit(**RESEARCH), "period": {"end": "2026-11-23"}})],
+        [consent(provision=permit(**RESEARCH, **actor("Organization/other")))],
+        [consent(provision=permit(**purpose("TREAT"), **exceptions(permit(**RESEARCH))))],
+        [{**ALLOWED, "modifierExtension": [{"url": "x"}]}],
+        [ALLOWED, consent(provision=exceptions(deny(**RESEARCH)))],
+        [ALLOWED, consent(provision=exceptions(deny(**actor("Organization/other"))))],
+        [ALLOWED, consent(base="OPTOUT", **ABOUT_RESEARCH)],
+    ],
+    ids=["silence", "care alone", "another purpose", "no purpose", "withdrawn", "over",
+         "somebody else", "an exception to care", "not understood", "refused as well",
+         "a refusal to some", "research refused"],
+)  # fmt: skip
+def test_silence_doubt_and_refusal_are_no_consent(consented: list[Json]) -> None:
+    assert not permits_training(consented, NOW)
+    assert judged(record(allowed=consented), NOW) is Lack.CONSENT
+
+
+def test_two_readers_who_agree_label_a_case() -> None:
+    case = judged(record(said=[feedback("reject", "wrong-finding")]), NOW)
+
+    assert case == Case(
+        "DiagnosticReport/r1",
+        "Patient/x",
+        ("Media/m1",),
+        1,
+        ("Observation/first-reading-a", "Observation/first-reading-b"),
+    )
+
+
+A, B = reading("a", "parasites-seen"), reading("b", "parasites-not-seen")
+UNSURE = reading("b", "cannot-tell")
+
+
+@pytest.mark.parametrize(
+    ("readings", "lack"),
+    [
+        ([A], Lack.SECOND_READER),
+        ([A, A], Lack.SECOND_READER),
+        ([A, reading("b", None)], Lack.SECOND_READER),
+        ([A, reading("b", "parasites-seen", "clinician-finding")], Lack.SECOND_READER),
+        ([A, B], Lack.DISAGREEMENT),
+        ([A, UNSURE], Lack.DISAGREEMENT),
+        ([A, B, reading("a", "parasites-seen", "adjudicated-reading")], Lack.DISAGREEMENT),
+        ([A, B, reading("c", "cannot-tell", "adjudicated-reading")], Lack.DISAGREEMENT),
+    ],
+    ids=["one reader", "one reader twice", "a reading not made", "the final finding",
+         "disagreement", "unsure", "adjudicated by a reader", "adjudicator unsure"],
+)  # fmt: skip
+def test_what_is_not_double_read_labels_nothing(readings: list[Json], lack: Lack) -> None:
+    assert judged(record(readings), NOW) is lack
+
+
+def test_a_third_reader_adjudicates() -> None:
+    third = reading("c", "parasites-not-seen", "adjudicated-reading")
+
+    case = judged(record([A, UNSURE, third]), NOW)
+
+    assert isinstance(case, Case)
+    assert case.label == 0
+    assert "Observation/adjudicated-reading-c" in case.readings
+
+
+@pytest.mark.parametrize("reason", ["poor-image", "artefact", "wrong-slide"])
+def test_spoilt_images_teach_nothing(reason: str) -> None:
+    assert judged(record(said=[feedback("reject", reason)]), NOW) is Lack.SPOILT
+
+
+def test_a_patient_is_in_one_split_and_stays_there() -> None:
+    names = [pseudonym(b"s" * 32, f"Patient/{number}") for number in range(2000)]
+
+    shares = {split: sum(split_of(n) == split for n in names) / 2000 for split in ("train", "val")}
+
+    assert len(set(names)) == 2000
+    assert "Patient" not in "".join(names)
+    assert shares["train"] == pytest.approx(0.70, abs=0.04)
+    assert shares["val"] == pytest.approx(0.15, abs=0.03)
+    assert pseudonym(b"t" * 32, "Patient/1") != names[1]
+
+
+class Ward:
+    """Reports, readings and Consents of some patients, searched by type alone."""
+
+    def __init__(self, *patients: str) -> None:
+        self.found: dict[str, list[Json]] = {
+            "DiagnosticReport": [self._of(REPORT, p, id=f"r-{p}") for p in patients],
+            "Observation": [self._of(each, p) for p in patients for each in AGREED],
+            "Consent": [consent(p, provision=exceptions(permit(**RESEARCH))) for p in patients],
+        }
+
+    def _of(self, resource: Json, patient: str, **changes: Any) -> Json:
+        text = json.dumps(resource | changes)
+        return json.loads(
+            text.replace("Patient/x", f"Patient/{patient}").replace("Media/m1", f"Media/{patient}")
+        )
+
+    def client(self) -> FhirClient:
+        http = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        return FhirClient(http, BASE, CallerToken(None))
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        kind, _, id_ = request.url.path.removeprefix("/fhir/").partition("/")
+        if kind == "Media":
+            # Another picture of each patient: PNG readers pass over what follows the end.
+            data = base64.b64encode(CELL + id_.encode()).decode()
+            media = {"resourceType": kind, "id": id_, "meta": {"versionId": "1"}}
+            return httpx.Response(200, json={**media, "content": {"data": data}})
+        wanted = request.url.params.get("patient", "Patient/")
+        found = [each for each in self.found[kind] if f'"{wanted}"' in json.dumps(each)]
+        if wanted == "Patient/":
+            found = self.found[kind]
+        entries = [{"resource": each} for each in found]
+        return httpx.Response(200, json={"resourceType": "Bundle", "entry": entries})
+
+
+async def gathered(ward: Ward) -> TrainingSet:
+    made = TrainingSet(b"s" * 32)
+    await gather(ward.client(), made, NOW)
+    return made
+
+
+async def test_the_set_is_written_in_the_layout_of_the_training_cells_with_its_sources(
+    tmp_path: Path,
+) -> None:
+    made = await gathered(Ward("p", "q", "r"))
+
+    manifest = write_set(made, tmp_path / "set", NOW)
+
+    file = tmp_path / "set" / CELLS
+    splits = read_splits(file)
+    assert sum(len(cells) for cells in splits.values()) == 3 == manifest["cells"]
+    with np.load(file) as arrays:
+        assert arrays["x"].dtype == np.uint8
+        assert arrays["x"].shape == (3, 50, 50)
+        assert arrays["y"].tolist() == [1, 1, 1]
+        assert set(arrays.files) == {"x", "y", "name", "patient", "split"}
+    assert manifest == json.loads((tmp_path / "set" / MANIFEST).read_text())
+    assert manifest["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert [source["report"] for source in manifest["sources"]] == [
+        f"DiagnosticReport/r-{each}" for each in "pqr"
+    ]
+    assert manifest["sources"][0]["images"][0]["media"] == "Media/p/_history/1"
+    assert "Patient/" not in json.dumps(manifest)
+    assert (file.stat().st_mode & 0o777) == 0o600
+    again = write_set(await gathered(Ward("r", "q", "p")), tmp_path / "again", NOW)
+    assert again == manifest
+
+
+async def test_whoever_withdraws_consent_is_not_in_the_next_set() -> None:
+    ward = Ward("p", "q")
+    assert len((await gathered(ward)).cells) == 2
+
+    ward.found["Consent"][0]["status"] = "inactive"
+    made = await gathered(ward)
+
+    assert {cell.patient for cell in made.cells} == {pseudonym(b"s" * 32, "Patient/q")}
+    assert made.progress.lacks == {Lack.CONSENT: 1}
+    assert made.progress.counts["infected cells"] == 1
+    assert made.progress.counts["patients with parasites"] == 1
+    assert not made.progress.is_enough
+    made.progress.counts.update(NEEDED)
+    assert made.progress.is_enough
+
+
+async def test_one_picture_of_two_patients_is_taken_once() -> None:
+    made = TrainingSet(b"s" * 32)
+    ward = Ward("p", "q")
+    for each in ward.found["DiagnosticReport"]:
+        each["media"] = [{"link": {"reference": "Media/p"}}]
+    for each in ward.found["Observation"]:
+        each["derivedFrom"] = [{"reference": "Media/p"}]
+
+    await gather(ward.client(), made, NOW)
+
+    assert len(made.cells) == 1
+    assert made.progress.lacks == {Lack.UNREADABLE: 1}
