@@ -34,6 +34,7 @@ from fhir_server.fhir.outcome import (
     not_found,
     precondition_failed,
 )
+from fhir_server.fhir.recalls import recalls_of
 from fhir_server.interactions.audited import read_record, write_record
 from fhir_server.interactions.context import Context, FhirResponse, Resource
 from fhir_server.interactions.keys import key_of
@@ -243,7 +244,10 @@ def _require_read(step: _Step) -> None:
 
 
 def _require_usable(version: _Version) -> None:
-    """FhirError 422 for a version that was put out of use by other means than retiring it."""
+    """FhirError 422 for a version that was recalled for good, or put out of use by other means
+    than retiring it."""
+    if any(recall.is_for_good for recall in recalls_of(version.device)):
+        raise business_rule(f"{version.reference} was recalled: it can only be retired")
     status = version.device.get("status", "active")
     if version.standing.state is not State.RETIRED and status != "active":
         raise business_rule(f"{version.reference} is {status}: it can only be retired")

@@ -256,6 +256,17 @@ async def test_a_device_that_is_out_of_use_goes_no_further(world: World) -> None
     assert (await call(world, ADA, "on-trial/$model-retire", reason="x")).status_code == 200
 
 
+async def test_a_retired_version_that_was_recalled_does_not_come_back(world: World) -> None:
+    asked = {"reason": "Another way to do it"}
+    assert (await call(world, ADA, "on-trial/$model-retire", **asked)).status_code == 200
+    recalled = await call(world, ADA, "on-trial/$recall", reason="Built from mislabelled cells")
+    assert recalled.status_code == 200, recalled.text
+    back = {"to": "shadow", "reason": "Try again"}
+    answer = await call(world, ADA, "on-trial/$model-propose", **back)
+    assert answer.status_code == 422
+    assert "was recalled: it can only be retired" in text_of(answer)
+
+
 async def test_shadow_results_are_for_governance_alone(world: World) -> None:
     world.caller.principal = None
     hidden = {
