@@ -80,3 +80,7 @@ def medsage() -> None:
 def main() -> None:
     """Entry point of the installed command."""
     app()
+
+
+if __name__ == "__main__":
+    main()
