@@ -235,7 +235,7 @@ _CLINICAL_AI = Board(
             "Held",
             "Sites at which a model answers nothing until somebody releases it.",
             "short",
-            (("max by (model) (medsage_ai_readings_held)", "{{model}}"),),
+            (("max(medsage_ai_readings_held)", "sites"),),
             "stat",
         ),
         Panel(
