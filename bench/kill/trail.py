@@ -1,5 +1,6 @@
 """The audit trail after all processes have ended: read from the store itself and verified."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,11 @@ from fhir_server.audit.export import export
 from fhir_server.audit.sealer import Sealer, signer_of
 from fhir_server.audit.verify import verify
 from fhir_server.load_settings import load
+from fhir_server.storage.port import ResourceStore
 from fhir_server.system import utc_now
+
+REAPED_SECONDS = 120.0
+"""MongoDB ends transactions that nobody goes on with after 60 seconds, looking every 30."""
 
 Resource = dict[str, Any]
 Version = tuple[str, str]
@@ -32,8 +37,7 @@ async def check_trail(
     try:
         signer = await signer_of(store)
         sealer = Sealer(store, knowledge(f"{origin}/fhir").extract, signer, utc_now)
-        while await sealer.seal_once():
-            pass
+        await _seal_all(store, sealer)
         lines = [line async for line in export(store, signer, utc_now)]
     finally:
         await store.close()
@@ -49,6 +53,15 @@ async def check_trail(
         if count > 1:
             found.fault("versions with two audit records", version)
     found.counts["audit"] = {"events": report.events, "blocks": report.blocks}
+
+
+async def _seal_all(store: ResourceStore, sealer: Sealer) -> None:
+    """Seal what waits. A process that was killed may have left a transaction open that holds its
+    records until the store's server gives it up: then none can be sealed for a while."""
+    async with asyncio.timeout(REAPED_SECONDS):
+        while await store.journal(1):
+            if not await sealer.seal_once():
+                await asyncio.sleep(1.0)
 
 
 def _versions(lines: Sequence[bytes]) -> list[Version]:
