@@ -15,7 +15,12 @@ from models.fhir_client import FhirFailure
 from models.malaria.calibration import WEIGHTS, malaria_card
 from models.regulatory.pages import write_pages
 from models.symptoms.card import symptom_card
-from models.training.commands import evaluate_malaria, train_malaria, train_pneumonia
+from models.training.commands import (
+    cross_validate_malaria,
+    evaluate_malaria,
+    train_malaria,
+    train_pneumonia,
+)
 
 app = typer.Typer(
     help="Train, evaluate, recall and check models, and decide which versions are used.",
@@ -42,6 +47,22 @@ def train(
         raise typer.Exit(train_pneumonia(data, weights=weights))
     _known(name)
     raise typer.Exit(train_malaria(data, weights=weights or WEIGHTS, page=page, epochs=epochs))
+
+
+@app.command(
+    "cross-validate",
+    epilog="Example: medsage models cross-validate malaria --data DATA --work FOLDER > study.json",
+)
+def cross_validate(
+    name: Name,
+    data: Annotated[Path, typer.Option(help="Folder with nih50_dev.npz and the other sets.")],
+    work: Annotated[Path, typer.Option(help="Folder for the networks; a run cut off goes on.")],
+    epochs: Annotated[int | None, typer.Option(help="Other than the recipe's.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Other than the recipe's.")] = None,
+) -> None:
+    """Judge the recipe by five folds of patients, each read by a network that never saw them."""
+    _known(name)
+    raise typer.Exit(cross_validate_malaria(data, work, epochs=epochs, seed=seed))
 
 
 @app.command(

@@ -7,6 +7,7 @@ Exit codes: 0 done, 2 the data or the name are not right, 3 the weights do not f
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,30 @@ def train_malaria(
         page.parent.mkdir(parents=True, exist_ok=True)
         page.write_text(model_page(weights), encoding="utf-8")
     _show(measured["test"])
+    return DONE
+
+
+def cross_validate_malaria(
+    data: Path, work: Path, *, epochs: int | None = None, seed: int | None = None
+) -> int:
+    """Judge the recipe by five folds of patients and print the figures as JSON; the exit code
+    comes back."""
+    errors = Console(stderr=True)
+    try:
+        from models.training.cross import cross_validate
+        from models.training.fit import Recipe
+
+        given = {"epochs": epochs, "seed": seed}
+        recipe = replace(Recipe(), **{k: v for k, v in given.items() if v is not None})
+        with _bars(errors) as report:
+            found = cross_validate(data, work, recipe, report)
+    except ModuleNotFoundError as missing:
+        errors.print(f"{missing.name} is not installed; install medsage with the train extra")
+        return NOT_INSTALLED
+    except (OSError, LeakError, ValueError) as problem:
+        errors.print(str(problem), markup=False)
+        return WRONG_DATA
+    print(json.dumps(found, sort_keys=True))
     return DONE
 
 

@@ -121,6 +121,14 @@ def gather(train_cells: Cells, bccd: Path, *, seed: int, progress: Progress) -> 
     """Training cells, foreign red cells and outliers, made from training sides alone."""
     from models.training.fit import Material
 
+    return Material(train_cells, *surroundings(train_cells, bccd, seed=seed, progress=progress))
+
+
+def surroundings(
+    cells: Cells, bccd: Path, *, seed: int, progress: Progress
+) -> tuple[Pixels, Pixels]:
+    """Red cells of BCCD's training fields, and pictures of no red cell; some in outlines of
+    `cells`."""
     chance = np.random.default_rng(seed)
     fields = list(read_bccd(bccd, "train"))
     foreign: list[Pixels] = []
@@ -129,8 +137,8 @@ def gather(train_cells: Cells, bccd: Path, *, seed: int, progress: Progress) -> 
         foreign += red_cells(field)
         outliers += strangers(field) + MASKED_AGAIN * masked_strangers(field)
         progress("training fields", number, len(fields))
-    junk = masked_junk(train_cells.x, [field.rgb for field in fields], JUNK, chance)
-    return Material(train_cells, np.stack(foreign), np.concatenate([np.stack(outliers), junk]))
+    junk = masked_junk(cells.x, [field.rgb for field in fields], JUNK, chance)
+    return np.stack(foreign), np.concatenate([np.stack(outliers), junk])
 
 
 def finish(
