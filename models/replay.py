@@ -6,12 +6,14 @@ language model said can't be computed again; it is compared with the hash that w
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from fhir_server.fhir.assessment import ASSESSMENT, FINDINGS, OUTPUT_REPORT, parts
 from fhir_server.fhir.codec import instant
+from fhir_server.fhir.reference import ID
 from models import tasks
 from models.ai_systems import SYSTEM_VERSIONS
 from models.analysis import SmearModel, smear_system
@@ -74,6 +76,8 @@ class Replay:
 
 async def replay(fhir: FhirClient, model_of: ModelOf, reference: str) -> Replay:
     """Computes the result of a Task again. Raises NotReplayable, or FhirFailure."""
+    if not re.fullmatch(f"Task/{ID}", reference):
+        raise NotReplayable(f"{reference!r} is not Task/ID")
     task = await fhir.read(reference)
     if not any(each.get("code") == ASSESSMENT["code"] for each in task["code"].get("coding", ())):
         raise NotReplayable(f"{reference} asks for no assessment")

@@ -160,6 +160,12 @@ async def test_a_task_without_a_result_cant_be_replayed(world: World) -> None:
         await replay(fhir(world), lambda key: None, f"Task/{task}")
 
 
+@pytest.mark.parametrize("named", ["Task/", "Task", "Patient/1", "1", "Task/1/_history/1"])
+async def test_what_names_no_task_is_refused(world: World, named: str) -> None:
+    with pytest.raises(NotReplayable, match=f"'{named}' is not Task/ID"):
+        await replay(fhir(world), lambda key: None, named)
+
+
 async def test_a_sample_is_told_task_by_task(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
