@@ -37,6 +37,7 @@ from models.retraining.verdicts import (
 )
 
 T = TypeVar("T")
+Resource = dict[str, Any]
 Data = Annotated[Path | None, typer.Option(help="Folder of the embedded store and its keys.")]
 Site = Annotated[
     str | None, typer.Option(help="Organization/id or Location/id; where none is named else.")
@@ -109,13 +110,10 @@ def hold(
     """Hold the AI reading of images: analyses there answer that there is no AI opinion."""
     where = holds.EVERYWHERE if everywhere else site
 
-    async def work(fhir: FhirClient) -> None:
-        act = await _act(fhir, by)
-        reading = await holds.reading_at(fhir, where)
-        entries = holds.hold_entries(reading, where, reason, act, new_id)
-        await fhir.transaction(transaction(entries))
+    def entries(reading: Resource | None, act: holds.Act) -> list[Resource]:
+        return holds.hold_entries(reading, where, reason, act, new_id)
 
-    _on_server(read_settings({"data": data}), work)
+    _decide(data, by, where, entries)
     typer.echo(f"held: {where or UNNAMED}")
 
 
@@ -129,14 +127,26 @@ def release(
     """Release a hold. What was seen before it holds the site no more."""
     where = holds.EVERYWHERE if everywhere else site
 
+    def entries(reading: Resource | None, act: holds.Act) -> list[Resource]:
+        return holds.release_entries(reading, reason, act, new_id)
+
+    _decide(data, by, where, entries)
+    typer.echo(f"released: {where or UNNAMED}")
+
+
+def _decide(
+    data: Path | None,
+    by: str,
+    where: str | None,
+    entries: Callable[[Resource | None, holds.Act], list[Resource]],
+) -> None:
+    """Write what somebody decides about the reading at a site."""
+
     async def work(fhir: FhirClient) -> None:
         act = await _act(fhir, by)
-        reading = await holds.reading_at(fhir, where)
-        entries = holds.release_entries(reading, reason, act, new_id)
-        await fhir.transaction(transaction(entries))
+        await fhir.transaction(transaction(entries(await holds.reading_at(fhir, where), act)))
 
     _on_server(read_settings({"data": data}), work)
-    typer.echo(f"released: {where or UNNAMED}")
 
 
 def feedback(data: Data = None) -> None:

@@ -40,7 +40,7 @@ _PROBLEMS = (
 
 @dataclass(frozen=True)
 class _Desk:
-    """The store, what searching means in it, and whose record it is about."""
+    """The store, what searching means in it, and whose record it is about (no id: everybody's)."""
 
     settings: Settings
     store: SealedStore
@@ -50,7 +50,7 @@ class _Desk:
     async def extent(self) -> Extent:
         return await extent_of(self.store, self.known.extract, self.patient)
 
-    def noted(self, interaction: str, key: Key, version: int | None = None, **more: Any) -> bytes:
+    def noted(self, interaction: str, key: Key, version: int | None = None) -> bytes:
         trail = AuditTrail(OPERATOR, utc_now, new_id, self.known.base_url)
         return trail.entry(
             interaction=interaction,
@@ -58,8 +58,7 @@ class _Desk:
             status=200,
             key=key,
             version=version,
-            patient=self.patient.id,
-            **more,
+            patient=self.patient.id or None,
         )
 
 
@@ -106,9 +105,7 @@ def erase(
 
 
 async def _erased(desk: _Desk, reason: str) -> dict[str, Any]:
-    ordered = erasure.Ordered(
-        desk.patient, reason, lambda key, version: desk.noted("erase", key, version), utc_now
-    )
+    ordered = erasure.Ordered(desk.patient, reason, partial(desk.noted, "erase"), utc_now)
     texts = await proof.traces(desk.store, await desk.extent())
     extent = await erasure.erase(desk.store, desk.known.extract, ordered)
     await desk.store.sealing.sweep()
@@ -206,7 +203,7 @@ def retain(
         if dry_run:
             found = await retention.due(desk.store, desk.known.extract, read, now)
         else:
-            ending = retention.Ending(read, now, partial(_aged, desk))
+            ending = retention.Ending(read, now, partial(desk.noted, "erase"))
             found = await retention.end(desk.store, desk.known.extract, ending)
             await desk.store.sealing.sweep()
         lines = [f"{type}: {count}" for type, count in found.counts().items()]
@@ -214,11 +211,6 @@ def retain(
         return "\n".join(lines) or "nothing is due"
 
     typer.echo(_run(data, "", work))
-
-
-def _aged(desk: _Desk, key: Key, version: int | None) -> bytes:
-    trail = AuditTrail(OPERATOR, utc_now, new_id, desk.known.base_url)
-    return trail.entry(interaction="erase", outcome="success", status=200, key=key, version=version)
 
 
 def _run(data: Path | None, patient: str, work: Callable[[_Desk], Awaitable[Any]]) -> Any:

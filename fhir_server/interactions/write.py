@@ -16,7 +16,6 @@ from fhir_server.interactions.context import Context, FhirRequest, FhirResponse,
 from fhir_server.interactions.model_device import (
     DEVICE,
     require_same_standing,
-    require_unregistered,
 )
 from fhir_server.interactions.recalled_device import require_same_recalls
 from fhir_server.security.tenants import in_tenant
@@ -96,7 +95,7 @@ def draft(context: Stamping, submission: Submission, current: Stored | None) -> 
         require_same_standing(submission.resource, current)
         require_same_recalls(submission.resource, current)
     version = 1 if current is None else current.version + 1
-    updated = next_moment(context, current)
+    updated = next_moment(context.clock(), current)
     key = submission.key
     meta: dict[str, Any] = dict(submission.resource.get("meta", {}))
     meta["versionId"] = str(version)
@@ -114,22 +113,17 @@ def draft(context: Stamping, submission: Submission, current: Stored | None) -> 
 
 def tombstone(context: Context, current: Stored) -> Draft:
     """The deleted version that follows `current`."""
-    if current.key.type == DEVICE:
-        require_unregistered(current)
-    return Draft(
-        Stored(
-            key=current.key,
-            version=current.version + 1,
-            updated=next_moment(context, current),
-            body=b"",
-            method="DELETE",
-        )
-    )
+    return deletion(current, context.clock())
 
 
-def next_moment(context: Stamping, current: Stored | None) -> datetime:
+def deletion(current: Stored, now: datetime) -> Draft:
+    """The same at a moment."""
+    moment = next_moment(now, current)
+    return Draft(Stored(current.key, current.version + 1, moment, b"", "DELETE"))
+
+
+def next_moment(now: datetime, current: Stored | None) -> datetime:
     """Now in whole milliseconds, and later than `current`."""
-    now = context.clock()
     now = now.replace(microsecond=now.microsecond // 1000 * 1000)
     return now if current is None else max(now, current.updated + _TICK)
 

@@ -21,7 +21,7 @@ from fhir_server.search import compartment, terms
 from fhir_server.search.expression import Expression, HasRange, Query, all_of, any_of
 from fhir_server.search.plan import Scope, criterion
 from fhir_server.security.guard_terms import SECURITY_CONTEXT
-from fhir_server.storage.port import Key, Stored, Terms
+from fhir_server.storage.port import Key, ResourceStore, Stored, Terms
 
 BATCH = 200
 """How many resources are read at a time."""
@@ -96,14 +96,17 @@ async def _members(
             continue
         start = (after.id,) if after is not None and after.type == type else None
         where = _where(context, wanted, type, is_scan=is_scan)
-        async for stored in _found(context, Query(type, where, limit=BATCH, after=start)):
+        async for stored in every_match(
+            context.store, Query(type, where, limit=BATCH, after=start)
+        ):
             if wanted.focus is None or stored.key != wanted.focus.key:
                 yield stored
 
 
-async def _found(context: Context, query: Query) -> AsyncIterator[Stored]:
+async def every_match(store: ResourceStore, query: Query) -> AsyncIterator[Stored]:
+    """All matches of the query, read page by page."""
     while True:
-        page = await context.store.find(query)
+        page = await store.find(query)
         for stored in page.matches:
             yield stored
         if page.next is None:

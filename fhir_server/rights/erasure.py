@@ -6,12 +6,12 @@ Patient goes last: an erasure that is cut off goes on when it is asked for again
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from fhir_server.fhir.codec import instant
+from fhir_server.interactions.write import deletion, put
 from fhir_server.rights.extent import Extent, Extract, extent_of
 from fhir_server.storage.port import (
-    Draft,
     Key,
     Record,
     ResourceStore,
@@ -26,7 +26,6 @@ AT_ONCE = 100
 ERASURE = "erasure"
 """The kind of the records that say which patients were erased; the id is the Patient's."""
 REASONS = ("patient-request", "legal-order", "retention-ended", "registered-in-error")
-_TICK = timedelta(milliseconds=1)
 
 MOST_ROUNDS = 5
 """What is written while an erasure runs is met in another round."""
@@ -78,8 +77,9 @@ async def erase(store: ResourceStore, extract: Extract, ordered: Ordered) -> Ext
 
 def _forgetting(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
     async def unit(transaction: Transaction) -> None:
+        await _check_hold(transaction, ordered.patient)
         for key in keys:
-            await transaction.forget(key)
+            await _forget(transaction, key)
             await transaction.journal(ordered.noted(key, None))
 
     return unit
@@ -97,8 +97,6 @@ def _erasing(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
         if ordered.patient in keys:
             value = {"reason": ordered.reason, "time": instant(ordered.clock())}
             await transaction.put_record(Record(ERASURE, ordered.patient.id, value))
-            # The next backup is a full one: an increment would not say what is gone.
-            await transaction.delete_record(OWN, IDENTITY)
 
     return unit
 
@@ -106,12 +104,14 @@ def _erasing(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
 async def erased_one(transaction: Transaction, current: Stored, now: datetime) -> None:
     """Within a unit: a deletion is all that remains of the resource."""
     if not current.is_deleted:
-        moment = max(
-            now.replace(microsecond=now.microsecond // 1000 * 1000), current.updated + _TICK
-        )
-        gone = Stored(current.key, current.version + 1, moment, b"", "DELETE")
-        await transaction.put(Draft(gone), current.version)
-    await transaction.forget(current.key)
+        await put(transaction, deletion(current, now))
+    await _forget(transaction, current.key)
+
+
+async def _forget(transaction: Transaction, key: Key) -> None:
+    await transaction.forget(key)
+    # The next backup is a full one: an increment would not say what is gone.
+    await transaction.delete_record(OWN, IDENTITY)
 
 
 HOLD = "legal-hold"

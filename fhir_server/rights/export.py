@@ -5,12 +5,13 @@ import base64
 import binascii
 import mimetypes
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from fhir_server.fhir.codec import encode, parse
+from fhir_server.operations.record import every_match
 from fhir_server.rights.extent import BATCH, Extent
 from fhir_server.search.expression import HasTerm, Query
 from fhir_server.storage.port import Key, ResourceStore, Stored
@@ -32,7 +33,8 @@ async def export(store: ResourceStore, patient: Key, extent: Extent, target: Pat
     if current is None or current.is_deleted:
         raise LookupError(f"there is no {patient}")
     found = await _current(store, (patient, *(key for key in extent.own if key != patient)))
-    seen = [parse(each.body) async for each in audit_events(store, patient)]
+    about = Query("AuditEvent", HasTerm("AuditEvent.patient", str(patient)), limit=BATCH)
+    seen = [parse(each.body) async for each in every_match(store, about)]
     with target.open("xb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         resources = [parse(each.body) for each in found]
         archive.writestr("record.json", encode(_collection(resources)))
@@ -50,19 +52,6 @@ async def _current(store: ResourceStore, keys: tuple[Key, ...]) -> list[Stored]:
         known = await store.get_many(some)
         found += [known[key] for key in some if key in known and not known[key].is_deleted]
     return found
-
-
-async def audit_events(store: ResourceStore, patient: Key) -> AsyncIterator[Stored]:
-    """The sealed AuditEvents about the patient."""
-    after = None
-    while True:
-        where = HasTerm("AuditEvent.patient", str(patient))
-        page = await store.find(Query("AuditEvent", where, limit=BATCH, after=after))
-        for stored in page.matches:
-            yield stored
-        if page.next is None:
-            return
-        after = page.next
 
 
 def _collection(resources: list[Resource]) -> Resource:

@@ -6,7 +6,7 @@ rules applies: this is asked by whoever has the store itself.
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -33,53 +33,35 @@ class Extent:
     naming: tuple[Key, ...]
 
 
-@dataclass
-class _Seen:
-    """What the versions of one key say, newest first."""
-
-    has_current: bool = False
-    """The newest version is one of those that name the patient; False also when deleted."""
-    is_deleted: bool = False
-    patients: set[str] = field(default_factory=set)
-    """To whom the newest version with content belongs; of a deleted resource the last one."""
-    has_former: bool = False
-
-
 async def extent_of(store: ResourceStore, extract: Extract, patient: Key) -> Extent:
-    """Everything that names the patient in any version, sorted by what it is to them."""
-    seen: dict[Key, _Seen] = {}
-    newest: set[Key] = set()
-    deleted: set[Key] = set()
+    """Everything that names the patient in any version, sorted by what it is to them: the newest
+    version with content decides, of a deleted resource the last one before."""
+    seen: dict[Key, frozenset[str] | None] = {}
+    met: set[Key] = set()
     async for stored in every_version(store):
         key = stored.key
-        is_newest = key not in newest
-        newest.add(key)
-        if stored.is_deleted:
-            if is_newest:
-                deleted.add(key)
+        if stored.is_deleted or key.type in KEPT_TYPES:
             continue
-        if key.type in KEPT_TYPES or not _names(stored, patient):
-            continue
-        found = seen.setdefault(key, _Seen(is_deleted=key in deleted))
-        if is_newest or (found.is_deleted and not found.patients):
-            found.has_current = True
-            found.patients = set(patients_of(key, extract(parse(stored.body))))
-        else:
-            found.has_former = True
-    return await _with_provenance(store, _sorted(seen, patient), patient)
+        is_newest = key not in met
+        met.add(key)
+        if _names(stored, patient):
+            named = patients_of(key, extract(parse(stored.body))) if is_newest else None
+            seen.setdefault(key, named)
+    return await _with_provenance(store, _sorted(seen, patient))
 
 
-def _sorted(seen: dict[Key, _Seen], patient: Key) -> Extent:
+def _sorted(seen: dict[Key, frozenset[str] | None], patient: Key) -> Extent:
+    """By the patients to whom the newest version belongs; None: only earlier ones name this one."""
     own: list[Key] = []
     former: list[Key] = []
     shared: list[Key] = []
     naming: list[Key] = []
-    for key, found in sorted(seen.items()):
-        if not found.has_current:
+    for key, patients in sorted(seen.items(), key=lambda each: each[0]):
+        if patients is None:
             former.append(key)
-        elif found.patients == {str(patient)}:
+        elif patients == {str(patient)}:
             own.append(key)
-        elif str(patient) in found.patients:
+        elif str(patient) in patients:
             shared.append(key)
         else:
             naming.append(key)
@@ -87,7 +69,7 @@ def _sorted(seen: dict[Key, _Seen], patient: Key) -> Extent:
     return Extent(tuple(own), tuple(former), tuple(shared), tuple(naming))
 
 
-async def _with_provenance(store: ResourceStore, extent: Extent, patient: Key) -> Extent:
+async def _with_provenance(store: ResourceStore, extent: Extent) -> Extent:
     """A Provenance belongs to the record when all that it is about does, though it may name
     the patient nowhere."""
     own = set(extent.own)

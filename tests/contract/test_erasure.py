@@ -3,10 +3,10 @@
 import pytest
 
 from fhir_server.rights.erasure import NothingHeld, Ordered, erase
-from fhir_server.storage.port import Key, Past, ResourceStore
+from fhir_server.storage.port import Draft, Key, Past, ResourceStore
 from tests.fhir_world import extract
-from tests.rights_ward import LETTER, SECRET, fill
-from tests.stores import START
+from tests.rights_ward import LETTER, SECRET, drafted, fill, observation
+from tests.stores import START, put, version
 
 ORDERED = Ordered(Key("Patient", "ann"), "legal-order", lambda key, version: b"{}", lambda: START)
 
@@ -28,3 +28,17 @@ async def test_every_version_is_gone_and_others_stay(store: ResourceStore) -> No
     }
     with pytest.raises(NothingHeld):
         await erase(store, extract(), ORDERED)
+
+
+async def test_of_a_deleted_resource_its_last_content_decides_whose_it_was(
+    store: ResourceStore,
+) -> None:
+    await fill(store)
+    passed = [observation("passed", about, SECRET) for about in ("Patient/ann", "Patient/bo")]
+    gone = Draft(version("Observation/passed", 3, method="DELETE"))
+    await put(store, *(drafted(each, number) for number, each in enumerate(passed, 1)), gone)
+    found = await erase(store, extract(), ORDERED)
+    key = Key("Observation", "passed")
+    assert key in found.former
+    assert key not in found.own
+    assert [each.version for each in (await store.history(Past(key=key))).versions] == [3]
