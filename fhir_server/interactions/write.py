@@ -16,6 +16,7 @@ from fhir_server.interactions.context import Context, FhirRequest, FhirResponse,
 from fhir_server.interactions.model_device import (
     DEVICE,
     require_same_standing,
+    require_unregistered,
 )
 from fhir_server.interactions.recalled_device import require_same_recalls
 from fhir_server.security.tenants import in_tenant
@@ -112,12 +113,14 @@ def draft(context: Stamping, submission: Submission, current: Stored | None) -> 
 
 
 def tombstone(context: Context, current: Stored) -> Draft:
-    """The deleted version that follows `current`."""
+    """The deleted version that follows `current`; FhirError 422 for a registered model version."""
+    if current.key.type == DEVICE:
+        require_unregistered(current)
     return deletion(current, context.clock())
 
 
 def deletion(current: Stored, now: datetime) -> Draft:
-    """The same at a moment."""
+    """The deleted version that follows `current` at a moment, whatever it is."""
     moment = next_moment(now, current)
     return Draft(Stored(current.key, current.version + 1, moment, b"", "DELETE"))
 

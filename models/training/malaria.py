@@ -103,11 +103,12 @@ def train(
 
     Raises SetMissing, LeakError or ValueError before any work when the data are not right.
     """
+    sources = Sources.find(data)
+    splits = read_splits(sources.cells)
+
     from models.training.fit import Recipe, fit, fix_threads
 
     fix_threads()
-    sources = Sources.find(data)
-    splits = read_splits(sources.cells)
     recipe = Recipe() if epochs is None else Recipe(epochs=epochs)
     material = gather(splits["train"], sources.bccd, seed=recipe.seed, progress=progress)
     model = fit(material, recipe, lambda done, total, loss: progress("learning", done, total))
