@@ -73,6 +73,11 @@ class Plan:
         return self.folder / "secrets"
 
     @property
+    def certificates(self) -> Path:
+        """Folder of nginx's certificate and key, as in Compose."""
+        return self.secrets / "tls"
+
+    @property
     def backups(self) -> Path:
         """Where backups go when the settings say nothing else."""
         return self.folder / "backups"

@@ -92,12 +92,12 @@ class Shape:
     @property
     def ca_file(self) -> Path:
         """The certificate to trust, where it is not one of a public authority."""
-        return self.written.secrets / "tls.crt"
+        return self.written.certificates / "tls.crt"
 
     @property
     def key_file(self) -> Path:
         """Its private key."""
-        return self.written.secrets / "tls.key"
+        return self.written.certificates / "tls.key"
 
     @property
     def all_parts(self) -> list[Part]:
@@ -176,7 +176,7 @@ class Shape:
         nginx = self.written.slot("nginx")
         doors = dict(zip(DOORS, nginx.ports, strict=True))
         own = self.written.own("nginx")
-        door.write(code, own, self.written.secrets, doors, self._ports())
+        door.write(code, own, self.written.certificates, doors, self._ports())
 
     def _await_generation(self) -> None:
         """Until nginx answers by what was written last."""
@@ -236,13 +236,13 @@ def _write_secrets(made: Plan, addresses: Mapping[str, str | None]) -> None:
 
 def _make_certificate(made: Plan, code: Path) -> None:
     """A self-signed one for this machine; for other names the operator brings one."""
-    if (made.secrets / "tls.crt").is_file() and (made.secrets / "tls.key").is_file():
+    if all((made.certificates / name).is_file() for name in ("tls.crt", "tls.key")):
         return
     host = urlsplit(made.base_url).hostname or ""
     script = code / door.NGINX / "self_signed.sh"
     if host not in _LOCAL:
         raise NoShape(
-            f"put the certificate chain of {host} and its key into {made.secrets}/tls.crt and"
-            f" tls.key, or, to try it out: {script} {made.secrets} {host}"
+            f"put the certificate chain of {host} and its key into {made.certificates}/tls.crt and"
+            f" tls.key, or, to try it out: {script} {made.certificates} {host}"
         )
-    subprocess.run([script, made.secrets, host], check=True, capture_output=True)  # noqa: S603
+    subprocess.run([script, made.certificates, host], check=True, capture_output=True)  # noqa: S603
