@@ -57,7 +57,7 @@ async def test_an_answer_has_its_headers_and_the_connection_is_kept() -> None:
 @pytest.mark.parametrize(("first", "status"), [(BUSY, 503), (CUT, 0)])
 async def test_what_was_not_answered_well_is_asked_once_more(first: bytes, status: int) -> None:
     tallies = Tallies()
-    async with answering(first, OK) as (door, asked):
+    async with answering(first, OK) as (door, _):
         caller, wanted = asked_of(door)
         answer = await Asking(tallies).ask(caller, wanted, asyncio.get_running_loop().time() - 9)
         caller.close()
@@ -80,8 +80,8 @@ async def test_what_may_act_twice_is_not_asked_again() -> None:
     assert tallies.of("read").seconds == []
 
 
-async def test_a_late_answer_is_none_and_never_the_next_one_s() -> None:
-    async with answering(b"", OK) as (door, _):
+async def test_after_a_connection_that_was_cut_another_is_opened() -> None:
+    async with answering(CUT, OK) as (door, _):
         caller, wanted = asked_of(door)
         with pytest.raises(NoAnswer):
             await caller.ask(wanted.content, 5)
@@ -94,3 +94,12 @@ async def test_who_is_refused_a_connection_has_no_answer() -> None:
         pass
     with pytest.raises(NoAnswer, match="refused"):
         await Caller(door, 0).ask(b"", 5)
+
+
+async def test_a_late_answer_is_none_and_its_connection_is_given_up() -> None:
+    async with answering(b"HTTP/1.1 200 OK\r\n", OK) as (door, _):
+        caller, wanted = asked_of(door)
+        with pytest.raises(NoAnswer, match="late"):
+            await caller.ask(wanted.content, 0.05)
+        assert (await caller.ask(wanted.content, 5)).body == b"hi"
+        caller.close()

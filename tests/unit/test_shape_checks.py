@@ -133,5 +133,5 @@ def test_what_is_no_location_of_a_version_is_refused(location: str) -> None:
 def test_what_the_proof_does_not_know_is_refused_before_anything_starts(
     options: dict[str, str],
 ) -> None:
-    with pytest.raises(ValueError, match="speed|earthquake"):
+    with pytest.raises(ValueError, match=r"speed|earthquake"):
         run(options)
