@@ -16,8 +16,8 @@ usage: ./deploy.sh [--processes] COMMAND
   secrets           make the secret files that are missing in deploy/secrets
   prod [backup]     secrets, build, and start the production shape; needs MEDSAGE_BASE_URL; with
                     `backup`, make one before anything is changed
-  upgrade           backup, build, a look at the store with the new version, then one role after
-                    the other runs it; back to the old version when one does not get healthy
+  upgrade           backup, build, the new version's look at the store and its migration, then one
+                    role after the other runs it; back to the old one when one does not get healthy
   status            what runs, and whether it is healthy
   logs [SERVICE]    the last lines of all services or of one, and what comes
   monitor           where the dashboard is, and whether all targets are up
@@ -171,6 +171,8 @@ upgrade() {
         for role in server worker app; do untag "$role" "${before[$role]}"; done
         fail "the new version can't work with what is here (above); nothing was changed"
     fi
+    prod run --rm --no-deps -T worker migrate ||
+        fail "the store's migration did not end (above); the old version runs on"
     for role in server worker app nginx; do
         prod up --detach --no-deps "$role"
         if ! (wait_for "$role"); then

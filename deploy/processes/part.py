@@ -69,16 +69,14 @@ class Part:
             return "does not run"
         return self._program.problem(self.plan, self.slot, self.port)
 
-    def start(self, code: Path | None = None) -> None:
-        """Start it if it does not run, and wait until it is ready; NotReady otherwise. `code` is
-        the folder of the code, else that of its last process."""
-        self.launch(code)
-        self.wait()
-
-    def launch(self, code: Path | None = None) -> None:
-        """Start it if it does not run; whoever supervises keeps it up from now on."""
+    def start(self, code: Path | None = None, *, waits: bool = True) -> None:
+        """Start it if it does not run, and wait until it is ready, NotReady otherwise. `code` is
+        the folder of the code, else that of its last process. Whoever supervises keeps it up from
+        now on."""
         with self._alone():
             self._launch(code)
+        if waits:
+            self.wait()
 
     def revive(self) -> bool:
         """Start it again if it should run and does not; whether that was so. When another

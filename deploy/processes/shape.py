@@ -214,7 +214,7 @@ def plan_development(folder: Path, port: int) -> Shape:
 
 def _start(stage: Sequence[Part], code: Path) -> None:
     for part in stage:
-        part.launch(code)
+        part.start(code, waits=False)
     for part in stage:
         part.wait()
 

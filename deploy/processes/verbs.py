@@ -77,8 +77,9 @@ def prod(
 
 @app.command()
 def upgrade(folder: Folder = FOLDER) -> None:
-    """A backup, a look at store and settings with the code that is here now, then one part after
-    the other runs it; back to the old one when a part does not get ready."""
+    """A backup; with the code that is here now a look at store and settings, and the store's
+    migration; then one part after the other runs it, and all the old one again when a part does not
+    get ready."""
     with _Told():
         shape = _production(folder)
         if any(part.pid is None for part in shape.parts.values()):
@@ -87,6 +88,8 @@ def upgrade(folder: Folder = FOLDER) -> None:
         code = versions.kept(ROOT, _versions(shape))
         if medsage(shape, "worker", code, ["check"]):
             raise NoShape("the new version can't work with what is here (above); nothing changed")
+        if medsage(shape, "worker", code, ["migrate"]):
+            raise NoShape("the store's migration did not end (above); the old version runs on")
         moved(shape, code, typer.echo)
         shape.code = code
         _keep_up(shape)

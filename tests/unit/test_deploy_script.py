@@ -180,7 +180,8 @@ def test_an_upgrade_saves_builds_looks_and_goes_role_by_role(checkout: Checkout)
     assert (refused.returncode, "nothing runs" in refused.stderr) == (1, True)
     assert checkout.run("upgrade", RUNNING="yes").returncode == 0
     asked = checkout.asked()
-    steps = ("backup create", " build", "worker check", *ups("server", "worker", "app", "nginx"))
+    looks = ("backup create", " build", "worker check", "worker migrate")
+    steps = (*looks, *ups("server", "worker", "app", "nginx"))
     places = [asked.index(step) for step in steps]
     assert places == sorted(places)
     assert " tag " not in asked

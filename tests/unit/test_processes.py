@@ -246,7 +246,7 @@ def test_an_upgrade_goes_back_when_a_part_does_not_get_ready_and_says_which(
 
 def start(shape: Shape, code: Path) -> None:
     for part in shape.replaceable:
-        part.launch(code)
+        part.start(code, waits=False)
     for part in shape.replaceable:
         part.wait()
 
