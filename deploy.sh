@@ -167,7 +167,7 @@ upgrade() {
         before[$role]=$("$docker" inspect --format '{{.Image}}' "$(prod ps -q "$role" | head -n 1)")
     done
     prod build
-    if ! prod run --rm --no-deps -T worker check; then
+    if ! prod run --rm --no-deps -T --env MEDSAGE_ROLE=worker worker check; then
         for role in server worker app; do untag "$role" "${before[$role]}"; done
         fail "the new version can't work with what is here (above); nothing was changed"
     fi

@@ -3,7 +3,7 @@
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -135,7 +135,16 @@ class Part:
                 running.write(self._file, State(True, old))
                 raise
             running.write(self._file, State(True, new, old))
-            moved()
+            try:
+                moved()
+            except NotReady:
+                # Requests still go to the one before; what is written for nginx says so again.
+                running.write(self._file, State(True, old, new))
+                with suppress(NotReady):
+                    moved()
+                self._end(new)
+                running.write(self._file, State(True, old))
+                raise
             self._end(old)
             running.write(self._file, State(True, new))
 

@@ -3,6 +3,7 @@ up a certificate that was renewed."""
 
 import hashlib
 import os
+import shutil
 import signal
 import sys
 import time
@@ -20,7 +21,9 @@ from deploy.processes.running import State
 from deploy.processes.shape import Shape
 
 _LOOK_SECONDS = 0.5
-_CERTIFICATE_SECONDS = 60.0
+_SLOW_SECONDS = 60.0
+LOG_BYTES, LOG_FILES = 10 * 1024 * 1024, 5
+"""What Compose keeps of a container's log."""
 _LONGEST_SECONDS = 60.0
 _LASTING_SECONDS = 60.0
 """Who has run for so long starts afresh: the next death is the first one again."""
@@ -63,12 +66,15 @@ class Supervisor:
 
     def look(self) -> None:
         """Start what should run and does not; see whether what was started is ready; look after
-        the certificate now and then."""
+        the certificate and the logs now and then."""
         for part in self.shape.all_parts:
             self._look_at(part)
-        if self.clock() - self._looked >= _CERTIFICATE_SECONDS:
+        if self.clock() - self._looked >= _SLOW_SECONDS:
             self._looked = self.clock()
             self._look_at_certificate()
+            plan = self.shape.written
+            for file in (*(plan.folder / "logs").glob("*.log"), plan.own("nginx") / "access.log"):
+                shorten(file)
 
     def _look_at(self, part: Part) -> None:
         patience = self._patience.setdefault(part.name, Patience(self.clock))
@@ -146,6 +152,19 @@ def log(plan: Plan) -> Path:
 
 def _file(plan: Plan) -> Path:
     return plan.folder / "run" / "supervisor.json"
+
+
+def shorten(log: Path, most: int = LOG_BYTES, files: int = LOG_FILES) -> None:
+    """A log that has become long goes on empty; so many older pieces are kept beside it. Its
+    writer has it open for appending, so what it writes between copy and cut is lost."""
+    if not log.is_file() or log.stat().st_size <= most:
+        return
+    pieces = [log.with_name(f"{log.name}.{number}") for number in range(1, files)]
+    for older, newer in zip(reversed(pieces), [*reversed(pieces[:-1]), None], strict=True):
+        if newer is not None and newer.exists():
+            newer.replace(older)
+    shutil.copyfile(log, pieces[0])
+    os.truncate(log, 0)
 
 
 def _content(*files: Path) -> str:

@@ -13,7 +13,8 @@ Tell = Callable[[str], None]
 
 
 class WentBack(Exception):
-    """A part did not get ready; everything runs as before. The text says which, and why."""
+    """A part did not get ready, and what was replaced before it runs as before, unless the text,
+    which says which part and why, says that one did not."""
 
 
 def medsage(shape: Shape, role: str, code: Path, arguments: Sequence[str]) -> int:
@@ -23,7 +24,7 @@ def medsage(shape: Shape, role: str, code: Path, arguments: Sequence[str]) -> in
     programs.PROGRAMS[role].command(shape.written, part.slot, part.port, code)
     return subprocess.run(  # noqa: S603 - our own command
         [sys.executable, "-P", "-m", "deploy.cli", *arguments],
-        env=programs.environment(shape.written, part.slot, code),
+        env=programs.environment(shape.written, part.slot, code) | {"MEDSAGE_ROLE": role},
         cwd=shape.written.own(part.name),
         check=False,
     ).returncode
@@ -42,7 +43,18 @@ def moved(shape: Shape, code: Path, tell: Tell) -> None:
                 tell(f"{part.name} runs the new version")
         shape.reload_door(code)
     except NotReady as problem:
-        for part, earlier in reversed(done):
-            part.replace(earlier, shape.reload_door)
-            tell(f"{part.name} runs the old version again")
+        _go_back(shape, done, tell, problem)
         raise WentBack(f"the old version runs on, because {problem}") from problem
+
+
+def _go_back(
+    shape: Shape, done: Sequence[tuple[Part, Path]], tell: Tell, problem: NotReady
+) -> None:
+    for part, earlier in reversed(done):
+        try:
+            part.replace(earlier, shape.reload_door)
+        except NotReady as another:
+            raise WentBack(
+                f"{problem}\nand the way back ends here, so that two versions run: {another}"
+            ) from another
+        tell(f"{part.name} runs the old version again")

@@ -4,7 +4,8 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -12,7 +13,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from dotenv import dotenv_values
 
-from deploy.processes import plan, roles, supervisor, versions, watching
+from deploy.processes import plan, roles, running, supervisor, versions, watching
 from deploy.processes.part import NotReady
 from deploy.processes.plan import ROOT, NoShape
 from deploy.processes.shape import Shape, plan_development
@@ -64,13 +65,15 @@ def prod(
     with _Told():
         is_new = not plan.is_planned(folder)
         shape = _planned(folder, port, servers, workers) if is_new else _production(folder)
-        if first is not None and not is_new:
-            _back_up(shape)
-        shape.code = versions.kept(ROOT, _versions(shape))
-        if any(part.pid is not None for part in shape.replaceable):
-            moved(shape, shape.code, typer.echo)
-        shape.start()
-        _keep_up(shape)
+        with _alone(shape):
+            if first is not None and not is_new:
+                _back_up(shape)
+            shape.code = versions.kept(ROOT, _versions(shape))
+            _start_backing(shape)
+            if any(part.pid is not None for part in shape.replaceable):
+                moved(shape, shape.code, typer.echo)
+            shape.start()
+            _keep_up(shape)
     typer.echo(f"MedSAGE answers at {shape.base_url}")
     typer.echo(f"Trust {shape.ca_file}, unless it is of an authority that your clients know.")
 
@@ -82,17 +85,8 @@ def upgrade(folder: Folder = FOLDER) -> None:
     get ready."""
     with _Told():
         shape = _production(folder)
-        if any(part.pid is None for part in shape.parts.values()):
-            raise NoShape("not everything runs; see status, and start it with prod")
-        _back_up(shape)
-        code = versions.kept(ROOT, _versions(shape))
-        if medsage(shape, "worker", code, ["check"]):
-            raise NoShape("the new version can't work with what is here (above); nothing changed")
-        if medsage(shape, "worker", code, ["migrate"]):
-            raise NoShape("the store's migration did not end (above); the old version runs on")
-        moved(shape, code, typer.echo)
-        shape.code = code
-        _keep_up(shape)
+        with _alone(shape):
+            _upgrade(shape)
     typer.echo("upgraded")
 
 
@@ -165,13 +159,13 @@ def restore(context: typer.Context, folder: Folder = FOLDER) -> None:
         if not plan.is_planned(folder):
             _planned(folder, 8443, 2, 2)
         shape = _production(folder)
-        if any(part.pid is not None for part in shape.replaceable):
-            raise NoShape("servers and workers run: a restore goes into an empty installation")
-        for part in shape.parts.values():
-            if part.role in ("redis", "mongodb"):
-                part.start(ROOT)
-        made = f"restored-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        code = medsage(shape, "worker", ROOT, ["backup", "restore", "--data", made, *context.args])
+        with _alone(shape):
+            if any(part.pid is not None for part in shape.replaceable):
+                raise NoShape("servers and workers run: a restore goes into an empty installation")
+            _start_backing(shape)
+            made = f"restored-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+            restoring = ["backup", "restore", "--data", made, *context.args]
+            code = medsage(shape, "worker", ROOT, restoring)
     if not code:
         typer.echo("restored; prod starts it")
     raise typer.Exit(code)
@@ -207,11 +201,12 @@ def cleanup(
             )
             if sys.stdin.readline().strip() != "REMOVE":
                 raise NoShape("nothing was removed")
-        supervisor.stop(shape.written)
-        shape.stop()
-        plan.forget(shape.written)
-        if everything:
-            shutil.rmtree(shape.written.folder)
+        with _alone(shape):
+            supervisor.stop(shape.written)
+            shape.stop()
+            plan.forget(shape.written)
+            if everything:
+                shutil.rmtree(shape.written.folder)
 
 
 @app.command(hidden=True)
@@ -282,10 +277,38 @@ def _code(shape: Shape) -> Path:
     return ROOT if found is None else Path(found.code)
 
 
-def _back_up(shape: Shape) -> None:
+@contextmanager
+def _alone(shape: Shape) -> Iterator[None]:
+    """Two verbs that change a shape would undo each other's work."""
+    with running.locked(shape.written.folder / "verb.lock", is_patient=False) as is_alone:
+        if not is_alone:
+            raise NoShape("another verb is at work on this shape")
+        yield
+
+
+def _upgrade(shape: Shape) -> None:
+    if any(part.pid is None for part in shape.parts.values()):
+        raise NoShape("not everything runs; see status, and start it with prod")
+    _back_up(shape)
+    code = versions.kept(ROOT, _versions(shape))
+    if medsage(shape, "worker", code, ["check"]):
+        raise NoShape("the new version can't work with what is here (above); nothing changed")
+    if medsage(shape, "worker", code, ["migrate"]):
+        raise NoShape("the store's migration did not end (above); the old version runs on")
+    moved(shape, code, typer.echo)
+    shape.code = code
+    _keep_up(shape)
+
+
+def _start_backing(shape: Shape) -> None:
+    """Our own MongoDB and Redis, where we have them."""
     for part in shape.parts.values():
         if part.role in ("redis", "mongodb"):
             part.start()
+
+
+def _back_up(shape: Shape) -> None:
+    _start_backing(shape)
     if medsage(shape, "worker", _code(shape), ["backup", "create"]):
         raise NoShape("the backup failed (above); nothing was changed")
 

@@ -16,13 +16,13 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from deploy.processes import door, programs, roles, versions, watching
+from deploy.processes import door, programs, roles, running, versions, watching
 from deploy.processes.part import NotReady
 from deploy.processes.plan import NoShape, Slot, free_ports
 from deploy.processes.programs import PROGRAMS, Program
 from deploy.processes.running import Running
 from deploy.processes.shape import Shape, plan_development
-from deploy.processes.supervisor import Patience
+from deploy.processes.supervisor import Patience, shorten
 from deploy.processes.upgrade import WentBack, moved
 from deploy.processes.verbs import app
 from tests.availability import ROOT
@@ -267,6 +267,45 @@ def test_deaths_in_a_row_are_answered_more_and_more_slowly() -> None:
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
     now[0] += 61
     assert patience.started() == 1
+
+
+def test_a_long_log_goes_on_empty_and_some_pieces_are_kept(tmp_path: Path) -> None:
+    log = tmp_path / "server-1.log"
+    with log.open("a") as writer:
+        for text in ("one", "two", "three"):
+            writer.write(text)
+            writer.flush()
+            shorten(log, most=4, files=2)
+    assert log.read_text() == ""
+    assert (tmp_path / "server-1.log.1").read_text() == "three"
+    assert not (tmp_path / "server-1.log.2").exists()
+
+
+def test_a_replacement_that_nginx_does_not_take_up_leaves_things_as_they_were(
+    small: Shape, tmp_path: Path
+) -> None:
+    part = small.parts["app-1"]
+    part.start(tmp_path / OLD)
+    seen: list[int] = []
+
+    def refused() -> None:
+        seen.append(part.port)
+        raise NotReady("nginx refuses its configuration")
+
+    before = part.port
+    with pytest.raises(NotReady, match="nginx refuses"):
+        part.replace(tmp_path / NEW, refused)
+    assert seen == [part.slot.ports[1], before]
+    assert said(part.port) == OLD
+    assert not said(seen[0])
+
+
+def test_two_verbs_do_not_change_a_shape_at_once(tmp_path: Path) -> None:
+    shape = planned(tmp_path)
+    folder = shape.written.folder
+    with running.locked(folder / "verb.lock"):
+        done = CliRunner().invoke(app, ["cleanup", "--folder", str(folder)])
+    assert (done.exit_code, "another verb is at work" in done.stderr) == (1, True)
 
 
 def test_code_is_kept_by_its_content_without_secrets(tmp_path: Path) -> None:
