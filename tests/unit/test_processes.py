@@ -300,6 +300,22 @@ def test_a_replacement_that_nginx_does_not_take_up_leaves_things_as_they_were(
     assert not said(seen[0])
 
 
+@pytest.mark.parametrize("url", ["http://medsage.test", "medsage.test"])
+def test_production_without_https_is_refused(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSAGE_BASE_URL", url)
+    done = CliRunner().invoke(app, ["prod", "--folder", str(tmp_path / "shape")])
+    assert (done.exit_code, f"and is {url}" in done.stderr) == (1, True)
+    assert not (tmp_path / "shape").exists()
+
+
+def test_a_shape_is_not_another_one_for_being_asked_to(tmp_path: Path) -> None:
+    folder = str(planned(tmp_path, servers=2).written.folder)
+    done = CliRunner().invoke(app, ["prod", "--servers", "3", "--folder", folder])
+    assert (done.exit_code, "has --servers 2; cleanup" in done.stderr) == (1, True)
+
+
 def test_two_verbs_do_not_change_a_shape_at_once(tmp_path: Path) -> None:
     shape = planned(tmp_path)
     folder = shape.written.folder
