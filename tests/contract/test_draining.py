@@ -22,7 +22,7 @@ from deploy.health import Readiness, health_router
 from tests.availability import ROOT, nginx
 from tests.nginx_door import free_port, wait_for
 
-DRAIN_SECONDS = 0.5
+DRAIN_SECONDS = 0.3
 
 
 def started(port: int, drain_seconds: float = DRAIN_SECONDS) -> subprocess.Popen[bytes]:
