@@ -99,6 +99,16 @@ def _alertmanager() -> str | None:
     return None if program("amtool") else "no amtool on the PATH"
 
 
+def kustomize() -> str | None:
+    """What renders the Kubernetes manifests; .ci/run builds the second one."""
+    built = (str(folder / "bin/kustomize") for folder in TOOLS)
+    return program("kubectl", "kustomize") or next(filter(os.path.exists, built), None)
+
+
+def _kustomize() -> str | None:
+    return None if kustomize() else "neither kubectl nor kustomize on the PATH"
+
+
 def _mongodb() -> str | None:
     if not _module("pymongo"):
         return "the package pymongo is not installed"
@@ -138,6 +148,7 @@ SUITES: Mapping[str, Suite] = {
         Suite("nginx", _nginx),
         Suite("prometheus", _prometheus),
         Suite("alertmanager", _alertmanager),
+        Suite("kustomize", _kustomize),
         Suite("shared", _shared, always_in_ci=False),
         Suite("train", _train),
     )
