@@ -23,7 +23,7 @@ usage: ./deploy.sh COMMAND
 
 Variables: MEDSAGE_BASE_URL (https://medsage.example.org), MEDSAGE_LOG_LEVEL,
 MEDSAGE_WORKER_CONCURRENCY, MEDSAGE_GEMINI_MODEL, MEDSAGE_GEMINI_INPUT_PRICE,
-MEDSAGE_GEMINI_OUTPUT_PRICE, PUBLISHED_HTTP_PORT (80),
+MEDSAGE_GEMINI_OUTPUT_PRICE, COMPOSE_PROFILES=acme with ACME_EMAIL, PUBLISHED_HTTP_PORT (80),
 PUBLISHED_HTTPS_PORT (443), IMAGE_VERSION; they may stand in a file .env here.
 END
 }
@@ -63,8 +63,10 @@ running() {
 }
 
 make_secrets() {
-    mkdir -p "$secrets"
+    mkdir -p "$secrets/tls"
     chmod 0700 "$secrets"
+    # nginx and certbot, in their containers, are other users; the folder above keeps people out.
+    chmod 0777 "$secrets/tls"
     if [ -x .venv/bin/python ]; then
         .venv/bin/python -m deploy.secret_files "$secrets"
     else
@@ -89,6 +91,20 @@ wait_for() {
     done
 }
 
+# nginx does not start without one, and without nginx no authority can look whose the name is.
+need_certificate() {
+    local host=${1#https://}
+    if [ -f "$secrets/tls/tls.crt" ] && [ -f "$secrets/tls/tls.key" ]; then return; fi
+    case ,${COMPOSE_PROFILES-}, in
+    *,acme,*) deploy/nginx/self_signed.sh "$secrets/tls" "${host%%[:/]*}" ;;
+    *)
+        fail "put the certificate chain and its key into $secrets/tls/tls.crt and tls.key; or let \
+an authority give one (COMPOSE_PROFILES=acme ACME_EMAIL=…); or, to try it out: \
+deploy/nginx/self_signed.sh $secrets/tls HOST"
+        ;;
+    esac
+}
+
 start_prod() {
     local url
     url=$(base_url)
@@ -98,10 +114,7 @@ start_prod() {
     *) fail "MEDSAGE_BASE_URL must begin with https:// and is $url" ;;
     esac
     make_secrets
-    if [ ! -f "$secrets/tls.crt" ] || [ ! -f "$secrets/tls.key" ]; then
-        fail "put the certificate chain and its key into $secrets/tls.crt and tls.key, or, to try \
-it out: deploy/nginx/self_signed.sh $secrets HOST"
-    fi
+    need_certificate "$url"
     prod build
     prod up --detach
     wait_for nginx worker grafana

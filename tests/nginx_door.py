@@ -1,10 +1,11 @@
 """The published door: a real nginx with the repository's configuration, on two free ports."""
 
 import os
+import re
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +15,12 @@ from tests.availability import ROOT, nginx
 
 @dataclass(frozen=True)
 class Door:
-    """Where it listens, and the certificate to trust."""
+    """Where it listens, the certificate to trust, and the lines of its access log."""
 
     plain: int
     tls: int
     certificate: Path
+    log: Path
 
 
 def free_port() -> int:
@@ -29,21 +31,28 @@ def free_port() -> int:
 
 
 @contextmanager
-def opened(folder: Path, *, server: int, app: int, tls: int | None = None) -> Iterator[Door]:
-    """nginx in front of the roles that listen on these ports; stopped at the end."""
+def opened(
+    folder: Path, *, server: int | Sequence[int], app: int, tls: int | None = None
+) -> Iterator[Door]:
+    """nginx in front of the roles that listen on these ports; stopped at the end. A certificate
+    that is put beside its first one is taken up within a second."""
     script = ROOT / "deploy/nginx/self_signed.sh"
     subprocess.run([script, folder / "tls", "localhost"], check=True, capture_output=True)
-    door = Door(free_port(), tls or free_port(), folder / "tls/tls.crt")
+    door = Door(free_port(), tls or free_port(), folder / "tls/tls.crt", folder / "access.log")
     file = folder / "nginx.conf"
-    file.write_text(_configuration(folder, door, server, app))
+    file.write_text(_configuration(folder, door))
+    servers = [server] if isinstance(server, int) else server
+    (folder / "upstreams.conf").write_text(_upstreams({"server": servers, "app": [app]}))
     program = nginx()
     assert program is not None
-    command = [program, "-c", str(file), "-p", str(folder), "-e", str(folder / "error.log")]
-    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
     # Started by root, nginx would give its workers another user, who can't write to our folder.
     user = " user root;" if os.geteuid() == 0 else ""
-    running = subprocess.Popen([*command, "-g", f"daemon off;{user}"])
+    command = [program, "-c", str(file), "-p", str(folder), "-e", str(folder / "error.log")]
+    command += ["-g", f"daemon off;{user}"]
+    checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    start = ["sh", str(ROOT / "deploy/nginx/start.sh"), str(folder / "tls"), *command]
+    running = subprocess.Popen(start, env={**os.environ, "LOOK_SECONDS": "0.3"})
     try:
         wait_for(door.tls)
         yield door
@@ -52,7 +61,21 @@ def opened(folder: Path, *, server: int, app: int, tls: int | None = None) -> It
         running.wait(10)
 
 
-def _configuration(folder: Path, door: Door, server: int, app: int) -> str:
+def _upstreams(ports: dict[str, Sequence[int]]) -> str:
+    """The shipped upstreams, with ports of this machine for names of containers; Debian's nginx
+    knows no `resolve`."""
+    text = (ROOT / "deploy/nginx/upstreams.conf").read_text("utf-8")
+    text, replaced = re.subn(r"^resolver .*$", "", text, flags=re.MULTILINE)
+    assert replaced == 1
+    for role, listening in ports.items():
+        found = re.search(rf"^ *server {role}:5000 resolve (.*);$", text, re.MULTILINE)
+        assert found, role
+        lines = (f"    server 127.0.0.1:{port} {found[1]};" for port in listening)
+        text = text.replace(found[0], "\n".join(lines))
+    return text
+
+
+def _configuration(folder: Path, door: Door) -> str:
     text = (ROOT / "deploy/nginx/nginx.conf").read_text("utf-8")
     for old, new in {
         "/tmp/": f"{folder}/",
@@ -62,8 +85,7 @@ def _configuration(folder: Path, door: Door, server: int, app: int) -> str:
         "listen 8080": f"listen {door.plain}",
         "listen 8443": f"listen {door.tls}",
         "127.0.0.1:8081": f"127.0.0.1:{free_port()}",
-        "http://server:5000": f"http://127.0.0.1:{server}",
-        "http://app:5000": f"http://127.0.0.1:{app}",
+        "/etc/nginx/upstreams.conf": f"{folder}/upstreams.conf",
     }.items():
         assert old in text, old
         text = text.replace(old, new)

@@ -63,7 +63,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def with_certificate(checkout: Checkout) -> None:
-    folder = checkout.folder / "deploy/secrets"
+    folder = checkout.folder / "deploy/secrets/tls"
     folder.mkdir(parents=True)
     for name in ("tls.crt", "tls.key"):
         (folder / name).touch()
@@ -101,6 +101,22 @@ def test_production_without_a_certificate_is_refused_and_says_how_to_get_one(
     assert done.returncode == 1
     assert "self_signed.sh" in done.stderr
     assert " up " not in checkout.asked()
+
+
+def test_an_authority_is_asked_through_an_nginx_with_a_certificate_of_its_own(
+    checkout: Checkout,
+) -> None:
+    (checkout.folder / "deploy/nginx").mkdir(parents=True)
+    shutil.copy(ROOT / "deploy/nginx/self_signed.sh", checkout.folder / "deploy/nginx")
+    done = checkout.run(
+        "prod", MEDSAGE_BASE_URL="https://medsage.test:8443/", COMPOSE_PROFILES="acme"
+    )
+    assert done.returncode == 0, done.stderr
+    folder = checkout.folder / "deploy/secrets/tls"
+    assert "A certificate for medsage.test," in done.stdout
+    assert (folder / "tls.key").is_file()
+    assert (folder.parent.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o700, 0o777)
+    assert " up " in checkout.asked()
 
 
 def test_verbs_that_look_take_the_shape_that_runs(checkout: Checkout) -> None:
