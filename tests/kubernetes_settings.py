@@ -7,25 +7,26 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import typer.main
 from prometheus_client import CollectorRegistry
-from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from deploy.cli import app as medsage
 from deploy.health import Readiness, health_router
 from deploy.refusals import problems
 from deploy.secret_files import MEMBERS, make_missing
 from fhir_server.load_settings import UnusableSettings, load
 from fhir_server.settings import Settings
+from tests.command_line import assert_command
 from tests.kubernetes_rendering import COMPONENT, ROLES, Rendering, Workload
 from tests.network_policies import End, allows
 
 SERVE_SECONDS = 20
 """Within which `medsage serve` ends after SIGTERM (deploy/commands/serve.py)."""
+LOAD_BALANCER_SECONDS = 15
+"""Until the cluster's load balancer is taken to have left a pod out."""
+DOOR_SECONDS = 60
+"""What nginx waits for an answer (deploy/nginx/nginx.conf)."""
 OURS = (*ROLES, "job")
 OUTSIDE = "203.0.113.9"
 INSIDE = "10.1.2.3"
@@ -45,21 +46,13 @@ def commands(rendering: Rendering) -> Iterator[str]:
     for each in _ours(rendering):
         arguments = each.container["args"]
         try:
-            _parsed(typer.main.get_command(medsage), "medsage", list(arguments))
+            assert_command(arguments)
         except TyperException as problem:
             yield f"{each.name}: {problem}"
-        if each.component in ROLES and arguments[:3] != ["serve", "--role", each.component]:
-            yield f"{each.name} does not run its role"
-
-
-def _parsed(found: Any, name: str, arguments: list[str]) -> None:
-    """Follow the arguments to the command that they name, and read its options."""
-    if not isinstance(found, TyperGroup):
-        found.make_context(name, arguments)
-        return
-    context = found.context_class(found, info_name=name)
-    word, inner, rest = found.resolve_command(context, arguments)
-    _parsed(inner, word or "", rest)
+        role = rendering.environment(each).get("MEDSAGE_ROLE")
+        wanted = each.component if each.component in ROLES else "worker"
+        if role != wanted or (each.component in ROLES) != (arguments[0] == "serve"):
+            yield f"{each.name} runs {arguments[0]} as {role}"
 
 
 def settings(rendering: Rendering) -> Iterator[str]:
@@ -81,12 +74,9 @@ def settings(rendering: Rendering) -> Iterator[str]:
 
 def _settings_of(rendering: Rendering, workload: Workload, secrets: Path) -> Settings | str:
     """As the process would find them; what is wrong with them when they can't be read."""
-    environment = rendering.environment(workload)
-    arguments = workload.container["args"]
-    if "--role" in arguments:
-        environment["MEDSAGE_ROLE"] = arguments[arguments.index("--role") + 1]
     environment = {
-        name: value.replace("/run/secrets", str(secrets)) for name, value in environment.items()
+        name: value.replace("/run/secrets", str(secrets))
+        for name, value in rendering.environment(workload).items()
     }
     try:
         return load(environment)[0]
@@ -138,18 +128,29 @@ def probes(rendering: Rendering) -> Iterator[str]:
 
 
 def way_down(rendering: Rendering) -> Iterator[str]:
-    """A role has the time to end in order, after the time in which the Service forgets it."""
+    """Who goes still answers until names and nginx have forgotten it, and has the time to end in
+    order afterwards."""
     for each in rendering.workloads():
-        if each.component not in (*ROLES, "nginx"):
+        if each.component in ROLES:
+            waits = int(rendering.environment(each).get("MEDSAGE_DRAIN_SECONDS", "3"))
+            least, ends = _looks_again(rendering), SERVE_SECONDS
+        elif each.component == "nginx":
+            words = each.container.get("lifecycle", {}).get("preStop", {}).get("exec", {})
+            waits = int(words.get("command", ["sleep", "0"])[1])
+            least, ends = LOAD_BALANCER_SECONDS, DOOR_SECONDS
+        else:
             continue
-        steps = each.container.get("lifecycle", {}).get("preStop", {}).get("exec", {})
-        words = steps.get("command", ["sleep", "0"])
-        waits = int(words[1])
-        ends = SERVE_SECONDS if each.component in ROLES else 30
-        if words[0] != "sleep" or waits < 5:
+        if waits <= least:
             yield f"{each.name} ends while requests still come"
         if each.pod.get("terminationGracePeriodSeconds", 30) < waits + ends + 5:
             yield f"{each.name} is killed before it can have ended"
+
+
+def _looks_again(rendering: Rendering) -> int:
+    """After so many seconds nginx asks for names again."""
+    texts = rendering.named("ConfigMap", "nginx")["data"]
+    (seconds,) = re.findall(r"^resolver .* valid=(\d+)s", texts["upstreams.conf"], re.MULTILINE)
+    return int(seconds)
 
 
 def network(rendering: Rendering) -> Iterator[str]:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings an overlay into the cluster that kubectl speaks to, in order: settings, policies and recipes
-# of jobs; a backup if asked for; the check of the installation; then the new version, until every
-# part runs it. Repeating it changes nothing.
+# of jobs; a backup if asked for; the store brought to the new version's schema, and looked at; then
+# the new version, until every part runs it. Repeating it changes nothing.
 # usage: deploy/kubernetes/rollout.sh OVERLAY_FOLDER [--backup]
 set -euo pipefail
 
@@ -59,6 +59,7 @@ if here get job mongo-init --output name >/dev/null 2>&1; then
     here wait job/mongo-init --for=condition=complete --timeout "${patience}s"
 fi
 [ "${2-}" != --backup ] || run_job backup
+run_job migrate
 run_job check
 
 kubectl apply --kustomize "$overlay"

@@ -1,12 +1,17 @@
 """The Kubernetes manifests of every overlay, rendered and held against the schemas of Kubernetes
 and against the program. No cluster takes part."""
 
+import re
+import shlex
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests import kubernetes_checks, kubernetes_settings
+from tests.availability import ROOT
+from tests.command_line import assert_command
 from tests.kubernetes_rendering import OVERLAYS, ROLES, Rendering, rendered
 
 pytestmark = pytest.mark.kustomize
@@ -155,7 +160,10 @@ MISTAKES: dict[str, tuple[str, Callable[[Rendering], Any]]] = {
         "commands",
         lambda all: container(all, "CronJob/verify").update(args=["backup", "prove"]),
     ),
-    "another role": ("commands", lambda all: container(all, SERVER)["args"].__setitem__(2, "all")),
+    "another role": (
+        "commands",
+        lambda all: container(all, SERVER)["env"][0].update(value="all"),
+    ),
     "a misspelt setting": (
         "settings",
         lambda all: environment(all, "settings").update(MEDSAGE_LOGLEVEL="info"),
@@ -207,7 +215,11 @@ MISTAKES: dict[str, tuple[str, Callable[[Rendering], Any]]] = {
     ),
     "an end while requests come": (
         "way_down",
-        lambda all: container(all, APP).pop("lifecycle"),
+        lambda all: environment(all, "settings").pop("MEDSAGE_DRAIN_SECONDS"),
+    ),
+    "a door that shuts while callers come": (
+        "way_down",
+        lambda all: container(all, "Deployment/nginx").pop("lifecycle"),
     ),
     "everything open": ("network", lambda all: without(all, "NetworkPolicy", "nothing")),
     "names that can't be looked up": (
@@ -261,7 +273,7 @@ def test_all_parts_of_the_production_shape_are_there() -> None:
     names = {each.name for each in rendered("prod").workloads()}
     assert names == {
         *(f"Deployment/{each}" for each in (*ROLES, "nginx")),
-        *(f"CronJob/{each}" for each in ("backup", "verify", "check", "restore")),
+        *(f"CronJob/{each}" for each in ("backup", "verify", "migrate", "check", "restore")),
     }
 
 
@@ -272,3 +284,28 @@ def test_the_development_overlay_brings_stores_and_publishes_nothing() -> None:
     }
     assert {each["spec"].get("type", "ClusterIP") for each in dev.of("Service")} == {"ClusterIP"}
     assert dev.of("HorizontalPodAutoscaler") == dev.of("PodDisruptionBudget") == []
+
+
+PAGE = ROOT / "docs/kubernetes.md"
+BLOCKS = re.findall(r"^```\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+SHELL = [block for block in BLOCKS if not block.startswith("images:")]
+
+
+def test_what_the_page_tells_to_type_can_be_parsed_and_names_what_exists() -> None:
+    assert len(SHELL) >= 9
+    prod, names = rendered("prod"), "\n".join(SHELL)
+    for block in SHELL:
+        done = subprocess.run(["bash", "-n"], input=block, capture_output=True, text=True)
+        assert done.returncode == 0, (block, done.stderr)
+    there = {each.name for each in prod.workloads()}
+    for kind, word in (("CronJob", "cronjob"), ("Deployment", "deployment")):
+        for name in re.findall(rf"\b{word}/(\w+)", names):
+            assert f"{kind}/{name}" in there, name
+    for path in re.findall(r"\bdeploy/[\w./-]+", names):
+        assert (ROOT / path).exists() or path.startswith("deploy/secrets"), path
+    for name in re.findall(r"service/(\w+)|service (\w+)", names):
+        prod.named("Service", "".join(name))
+    typed = re.findall(r"^kubectl .* exec .* -- medsage (.*)$", names, re.MULTILINE)
+    assert typed
+    for line in typed:
+        assert_command(shlex.split(line))

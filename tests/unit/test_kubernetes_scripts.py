@@ -65,7 +65,9 @@ def cluster(tmp_path: Path) -> Cluster:
 PROD = str(FOLDER / "overlays/prod")
 
 
-def test_the_check_is_done_before_any_part_gets_the_new_version(cluster: Cluster) -> None:
+def test_the_store_is_brought_forward_and_looked_at_before_any_part_gets_the_new_version(
+    cluster: Cluster,
+) -> None:
     done = cluster.rollout(PROD)
     assert done.returncode == 0, done.stderr
     assert "the words of the job" in done.stdout
@@ -73,6 +75,7 @@ def test_the_check_is_done_before_any_part_gets_the_new_version(cluster: Cluster
     notin = "app.kubernetes.io/component notin (server,worker,app,nginx)"
     assert steps == [
         f"apply --kustomize {PROD} --selector {notin}",
+        "--namespace medsage create job migrate --from=cronjob/migrate",
         "--namespace medsage create job check --from=cronjob/check",
         f"apply --kustomize {PROD}",
         *(
@@ -85,7 +88,7 @@ def test_the_check_is_done_before_any_part_gets_the_new_version(cluster: Cluster
 def test_a_backup_is_made_first_when_it_is_asked_for(cluster: Cluster) -> None:
     assert cluster.rollout(PROD, "--backup").returncode == 0
     made = [each.split()[-1] for each in cluster.asked() if " create job " in each]
-    assert made == ["--from=cronjob/backup", "--from=cronjob/check"]
+    assert made == [f"--from=cronjob/{each}" for each in ("backup", "migrate", "check")]
 
 
 def test_the_store_of_the_development_overlay_is_waited_for(cluster: Cluster) -> None:
@@ -93,12 +96,13 @@ def test_the_store_of_the_development_overlay_is_waited_for(cluster: Cluster) ->
     asked = cluster.asked()
     wait = "--namespace medsage-dev wait job/mongo-init --for=condition=complete --timeout 600s"
     assert asked.index(wait) < asked.index(
-        "--namespace medsage-dev create job check --from=cronjob/check"
+        "--namespace medsage-dev create job migrate --from=cronjob/migrate"
     )
 
 
-def test_after_a_job_that_failed_nothing_is_rolled_out(cluster: Cluster) -> None:
-    done = cluster.rollout(PROD, FAILS="check")
+@pytest.mark.parametrize("job", ["migrate", "check"])
+def test_after_a_job_that_failed_nothing_is_rolled_out(cluster: Cluster, job: str) -> None:
+    done = cluster.rollout(PROD, FAILS=job)
     assert done.returncode == 1
     assert "the words of the job" in done.stderr
     assert "no part was given the new version" in done.stderr
