@@ -15,6 +15,7 @@ from smart_app.ehr.resending import send_forever
 from smart_app.issuers import AppConfig, Issuer
 from smart_app.registered import RegisteredIssuers
 from smart_app.sessions import RedisSessionStore, SessionStore
+from smart_app.steady_sessions import SteadySessions
 
 _REDIS_SECONDS = 5.0
 """What a page waits for its session."""
@@ -63,4 +64,6 @@ async def _sessions(process: Process, stack: AsyncExitStack) -> SessionStore | N
     redis = connect(url, _REDIS_SECONDS, process.settings.tls_ca_file)
     stack.push_async_callback(redis.aclose)
     process.checks["redis"] = redis.ping
-    return RedisSessionStore(redis)
+    # Every process would leave at once, with pages that say what is the matter, and with FHIR.
+    process.readiness.borne.add("redis")
+    return SteadySessions(RedisSessionStore(redis))

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from pymongo import AsyncMongoClient
 from pymongo.errors import ServerSelectionTimeoutError
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from deploy.dev_mongodb import find
@@ -24,7 +25,7 @@ from fhir_server.storage.redis.counters import RedisCounters
 from tests.availability import ROOT, program
 from tests.certificates import Certificates, certificates
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 STAND_IN = "secantusd-rs"
 
 
@@ -72,8 +73,8 @@ def redis_over_tls(known: Certificates, tmp_path_factory: pytest.TempPathFactory
     options = ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no"]
     options += ["--tls-cert-file", str(known.certificate), "--tls-key-file", str(known.key)]
     options += ["--tls-ca-cert-file", str(known.authority), "--save", "", "--dir", folder]
-    with running([server, *options], port):
-        yield f"rediss://localhost:{port}/0"
+    with running([server, *options, "--requirepass", "open sesame"], port):
+        yield f"rediss://:open%20sesame@localhost:{port}/0"
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,17 @@ async def test_redis_is_believed_by_the_authority_of_the_settings(
 ) -> None:
     client = redis(redis_over_tls, 2, known.authority)
     assert (await RedisCounters(client).hit("a", 60)).hits == 1
+    await client.aclose()
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("given", ["", ":wrong@"])
+async def test_a_redis_with_a_password_answers_nobody_without_it(
+    redis_over_tls: str, known: Certificates, given: str
+) -> None:
+    client = redis(redis_over_tls.replace(":open%20sesame@", given), 2, known.authority)
+    with pytest.raises(AuthenticationError):
+        await RedisCounters(client).hit("a", 60)
     await client.aclose()
 
 
