@@ -22,6 +22,8 @@ class Readiness:
     clock: Callable[[], float] = time.monotonic
     borne: set[str] = field(default_factory=set)
     """What the process can do without, once it was there: its failure is told and no more."""
+    doubts: dict[str, Callable[[], bool]] = field(default_factory=dict)
+    """What makes one of the checks due before its time."""
     _asked: float = field(default=float("-inf"), init=False)
     _found: dict[str, str] = field(default_factory=dict, init=False)
     _worked: set[str] = field(default_factory=set, init=False)
@@ -38,7 +40,8 @@ class Readiness:
         return await self._problems() | ({} if leaves is None else {"process": leaves})
 
     async def _problems(self) -> dict[str, str]:
-        if self.clock() - self._asked >= self.interval_seconds or self._found:
+        is_due = self.clock() - self._asked >= self.interval_seconds
+        if is_due or self._found or any(doubt() for doubt in self.doubts.values()):
             self._asked = self.clock()
             self._found = {
                 name: problem

@@ -177,6 +177,7 @@ async def _server_and_worker(
     store = MeasuredStore(opened, process.metrics)
     stack.push_async_callback(store.close)
     process.checks["store"] = store.check
+    process.readiness.doubts["store"] = lambda: opened.is_away
     await _go_on_from(store)
     known = await asyncio.to_thread(knowledge, f"{settings.base_url}/fhir")
     definitions = await defined(store, known)

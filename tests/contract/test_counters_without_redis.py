@@ -43,7 +43,7 @@ class Server:
         server = program("redis-server")
         assert server is not None
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        options += ["--appendonly", "yes"] if self.keeps else []
+        options += ["--appendonly", "yes", "--appendfsync", "always"] if self.keeps else []
         self.process = subprocess.Popen(
             [server, *options, "--dir", str(self._folder)], stdout=subprocess.DEVNULL
         )
@@ -142,7 +142,6 @@ async def test_without_redis_pages_are_refused_in_words_and_sessions_go_on_after
     sessions = SteadySessions(RedisSessionStore(redis), clock)
     await sessions.put("a", b"kept", 600)
     assert (await pages(sessions, "/s/abc/")).status_code == 401
-    await asyncio.sleep(1.2)  # Redis writes to its disk each second
     server.stop()
     refused = await pages(sessions, "/s/abc/")
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")

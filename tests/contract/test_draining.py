@@ -1,6 +1,7 @@
 """The orderly end of a process: what it says, what it still answers, whom it sends elsewhere."""
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from deploy.health import Readiness, health_router
 from tests.availability import ROOT, nginx
 from tests.nginx_door import free_port, wait_for
 
-DRAIN_SECONDS = 0.5
+DRAIN_SECONDS = 0.3
 
 
 def started(port: int, drain_seconds: float = DRAIN_SECONDS) -> subprocess.Popen[bytes]:
@@ -48,7 +49,9 @@ def balanced(folder: Path, ports: Sequence[int]) -> Iterator[str]:
     )
     program = nginx()
     assert program is not None
-    command = [program, "-c", folder / "nginx.conf", "-e", folder / "error.log", "-g", "user root;"]
+    command = [program, "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
+    # Started by root, nginx would give its workers another user, who can't write to our folder.
+    command += ["-g", "user root;"] if os.geteuid() == 0 else []
     running = subprocess.Popen(command)
     try:
         wait_for(own)

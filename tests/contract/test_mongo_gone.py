@@ -25,7 +25,7 @@ async def test_a_killed_mongodb_loses_nothing_and_everything_goes_on_after_it(
 ) -> None:
     if mongodb_uri() is not None:
         pytest.skip("kills a server of its own")
-    monkeypatch.setattr(connect, "SELECTION_MILLISECONDS", 1000)
+    monkeypatch.setattr(connect, "SELECTION_MILLISECONDS", 400)
     program, port = find(os.environ), free_port()
     acknowledged: list[str] = []
     seen: set[str] = set()

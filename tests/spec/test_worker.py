@@ -341,7 +341,7 @@ async def test_a_worker_that_is_ended_gives_its_task_back_at_once() -> None:
         is_reading.set()
         await asyncio.Event().wait()
 
-    world.smear.predict = never_ends  # type: ignore[assignment]
+    world.smear.predict = never_ends  # type: ignore[method-assign]
     running = asyncio.create_task(world.worker().run())
     await is_reading.wait()
     assert world.task(reference)["status"] == "in-progress"

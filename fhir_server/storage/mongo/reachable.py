@@ -36,6 +36,11 @@ class Gate:
         self._is_gone = False
         self._ask_at = float("-inf")
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server was found to be gone, and has not answered since."""
+        return self._is_gone
+
     def enter(self) -> None:
         """StoreAway while the server is gone, but for one in ASK_SECONDS."""
         if not self._is_gone or self._client.topology_description.has_writable_server():

@@ -84,6 +84,11 @@ class MongoStore:
             raise
         return cls(Reader(opened, None, search_seconds, vault), clock)
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the server was found to be gone, and has not answered since."""
+        return self.gate.is_closed
+
     @reachable
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
         return await reading.get(self._reader, key, version)
