@@ -42,13 +42,16 @@ need_docker() {
 prod() { MEDSAGE_BASE_URL=$(base_url) "$docker" compose -f docker-compose.yml "$@"; }
 dev() { "$docker" compose -f deploy/docker/compose.dev.yml "$@"; }
 
-base_url() {
-    if [ -n "${MEDSAGE_BASE_URL-}" ]; then
-        printf '%s' "$MEDSAGE_BASE_URL"
+# Of the environment, or of the file .env, as Compose itself reads it.
+setting() {
+    if [ -n "${!1-}" ]; then
+        printf '%s' "${!1}"
     elif [ -f .env ]; then
-        sed -n 's/^MEDSAGE_BASE_URL=//p' .env | tail -n 1 | tr -d "\"'"
+        sed -n "s/^$1=//p" .env | tail -n 1 | tr -d "\"'"
     fi
 }
+
+base_url() { setting MEDSAGE_BASE_URL; }
 
 # The shape that runs: production when any of its containers is there, else development.
 running() {
@@ -95,8 +98,11 @@ wait_for() {
 need_certificate() {
     local host=${1#https://}
     if [ -f "$secrets/tls/tls.crt" ] && [ -f "$secrets/tls/tls.key" ]; then return; fi
-    case ,${COMPOSE_PROFILES-}, in
-    *,acme,*) deploy/nginx/self_signed.sh "$secrets/tls" "${host%%[:/]*}" ;;
+    case ,$(setting COMPOSE_PROFILES), in
+    *,acme,*)
+        [ -n "$(setting ACME_EMAIL)" ] || fail "set ACME_EMAIL to whom the authority may write"
+        deploy/nginx/self_signed.sh "$secrets/tls" "${host%%[:/]*}"
+        ;;
     *)
         fail "put the certificate chain and its key into $secrets/tls/tls.crt and tls.key; or let \
 an authority give one (COMPOSE_PROFILES=acme ACME_EMAIL=…); or, to try it out: \

@@ -23,6 +23,9 @@ NPM_VERSION = "2.6.3"
 # And these two: `go install GO_MODULE@GO_VERSION`.
 GO_MODULE = "github.com/letsencrypt/pebble/v2/cmd/pebble"
 GO_VERSION = "v2.10.3"
+# And these two, where there is no kubectl.
+KUSTOMIZE_MODULE = "sigs.k8s.io/kustomize/kustomize/v5"
+KUSTOMIZE_VERSION = "v5.6.0"
 TOOLS = (Path.home() / ".cache/medsage/tools", ROOT / ".tools")
 
 
@@ -121,7 +124,8 @@ def kustomize() -> str | None:
 
 
 def _kustomize() -> str | None:
-    return None if kustomize() else "neither kubectl nor kustomize on the PATH"
+    wanted = f"GOBIN={TOOLS[0]}/bin go install {KUSTOMIZE_MODULE}@{KUSTOMIZE_VERSION}"
+    return None if kustomize() else f"neither kubectl nor kustomize: {wanted}"
 
 
 def _mongodb() -> str | None:

@@ -224,11 +224,11 @@ def _listening(rendering: Rendering) -> list[tuple[str, int]]:
 
 def _named_ways(rendering: Rendering) -> Iterator[Way]:
     """Who speaks to which pods: by addresses in variables, in secret files, and nginx's own."""
+    services = {each["metadata"]["name"]: each for each in rendering.of("Service")}
     for each in rendering.workloads():
         for name, port in _addresses(rendering, each):
-            for service in rendering.of("Service"):
-                if service["metadata"]["name"] == name:
-                    yield each.component, *_behind(rendering, service, port)
+            if name in services:
+                yield each.component, *_behind(rendering, services[name], port)
 
 
 def _behind(rendering: Rendering, service: Mapping[str, object], port: int) -> tuple[str, int]:

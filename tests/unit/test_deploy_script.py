@@ -108,9 +108,12 @@ def test_an_authority_is_asked_through_an_nginx_with_a_certificate_of_its_own(
 ) -> None:
     (checkout.folder / "deploy/nginx").mkdir(parents=True)
     shutil.copy(ROOT / "deploy/nginx/self_signed.sh", checkout.folder / "deploy/nginx")
-    done = checkout.run(
-        "prod", MEDSAGE_BASE_URL="https://medsage.test:8443/", COMPOSE_PROFILES="acme"
-    )
+    env = checkout.folder / ".env"
+    env.write_text("MEDSAGE_BASE_URL=https://medsage.test:8443/\nCOMPOSE_PROFILES=x,acme\n")
+    refused = checkout.run("prod")
+    assert "ACME_EMAIL" in refused.stderr
+    assert " up " not in checkout.asked()
+    done = checkout.run("prod", ACME_EMAIL="op@medsage.test")
     assert done.returncode == 0, done.stderr
     folder = checkout.folder / "deploy/secrets/tls"
     assert "A certificate for medsage.test," in done.stdout
