@@ -41,6 +41,7 @@ from bench.shape.disk import Disk, mounted
 from bench.shape.faults import FAULTS, Site, keep_up, not_ready
 from bench.shape.staging import Cast, Set, cast_of, staged
 from bench.shape.wire import Door
+from deploy.processes.part import NotReady
 from deploy.processes.plan import ROOT
 from deploy.processes.programs import environment
 from deploy.processes.shape import Shape, running_shape
@@ -151,7 +152,10 @@ async def _stormed(plan: Plan, site: Site, set_: Set, found: Findings) -> Cases:
             first = number * len(clinicians)
             group.create_task(rounds(cases, clinicians, plan.seconds * 0.8, first))
             await asyncio.sleep(plan.seconds / 6)
-            await FAULTS[name].does(site)
+            try:
+                await FAULTS[name].does(site)
+            except NotReady as problem:
+                found.fault("parts that did not get ready", f"{name}: {problem}")
             await asyncio.sleep(max(0.0, end - time.monotonic()))
             if missing := await not_ready(site.shape):
                 found.fault("parts that did not get ready", f"{name}: {', '.join(missing)}")
