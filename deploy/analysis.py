@@ -146,4 +146,5 @@ def _diagnosis(process: Process, server: FhirServer, worker: FhirClient) -> Diag
         refused=refusals_to(worker, utc_now),
         is_open_access=settings.open_access,
         most_upload_bytes=settings.max_upload_bytes,
+        is_ending=lambda: process.draining.has_begun,
     )

@@ -42,7 +42,14 @@ async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
         analyses_an_hour=read_rules(settings.rate_limits)["diagnoses", "", ""],
     )
     store = await _sessions(process, stack)
-    app = create_app(config, process.http, store=store, clock=utc_now, new_id=new_id)
+    app = create_app(
+        config,
+        process.http,
+        store=store,
+        clock=utc_now,
+        new_id=new_id,
+        is_ending=lambda: process.draining.has_begun,
+    )
     process.running.append(Work(lambda: send_forever(app.state.parts)))
     return app
 

@@ -17,6 +17,8 @@ class Readiness:
 
     checks: Mapping[str, Check]
     interval_seconds: float
+    staying: Check | None = None
+    """Fails from the moment that the process is about to end; asked each time."""
     clock: Callable[[], float] = time.monotonic
     _asked: float = field(default=float("-inf"), init=False)
     _found: dict[str, str] = field(default_factory=dict, init=False)
@@ -29,6 +31,10 @@ class Readiness:
     async def problems(self) -> dict[str, str]:
         """What does not work: the part's name and the kind of failure. Empty when all is well.
         A failure is looked at again with the next question."""
+        leaves = None if self.staying is None else await _problem(self.staying)
+        return await self._problems() | ({} if leaves is None else {"process": leaves})
+
+    async def _problems(self) -> dict[str, str]:
         if self.clock() - self._asked >= self.interval_seconds or self._found:
             self._asked = self.clock()
             self._found = {
@@ -64,7 +70,7 @@ def health_router(
         status = 503 if problems else 200
         body = {
             "status": "not ready" if problems else "ready",
-            "checks": {name: problems.get(name, "ok") for name in readiness.checks},
+            "checks": dict.fromkeys(readiness.checks, "ok") | problems,
         }
         return JSONResponse(body, status, headers={"Retry-After": "5"} if problems else None)
 

@@ -22,6 +22,7 @@ from deploy import analysis, backups, registrations, tls
 from deploy.background import Background, Work
 from deploy.clinician import clinician_app
 from deploy.demo.loading import load_ward
+from deploy.draining import Draining
 from deploy.enrolment import Enrolment, enrol
 from deploy.front import Front
 from deploy.health import health_router
@@ -58,6 +59,7 @@ from fhir_server.settings import Settings
 from fhir_server.storage.master_keys import UnusableKeys
 from fhir_server.storage.measured import MeasuredStore
 from fhir_server.storage.port import ResourceStore
+from fhir_server.storage.schema import SchemaMismatch
 from fhir_server.storage.snapshot import WholeStore
 from fhir_server.system import new_id, utc_now
 from terminology import own
@@ -85,16 +87,18 @@ def check_profile(settings: Settings) -> None:
 
 @asynccontextmanager
 async def composed(
-    settings: Settings, origins: Sequence[str] | None = None
+    settings: Settings, origins: Sequence[str] | None = None, draining: Draining | None = None
 ) -> AsyncIterator[Callable[..., Awaitable[None]]]:
     """The running application of a process. `origins` are the addresses that browsers open it
-    at, the base URL's among them; the EHR may frame the app from any of them."""
+    at, the base URL's among them; the EHR may frame the app from any of them. With `draining` the
+    process begins to finish before this is left."""
     check_profile(settings)
     if settings.role in ("all", "server"):
         sign_in_rules(settings)  # what can't be met stops the start before anything is opened
     front = Front()
     async with AsyncExitStack() as stack:
-        process = await _process(settings, front, origins or [settings.base_url], stack)
+        places = origins or [settings.base_url]
+        process = await _process(settings, front, places, draining or Draining(), stack)
         dates = watch_process(process)
         if settings.role in ("all", "server", "worker"):
             await _server_and_worker(process, stack, dates)
@@ -104,6 +108,7 @@ async def composed(
         process.checks["background"] = background.check
         _finish(process)
         async with background.running():
+            process.draining.tell(background.stop)
             if settings.demo and settings.role in ("all", "server"):
                 await load_ward(process.http, settings.base_url)
             measured = MeasuredRequests(front, process.metrics, process.parts)
@@ -111,7 +116,11 @@ async def composed(
 
 
 async def _process(
-    settings: Settings, front: Front, origins: Sequence[str], stack: AsyncExitStack
+    settings: Settings,
+    front: Front,
+    origins: Sequence[str],
+    draining: Draining,
+    stack: AsyncExitStack,
 ) -> Process:
     transport: httpx.AsyncBaseTransport
     if settings.role in ("all", "server"):
@@ -151,6 +160,7 @@ async def _process(
         parts={},
         checks={},
         running=[],
+        draining=draining,
     )
 
 
@@ -173,7 +183,7 @@ async def _server_and_worker(
     server = None
     if settings.role != "worker":
         server = await _server(process, store, (known, definitions), board)
-        process.running.append(Work(server.run_jobs))
+        process.running.append(Work(server.run_jobs, server.stop_jobs))
     if settings.role != "server":
         process.running += map(
             Work,
@@ -188,6 +198,8 @@ async def _opened(settings: Settings) -> WholeStore:
         return await open_store(settings)
     except UnusableKeys as problem:
         raise RefusedStart(f"MEDSAGE_ENCRYPTION_KEY_FILE: {problem}") from None
+    except SchemaMismatch as problem:
+        raise RefusedStart(str(problem)) from None
     except Exception as problem:
         # The text of a driver's error may quote the address with its password.
         raise StoreNotOpened(f"the store can't be opened: {type(problem).__name__}") from problem

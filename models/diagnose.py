@@ -52,7 +52,8 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.05, 0.25
 @dataclass(frozen=True)
 class Diagnosis:
     """What the endpoint needs. `authenticate` raises FhirError 401 for a token that is not good;
-    `refused` records a refused call. `fhir` is used with the caller's own token."""
+    `refused` records a refused call. `fhir` is used with the caller's own token. Once `is_ending`
+    nobody is kept waiting: the answer says where the result will be."""
 
     fhir: FhirClient
     check_image: CheckImage
@@ -62,6 +63,7 @@ class Diagnosis:
     most_upload_bytes: int = 16 * 1024 * 1024
     wait_seconds: float = 60.0
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    is_ending: Callable[[], bool] = lambda: False
 
 
 def refusals_to(
@@ -190,7 +192,8 @@ async def _finished(diagnosis: Diagnosis, fhir: FhirClient, reference: str) -> R
     end, wait = time.monotonic() + diagnosis.wait_seconds, _FIRST_WAIT_SECONDS
     while True:
         task = await fhir.read(reference)
-        if task["status"] in ("completed", "failed") or time.monotonic() >= end:
+        is_over = task["status"] in ("completed", "failed")
+        if is_over or diagnosis.is_ending() or time.monotonic() >= end:
             return task
         await asyncio.sleep(wait)
         wait = min(wait * 1.5, _LONGEST_WAIT_SECONDS)

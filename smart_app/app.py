@@ -36,9 +36,11 @@ def create_app(
     store: SessionStore | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+    is_ending: Callable[[], bool] = lambda: False,
 ) -> Starlette:
-    """The app; sessions lie in memory unless a `store` is given. `clock` gives aware times. Its
-    `state.parts` are for what goes on behind the requests (`smart_app.ehr.resending`)."""
+    """The app; sessions lie in memory unless a `store` is given. `clock` gives aware times; event
+    streams end once `is_ending`. Its `state.parts` are for what goes on behind the requests
+    (`smart_app.ehr.resending`)."""
     memory = MemorySessionStore(lambda: clock().timestamp())
     tokens = OwnTokens(http, clock)
     parts = Parts(
@@ -51,6 +53,7 @@ def create_app(
         configurations={},
         audit=AppAudit(http, tokens),
         tokens=tokens,
+        is_ending=is_ending,
     )
     routes = [Route(path, _open_page(parts, page), methods=[m]) for m, path, page in OPEN]
     routes += [

@@ -20,6 +20,9 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 # .ci/run reads these two lines and packs the package into the folder of tools.
 NPM_PACKAGE = "fhirclient"
 NPM_VERSION = "2.6.3"
+# And these two: `go install GO_MODULE@GO_VERSION`.
+GO_MODULE = "github.com/letsencrypt/pebble/v2/cmd/pebble"
+GO_VERSION = "v2.10.3"
 TOOLS = (Path.home() / ".cache/medsage/tools", ROOT / ".tools")
 
 
@@ -91,6 +94,18 @@ def _nginx() -> str | None:
     return None if nginx() else "no nginx on the PATH"
 
 
+def pebble() -> str | None:
+    """The ACME server, on the PATH or where .ci/run builds it."""
+    return program("pebble") or shutil.which("pebble", path=str(TOOLS[0] / "bin"))
+
+
+def _acme() -> str | None:
+    if not program("certbot"):
+        return "no certbot on the PATH"
+    wanted = f"GOBIN={TOOLS[0]}/bin go install {GO_MODULE}@{GO_VERSION}"
+    return None if pebble() else f"no pebble: {wanted}"
+
+
 def _prometheus() -> str | None:
     return None if program("promtool") else "no promtool on the PATH"
 
@@ -136,6 +151,7 @@ SUITES: Mapping[str, Suite] = {
         Suite("redis", _redis),
         Suite("mongodb", _mongodb),
         Suite("nginx", _nginx),
+        Suite("acme", _acme),
         Suite("prometheus", _prometheus),
         Suite("alertmanager", _alertmanager),
         Suite("shared", _shared, always_in_ci=False),

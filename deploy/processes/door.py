@@ -2,6 +2,7 @@
 shape of processes."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -26,12 +27,8 @@ server {{
     }}
 }}
 """
-_UPSTREAM = """\
-upstream {name} {{
-    zone {name} 64k;
-{servers}    keepalive 32;
-}}
-"""
+_UPSTREAM = re.compile(r"upstream server \{.*?^\}\n", re.DOTALL | re.MULTILINE)
+_CONTAINER = re.compile(r"^ *server server:5000 resolve (.*);$", re.MULTILINE)
 
 
 class Unexpected(Exception):
@@ -57,10 +54,12 @@ def write(
     ports: Mapping[str, Iterable[int]],
 ) -> Path:  # fmt: skip
     """The configuration file in the folder. `doors` are the ports that nginx listens on, `ports`
-    those of the roles `server`, `worker` and `app`."""
+    those of the roles `server`, `app` and, where it has an inner door, `worker`; `secrets` is the
+    folder of the certificate and its key."""
     folder.mkdir(parents=True, exist_ok=True)
-    upstreams = "".join(_upstream(role, each) for role, each in ports.items())
-    _put(folder / "upstreams.conf", upstreams)
+    shipped = (code / NGINX / "upstreams.conf").read_text("utf-8")
+    upstreams = (_upstream(shipped, role, each) for role, each in ports.items())
+    _put(folder / "upstreams.conf", "".join(upstreams))
     # It differs each time, so that one sees when nginx has taken it up.
     mark = token_hex(8)
     _put(folder / "generation", mark)
@@ -90,12 +89,9 @@ def _replaced(code: Path, folder: Path, secrets: Path, doors: Mapping[str, int])
         "listen 8080": f"listen {doors['plain']}",
         "listen 8443": f"listen {doors['tls']}",
         "127.0.0.1:8081": f"127.0.0.1:{doors['alive']}",
-        "http://server:5000": "http://server",
-        "http://app:5000": "http://app",
         # There is no Grafana in this form.
         "proxy_pass $grafana;": "return 404;",
-        "include /etc/nginx/mime.types;": "include /etc/nginx/mime.types;\n"
-        f"    include {folder}/upstreams.conf;\n    include {folder}/inner.conf;",
+        "/etc/nginx/upstreams.conf": f"{folder}/upstreams.conf;\n    include {folder}/inner.conf",
     }.items():
         if old not in text:
             raise Unexpected(f"{NGINX}/nginx.conf has no {old}")
@@ -103,9 +99,18 @@ def _replaced(code: Path, folder: Path, secrets: Path, doors: Mapping[str, int])
     return text
 
 
-def _upstream(role: str, ports: Iterable[int]) -> str:
-    lines = (f"    server 127.0.0.1:{port} max_fails=1 fail_timeout=5s;\n" for port in ports)
-    return _UPSTREAM.format(name=role, servers="".join(lines))
+def _upstream(shipped: str, role: str, ports: Iterable[int]) -> str:
+    """The shipped upstream of servers for any role, with ports of here for the container's name:
+    Debian's nginx knows no `resolve`, and here nobody moves unsaid."""
+    block = _UPSTREAM.search(shipped)
+    container = block and _CONTAINER.search(block[0])
+    if not block or not container:
+        raise Unexpected(f"{NGINX}/upstreams.conf names its servers in another way than this reads")
+    servers = "\n".join(f"    server 127.0.0.1:{port} {container[1]};" for port in ports)
+    text = block[0].replace(container[0], servers)
+    return text.replace("upstream server", f"upstream {role}").replace(
+        "zone server", f"zone {role}"
+    )
 
 
 def _put(file: Path, text: str) -> None:

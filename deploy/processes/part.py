@@ -1,10 +1,9 @@
 """One part of a shape: a process that is started, looked at, replaced while it serves, ended."""
 
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -70,16 +69,14 @@ class Part:
             return "does not run"
         return self._program.problem(self.plan, self.slot, self.port)
 
-    def start(self, code: Path | None = None) -> None:
-        """Start it if it does not run, and wait until it is ready; NotReady otherwise. `code` is
-        the folder of the code, else that of its last process."""
-        self.launch(code)
-        self.wait()
-
-    def launch(self, code: Path | None = None) -> None:
-        """Start it if it does not run; whoever supervises keeps it up from now on."""
+    def start(self, code: Path | None = None, *, waits: bool = True) -> None:
+        """Start it if it does not run, and wait until it is ready, NotReady otherwise. `code` is
+        the folder of the code, else that of its last process. Whoever supervises keeps it up from
+        now on."""
         with self._alone():
             self._launch(code)
+        if waits:
+            self.wait()
 
     def revive(self) -> bool:
         """Start it again if it should run and does not; whether that was so. When another
@@ -98,8 +95,9 @@ class Part:
             raise NotReady(f"{self.name} was not started")
         self._wait(found, seconds)
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        """Signal it, and kill what has not ended within its limit. It stays down."""
+    def stop(self, number: int | None = None) -> None:
+        """Signal it (what ends it in order unless another is named), and kill what has not ended
+        within its limit. It stays down."""
         with self._alone():
             state = self.state
             running.write(self._file, replace(state, is_wanted=False))
@@ -111,7 +109,7 @@ class Part:
         """SIGKILL, as a fault would; whoever supervises starts it again."""
         found = self.state.running
         if found is not None:
-            found.signal(signal.SIGKILL)
+            found.kill()
             found.ended(self._program.stop_seconds)
             self.state  # noqa: B018 - lets go who has ended
 
@@ -127,19 +125,36 @@ class Part:
                 self.wait()
                 moved()
                 return
-            self._end(state.other, signal.SIGTERM)
+            self._end(state.other)
             new = self._spawn(next(each for each in self.slot.ports if each != old.port), code)
             running.write(self._file, State(True, old, new))
             try:
                 self._wait(new, START_SECONDS)
             except NotReady:
-                self._end(new, signal.SIGTERM)
+                self._end(new)
                 running.write(self._file, State(True, old))
                 raise
             running.write(self._file, State(True, new, old))
-            moved()
-            self._end(old, signal.SIGTERM)
+            try:
+                moved()
+            except NotReady:
+                # Requests still go to the one before; what is written for nginx says so again.
+                running.write(self._file, State(True, old, new))
+                with suppress(NotReady):
+                    moved()
+                self._end(new)
+                running.write(self._file, State(True, old))
+                raise
+            self._end(old)
             running.write(self._file, State(True, new))
+
+    def took_up(self, code: Path) -> None:
+        """Its process now goes by the files of this code, without another start."""
+        with self._alone():
+            state = self.state
+            if state.running is not None:
+                taken = replace(state.running, code=str(code))
+                running.write(self._file, replace(state, running=taken))
 
     @property
     def _program(self) -> Program:
@@ -162,7 +177,9 @@ class Part:
         state = self.state
         found = state.running
         if found is None or not found.is_alive:
-            self._end(state.other, signal.SIGTERM)
+            self._end(state.other)
+            if found is not None:
+                found.kill()
             last = ROOT if found is None else Path(found.code)
             found = self._spawn(self.port, code or last)
         running.write(self._file, State(True, found))
@@ -175,12 +192,12 @@ class Part:
         self._children.append(child)
         return Running(child.pid, began, port, str(code))
 
-    def _end(self, found: Running | None, number: int) -> None:
+    def _end(self, found: Running | None, number: int | None = None) -> None:
         if found is None:
             return
-        found.signal(number)
+        found.signal(self._program.stop_signal if number is None else number)
         if not found.ended(self._program.stop_seconds):
-            found.signal(signal.SIGKILL)
+            found.kill()
             found.ended(self._program.stop_seconds)
         self.state  # noqa: B018 - lets go who has ended
 

@@ -1,6 +1,7 @@
 """What a shape is made of, as it is written in its folder, so that any process can take it up."""
 
 import json
+import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -36,13 +37,18 @@ the roles reach any server and any worker."""
 
 @dataclass(frozen=True)
 class Plan:
-    """The parts of a shape. `settings` are further `MEDSAGE_` variables of all roles; addresses
-    with passwords in them lie in the folder's secret files alone."""
+    """The parts of a shape, and those that watch it. `settings` are further `MEDSAGE_` variables
+    of all roles; addresses with passwords in them lie in the folder's secret files alone."""
 
     folder: Path
     base_url: str
     slots: tuple[Slot, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
+    watching: tuple[Slot, ...] = ()
+
+    def watching_slot(self, name: str) -> Slot:
+        """The part of this name that watches the others; KeyError for others."""
+        return {each.name: each for each in self.watching}[name]
 
     def slot(self, name: str) -> Slot:
         """The part of this name; KeyError for others."""
@@ -57,14 +63,19 @@ class Plan:
         return tuple(each for each in self.slots if each.role == role)
 
     @property
+    def is_development(self) -> bool:
+        """Whether it is one process with the demonstration, and no production shape."""
+        return bool(self.of_role("all"))
+
+    @property
     def secrets(self) -> Path:
         """Folder of all secret files; each part has a folder with those that it may read."""
         return self.folder / "secrets"
 
     @property
-    def configuration(self) -> Path:
-        """Folder of the configuration files that are written for here."""
-        return self.folder / "configuration"
+    def certificates(self) -> Path:
+        """Folder of nginx's certificate and key, as in Compose."""
+        return self.secrets / "tls"
 
     @property
     def backups(self) -> Path:
@@ -97,8 +108,17 @@ def read(folder: Path) -> Plan:
         found = json.loads((folder / _FILE).read_text("utf-8"))
     except FileNotFoundError:
         raise NoShape(f"there is no shape in {folder}; the verb prod makes one") from None
-    slots = tuple(Slot(each["name"], each["role"], tuple(each["ports"])) for each in found["slots"])
-    return Plan(folder, found["base_url"], slots, found["settings"])
+    slots, watching = (
+        tuple(Slot(each["name"], each["role"], tuple(each["ports"])) for each in found[key])
+        for key in ("slots", "watching")
+    )
+    return Plan(folder, found["base_url"], slots, found["settings"], watching)
+
+
+def forget(plan: Plan) -> None:
+    """The folder holds no shape any more; data, secrets, backups and logs stay."""
+    (plan.folder / _FILE).unlink()
+    shutil.rmtree(plan.folder / "run", ignore_errors=True)
 
 
 def free_ports() -> Iterator[int]:
@@ -115,9 +135,11 @@ def free_ports() -> Iterator[int]:
         yield port
 
 
-def slots(counts: Mapping[str, int], port: int, own: frozenset[str]) -> tuple[Slot, ...]:
+def production(
+    counts: Mapping[str, int], port: int, own: frozenset[str]
+) -> tuple[tuple[Slot, ...], tuple[Slot, ...]]:
     """The parts in the order of their start, with ports: so many of each role behind nginx at
-    `port`, and those of Redis and MongoDB that are our own."""
+    `port`, and those of Redis and MongoDB that are our own; and what watches them."""
     ports = free_ports()
     backing = [Slot(name, name, (next(ports),)) for name in ("redis", "mongodb") if name in own]
     roles = {
@@ -128,5 +150,11 @@ def slots(counts: Mapping[str, int], port: int, own: frozenset[str]) -> tuple[Sl
         for role, count in counts.items()
     }
     nginx = Slot("nginx", "nginx", (port, *(next(ports) for _ in DOORS[1:])))
+    watching = tuple(Slot(name, name, (next(ports),)) for name in ("alertmanager", "prometheus"))
     # Worker and app reach the servers through nginx's inner door, so it comes before them.
-    return (*backing, *roles["server"], nginx, *roles["worker"], *roles["app"])
+    return (*backing, *roles["server"], nginx, *roles["worker"], *roles["app"]), watching
+
+
+def development(port: int) -> tuple[Slot, ...]:
+    """Everything in one process."""
+    return (Slot("medsage", "all", (port,)),)

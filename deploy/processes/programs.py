@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,34 +10,27 @@ from pathlib import Path
 
 from deploy import dev_mongodb
 from deploy.is_ready import problem as http_problem
-from deploy.processes import door, roles
+from deploy.processes import door, roles, running, watching
 from deploy.processes.plan import NoShape, Plan, Slot
-
-# By these a benchmark lets the clock of one part jump (bench/shape/faults.py).
-_CLOCK = (
-    *("LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE"),
-    *("FAKETIME_DONT_FAKE_MONOTONIC", "FAKETIME_CACHE_DURATION"),
-)
-_PASSED = ("PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", *_CLOCK)
 
 
 @dataclass(frozen=True)
 class Program:
     """`command` makes the files that the part reads and gives what starts it on a port, out of
-    the code in a folder; `problem` is why it is not ready there, or None; it has `stop_seconds`
-    to end by itself."""
+    the code in a folder; `problem` is why it is not ready there, or None; after `stop_signal` it
+    has `stop_seconds` to end by itself."""
 
     command: Callable[[Plan, Slot, int, Path], list[str]]
     problem: Callable[[Plan, Slot, int], str | None]
     stop_seconds: float = 30.0
+    stop_signal: int = signal.SIGTERM
 
 
 def environment(plan: Plan, slot: Slot, code: Path) -> dict[str, str]:
     """What a part finds in its environment: nothing of its starter's but where programs lie."""
-    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
     if slot.role not in roles.ENVIRONMENT:
-        return passed
-    return passed | {"PYTHONPATH": str(code)} | roles.environment(plan, slot.name)
+        return running.passed()
+    return running.passed() | {"PYTHONPATH": str(code)} | roles.environment(plan, slot.name)
 
 
 def _medsage(plan: Plan, slot: Slot, port: int, code: Path) -> list[str]:
@@ -99,18 +93,33 @@ def _mongodb_answers(plan: Plan, slot: Slot, port: int) -> str | None:
     return dev_mongodb.problem(port)
 
 
-PROGRAMS: Mapping[str, Program] = {
-    "redis": Program(_redis, _redis_answers),
-    "mongodb": Program(_mongodb, _mongodb_answers, stop_seconds=60.0),
-    "server": Program(_medsage, _answers),
-    "nginx": Program(_nginx, _nginx_answers),
-    "worker": Program(_medsage, _answers),
-    "app": Program(_medsage, _answers),
-}
-"""Role → its program."""
+def _prometheus(plan: Plan, slot: Slot, port: int, code: Path) -> list[str]:
+    return watching.prometheus(plan, port, code)
+
+
+def _alertmanager(plan: Plan, slot: Slot, port: int, code: Path) -> list[str]:
+    return watching.alertmanager(plan, port, code)
+
+
+def _watching_answers(plan: Plan, slot: Slot, port: int) -> str | None:
+    return http_problem(f"http://127.0.0.1:{port}/-/ready")
 
 
 def _write_private(file: Path, text: str) -> None:
     handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "w") as written:
         written.write(text)
+
+
+PROGRAMS: Mapping[str, Program] = {
+    "redis": Program(_redis, _redis_answers),
+    "mongodb": Program(_mongodb, _mongodb_answers, stop_seconds=60.0),
+    "server": Program(_medsage, _answers),
+    "nginx": Program(_nginx, _nginx_answers, stop_signal=signal.SIGQUIT),
+    "worker": Program(_medsage, _answers),
+    "app": Program(_medsage, _answers),
+    "all": Program(_medsage, _answers),
+    "alertmanager": Program(_alertmanager, _watching_answers),
+    "prometheus": Program(_prometheus, _watching_answers),
+}
+"""Role → its program."""

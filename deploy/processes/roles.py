@@ -45,6 +45,7 @@ ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
         "MEDSAGE_SERVER_URL": "http://127.0.0.1:{server}",
         "MEDSAGE_ISSUERS": "{issuers}/issuers.json",
     },
+    "all": {"MEDSAGE_PROFILE": "dev", "MEDSAGE_BASE_URL": "{base_url}"},
 }
 """Role → variable → its value here, or its default where the operator's settings have it too."""
 SECRETS: Mapping[str, tuple[str, ...]] = {
@@ -67,6 +68,7 @@ SECRETS: Mapping[str, tuple[str, ...]] = {
         "medsage_gemini_api_key",
     ),
     "app": ("medsage_redis_url", "medsage_secret_key", "medsage_app_key"),
+    "all": (),
 }
 """Role → the secret files that it may read."""
 GIVEN = frozenset(
@@ -88,9 +90,9 @@ def environment(plan: Plan, name: str) -> dict[str, str]:
         "secrets": str(plan.own(name) / "secrets"),
         "backups": str(plan.backups),
         "issuers": str(plan.folder / "issuers"),
-        "server": str(plan.door("server")),
-        "worker": str(plan.door("worker")),
     }
+    if not plan.is_development:
+        here |= {door: str(plan.door(door)) for door in ("server", "worker")}
     table = {name: value.format_map(here) for name, value in ENVIRONMENT[role].items()}
     # What Compose does not give a role, an operator may still set for all of them.
     elsewhere = {name for each in ENVIRONMENT.values() for name in each} - set(table)

@@ -2,14 +2,22 @@
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from fcntl import LOCK_EX, LOCK_NB, flock
+from functools import cache
 from pathlib import Path
 
+# By these a benchmark lets the clock of one part jump (bench/shape/faults.py).
+_CLOCK = (
+    *("LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE"),
+    *("FAKETIME_DONT_FAKE_MONOTONIC", "FAKETIME_CACHE_DURATION"),
+)
+_PASSED = ("PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", *_CLOCK)
 _POLL_SECONDS = 0.05
 
 
@@ -33,6 +41,14 @@ class Running:
         if self.is_alive:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL to it and to all that it has started, also when it has ended itself: nginx's
+        workers outlive their master and keep its ports."""
+        is_another = _began(self.pid) not in (None, self.began)
+        if not is_another:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def ended(self, seconds: float) -> bool:
         """Whether it ends in this time."""
@@ -92,6 +108,11 @@ def launched(
     return process, _began(process.pid) or ""
 
 
+def passed() -> dict[str, str]:
+    """What a process keeps of its starter's environment: where programs and libraries lie."""
+    return {name: os.environ[name] for name in _PASSED if name in os.environ}
+
+
 @contextmanager
 def locked(file: Path, is_patient: bool = True) -> Iterator[bool]:
     """Alone with what the file stands for; False when another has it and we are not patient."""
@@ -113,4 +134,10 @@ def _began(pid: int) -> str | None:
         return None
     # Behind the name, which may hold anything: state, …, and as the 20th the start time.
     state, *rest = text.rpartition(")")[2].split()
-    return None if state in "ZX" else rest[18]
+    # Ticks count from the start of the machine.
+    return None if state in "ZX" else f"{_boot()} {rest[18]}"
+
+
+@cache
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -15,12 +15,13 @@ import subprocess
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.processes import door, plan
+from deploy.processes import door, plan, watching
 from deploy.processes.part import NotReady, Part
 from deploy.processes.plan import DOORS, ROOT, NoShape, Plan
 from deploy.secret_files import make_missing
@@ -32,6 +33,7 @@ _STAGES: Sequence[frozenset[str]] = (
     frozenset({"server"}),
     frozenset({"nginx"}),
     frozenset({"worker", "app"}),
+    frozenset({"all"}),
 )
 _LOCAL = frozenset({"localhost", "127.0.0.1"})
 _RELOAD_SECONDS = 10.0
@@ -41,15 +43,17 @@ _SETTLE_SECONDS = 0.5
 
 @dataclass
 class Shape:
-    """`parts` by name, in the order of their start; `code` is the folder of the code that a
-    start or a restart takes."""
+    """`parts` by name, in the order of their start, and those that are `watching` them; `code` is
+    the folder of the code that a start or a restart takes."""
 
     written: Plan
     code: Path = ROOT
     parts: dict[str, Part] = field(init=False)
+    watching: dict[str, Part] = field(init=False)
 
     def __post_init__(self) -> None:
         self.parts = {slot.name: Part(self.written, slot) for slot in self.written.slots}
+        self.watching = {slot.name: Part(self.written, slot) for slot in self.written.watching}
 
     @classmethod
     def plan(
@@ -69,7 +73,8 @@ class Shape:
         addresses = {"mongodb": mongodb, "redis": redis}
         own = frozenset(name for name, address in addresses.items() if address is None)
         counts = {"server": servers, "worker": workers, "app": 1}
-        made = Plan(folder, base_url, plan.slots(counts, port, own), given)
+        slots, watching = plan.production(counts, port, own)
+        made = Plan(folder, base_url, slots, given, watching)
         made.write()
         _write_secrets(made, addresses)
         return cls(made)
@@ -87,64 +92,91 @@ class Shape:
     @property
     def ca_file(self) -> Path:
         """The certificate to trust, where it is not one of a public authority."""
-        return self.written.secrets / "tls.crt"
+        return self.written.certificates / "tls.crt"
+
+    @property
+    def key_file(self) -> Path:
+        """Its private key."""
+        return self.written.certificates / "tls.key"
+
+    @property
+    def all_parts(self) -> list[Part]:
+        """In the order of their start."""
+        return [*self.parts.values(), *self.watching.values()]
 
     def start(self) -> None:
         """Start what does not run, in order, each stage when the one before is ready. NotReady
         leaves running what does."""
-        _make_certificate(self.written, self.code)
+        if not self.written.is_development:
+            _make_certificate(self.written, self.code)
         for stage in self._stages():
-            if any(part.role == "nginx" for part in stage):
-                self._write_door()
-            for part in stage:
-                part.launch(self.code)
-            for part in stage:
-                part.wait()
+            if any(part.role == "nginx" and part.pid is None for part in stage):
+                self._write_door(self.code)
+            _start(stage, self.code)
+
+    def watch(self) -> None:
+        """Start what watches the others, where it does not run."""
+        self._write_targets()
+        _start(list(self.watching.values()), self.code)
 
     def stop(self) -> None:
         """Stop everything, what was started last first."""
-        for stage in reversed(list(self._stages())):
-            for part in stage:
-                part.stop()
+        for stage in reversed([*self._stages(), list(self.watching.values())]):
+            with ThreadPoolExecutor(max(1, len(stage))) as pool:
+                list(pool.map(Part.stop, stage))
 
     def rolling_restart(self) -> None:
         """Every process of our code is replaced, one after the other, and nginx takes up its
         configuration anew, while requests are answered. Redis and MongoDB go on: a single one
         can't be restarted unseen, and the members of a replica set are restarted by whoever runs
         them. NotReady leaves the part that did not get ready, and those after it, as they were."""
-        for part in self.parts.values():
-            if part.role in ROLES:
-                part.replace(self.code, self.reload_door)
-        self.reload_door()
+        for part in self.replaceable:
+            part.replace(self.code, self.reload_door)
+        self.reload_door(self.code)
 
-    def reload_door(self) -> None:
-        """nginx goes on with the parts as they are now, without refusing anybody."""
+    @property
+    def replaceable(self) -> list[Part]:
+        """The parts that another process can take the place of while they serve."""
+        return [part for part in self.parts.values() if part.role in ROLES]
+
+    def reload_door(self, code: Path | None = None) -> None:
+        """nginx goes on with the parts as they are now, without refusing anybody; with the
+        configuration of this code, else with that which it has. NotReady when it refuses it."""
         nginx = self.parts["nginx"]
-        self._write_door()
-        if (pid := nginx.pid) is None:
+        found = nginx.state.running
+        before = self.code if found is None else Path(found.code)
+        self._write_door(code or before)
+        if found is None or not found.is_alive:
             return
         own = self.written.own("nginx")
         check = [*door.command(own, own / "nginx.conf"), "-t"]
         checked = subprocess.run(check, capture_output=True, text=True, check=False)  # noqa: S603
         if checked.returncode:
+            self._write_door(before)
             raise NotReady(f"nginx refuses its configuration:\n{checked.stderr}")
-        found = nginx.state.running
-        if found is not None and found.pid == pid:
-            found.signal(signal.SIGHUP)
+        found.signal(signal.SIGHUP)
         self._await_generation()
+        nginx.took_up(code or before)
         time.sleep(_SETTLE_SECONDS)
 
     def _stages(self) -> Iterator[list[Part]]:
         for stage in _STAGES:
             yield [part for part in self.parts.values() if part.role in stage]
 
-    def _write_door(self) -> None:
-        ports = {
+    def _ports(self) -> dict[str, list[int]]:
+        return {
             role: [part.port for part in self.parts.values() if part.role == role] for role in ROLES
         }
+
+    def _write_targets(self) -> None:
+        watching.write_targets(self.written, self._ports())
+
+    def _write_door(self, code: Path) -> None:
+        self._write_targets()
         nginx = self.written.slot("nginx")
         doors = dict(zip(DOORS, nginx.ports, strict=True))
-        door.write(self.code, self.written.own("nginx"), self.written.secrets, doors, ports)
+        own = self.written.own("nginx")
+        door.write(code, own, self.written.certificates, doors, self._ports())
 
     def _await_generation(self) -> None:
         """Until nginx answers by what was written last."""
@@ -169,6 +201,24 @@ def running_shape(shape: Shape) -> Iterator[Shape]:
         shape.stop()
 
 
+def plan_development(folder: Path, port: int) -> Shape:
+    """A new shape of one process with the demonstration, on the embedded store; NoShape when the
+    folder holds one already."""
+    folder = folder.resolve()
+    if plan.is_planned(folder):
+        raise NoShape(f"{folder} holds a shape already")
+    made = Plan(folder, f"http://localhost:{port}", plan.development(port))
+    made.write()
+    return Shape(made)
+
+
+def _start(stage: Sequence[Part], code: Path) -> None:
+    for part in stage:
+        part.start(code, waits=False)
+    for part in stage:
+        part.wait()
+
+
 def _write_secrets(made: Plan, addresses: Mapping[str, str | None]) -> None:
     """The secret files as they are made for Compose, with the addresses of here."""
     make_missing(made.secrets)
@@ -186,13 +236,13 @@ def _write_secrets(made: Plan, addresses: Mapping[str, str | None]) -> None:
 
 def _make_certificate(made: Plan, code: Path) -> None:
     """A self-signed one for this machine; for other names the operator brings one."""
-    if (made.secrets / "tls.crt").is_file() and (made.secrets / "tls.key").is_file():
+    if all((made.certificates / name).is_file() for name in ("tls.crt", "tls.key")):
         return
     host = urlsplit(made.base_url).hostname or ""
     script = code / door.NGINX / "self_signed.sh"
     if host not in _LOCAL:
         raise NoShape(
-            f"put the certificate chain of {host} and its key into {made.secrets}/tls.crt and"
-            f" tls.key, or, to try it out: {script} {made.secrets} {host}"
+            f"put the certificate chain of {host} and its key into {made.certificates}/tls.crt and"
+            f" tls.key, or, to try it out: {script} {made.certificates} {host}"
         )
-    subprocess.run([script, made.secrets, host], check=True, capture_output=True)  # noqa: S603
+    subprocess.run([script, made.certificates, host], check=True, capture_output=True)  # noqa: S603

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from fhir_server.search.expression import Query
 from fhir_server.storage.budget import SEARCH_SECONDS
 from fhir_server.storage.master_keys import MasterKeys
-from fhir_server.storage.mongo import indexes, reading, sealed
+from fhir_server.storage.mongo import migrations, reading, sealed
 from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import collections, connect
 from fhir_server.storage.mongo.copying import MongoCopying
@@ -76,7 +76,7 @@ class MongoStore:
         client = connect(uri)
         opened = collections(client, database)
         try:
-            await indexes.create(opened)
+            await migrations.prepare(opened)
             vault = await sealed.begin(opened, masters)
         except BaseException:
             await client.close()
