@@ -2,15 +2,18 @@
 
 Options: `rate` requests a second (60), `seconds` of each fault's phase (60), `sessions` of the
 app (500), `clinicians` (100), each with a case in each phase, `faults` (all of `FAULTS`,
-comma-separated), `seed` (1). nginx with TLS, two servers, two workers, the app, Redis and MongoDB
-(its stand-in) run as processes; what dies is started again, as whoever supervises does. With
-`full-disk` among the faults all of them lie on a small disk of their own. `passed` is the verdict:
-nothing acknowledged is lost or doubled, every Task that was accepted ended once, with one report,
-every session is there, the trail is complete, and 99.9 % of the requests were answered well, with
-one retry of those that may be sent twice.
+comma-separated), `seed` (1), `logs`, a folder that the parts' logs are copied to.
+
+nginx with TLS, two servers, two workers, the app, Redis and MongoDB (its stand-in) run as
+processes; what dies is started again, as whoever supervises does. With `full-disk` among the
+faults all of them lie on a small disk of their own. `passed` is the verdict: nothing acknowledged
+is lost or doubled, every Task that was accepted ended once, with one report, every session is
+there, the trail is complete, and 99.9 % of the requests were answered well, with one retry of
+those that may be sent twice.
 """
 
 import asyncio
+import shutil
 import sys
 import tempfile
 import time
@@ -35,9 +38,10 @@ from bench.shape.checks import (
     seen,
 )
 from bench.shape.disk import Disk, mounted
-from bench.shape.faults import FAULTS, Site, keep_up, ready
+from bench.shape.faults import FAULTS, Site, keep_up, not_ready
 from bench.shape.staging import Cast, Set, cast_of, staged
 from bench.shape.wire import Door
+from deploy.processes.part import NotReady
 from deploy.processes.plan import ROOT
 from deploy.processes.programs import environment
 from deploy.processes.shape import Shape, running_shape
@@ -45,6 +49,7 @@ from models.fhir_client import FhirClient, FhirFailure
 
 SETTINGS = {"MEDSAGE_TASK_LEASE_SECONDS": "20"}
 """A worker's Tasks are taken over after so long, in place of a minute, so that phases are short."""
+OPTIONS = {"rate", "seconds", "sessions", "clinicians", "faults", "seed", "logs"}
 DISK = "full-disk"
 _DISK_MEGABYTES = 2048
 _END_SECONDS = 600.0
@@ -58,6 +63,7 @@ class Plan:
     seconds: float
     cast: Cast
     faults: Sequence[str]
+    logs: Path | None = None
 
 
 def run(options: Mapping[str, str]) -> dict[str, Any]:
@@ -71,12 +77,16 @@ def run(options: Mapping[str, str]) -> dict[str, Any]:
         shape = Shape.plan(
             folder / "shape", mongodb=None, redis=None, port=free_port(), settings=SETTINGS
         )
-        with running_shape(shape):
-            return uvloop.run(proved(plan, shape, disk))
+        try:
+            with running_shape(shape):
+                return uvloop.run(proved(plan, shape, disk))
+        finally:
+            if plan.logs is not None:
+                shutil.copytree(shape.written.folder / "logs", plan.logs, dirs_exist_ok=True)
 
 
 def _plan(options: Mapping[str, str]) -> Plan:
-    if unknown := {*options} - {"rate", "seconds", "sessions", "clinicians", "faults", "seed"}:
+    if unknown := {*options} - OPTIONS:
         raise ValueError(f"not an option of this proof: {', '.join(sorted(unknown))}")
     faults = options.get("faults", ",".join(FAULTS)).split(",")
     if strange := [each for each in faults if each not in FAULTS]:
@@ -88,6 +98,7 @@ def _plan(options: Mapping[str, str]) -> Plan:
         float(options.get("seconds", "60")),
         cast_of(options),
         faults,
+        Path(options["logs"]) if "logs" in options else None,
     )
 
 
@@ -111,7 +122,6 @@ async def proved(plan: Plan, shape: Shape, disk: Disk | None) -> dict[str, Any]:
         _say(f"{set_.sign_ins['sessions']} sessions are open")
         site = Site(shape, disk, plan.seconds / 3)
         cases = await _stormed(plan, site, set_, found)
-        await ready(shape)
         await _settled(set_.fhir)
         await _checked(set_, found)
     supervisor.cancel()
@@ -142,12 +152,18 @@ async def _stormed(plan: Plan, site: Site, set_: Set, found: Findings) -> Cases:
             first = number * len(clinicians)
             group.create_task(rounds(cases, clinicians, plan.seconds * 0.8, first))
             await asyncio.sleep(plan.seconds / 6)
-            await FAULTS[name].does(site)
+            try:
+                await FAULTS[name].does(site)
+            except NotReady as problem:
+                found.fault("parts that did not get ready", f"{name}: {problem}")
             await asyncio.sleep(max(0.0, end - time.monotonic()))
-            await ready(site.shape)
+            if missing := await not_ready(site.shape):
+                found.fault("parts that did not get ready", f"{name}: {', '.join(missing)}")
             if lost := await lost_sessions(stage.browsers):
                 found.fault("lost sessions", f"{name}: {dict(lost)}")
             _say(f"{name}: {stage.asking.tallies.availability(name)}")
+            for kind, figures in stage.asking.tallies.failures(name).items():
+                _say(f"  {kind}: {figures}")
         stage.asking.tallies.phase = "afterwards"
         arrivals.stop()
         await load

@@ -118,7 +118,10 @@ def check_availability(tallies: Tallies, found: Findings) -> None:
     found.counts["availability"] = {
         "aim": AIM,
         "whole": whole,
-        "by_phase": {phase: tallies.availability(phase) for phase in tallies.phases()},
+        "by_phase": {
+            phase: {**tallies.availability(phase), "classes_with_failures": tallies.failures(phase)}
+            for phase in tallies.phases()
+        },
     }
 
 

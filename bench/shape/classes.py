@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import orjson
 
@@ -94,7 +95,7 @@ async def keep_tokens(clinics: Sequence[Clinic]) -> None:
                 await clinic.renew()
 
 
-Does = Callable[[Stage, float], Awaitable[None]]
+Does = Callable[[Stage, float], Coroutine[Any, Any, None]]
 """Make a request that is due at this time of the event loop, and note what it wrote."""
 
 

@@ -5,12 +5,14 @@ import asyncio
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 _MEGABYTE = 1 << 20
+_BUSY_SECONDS = 30.0
 
 
 class NoDisk(ValueError):
@@ -36,12 +38,14 @@ class Disk:
         self._ballast.unlink(missing_ok=True)
 
     def _fill(self) -> None:
-        handle = os.open(self._ballast, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        size = 64 * _MEGABYTE
+        handle = os.open(self._ballast, os.O_WRONLY | os.O_CREAT, 0o600)
+        free = os.statvfs(self.folder)
+        size, end = free.f_bavail * free.f_frsize, 0
         try:
             while size:
                 try:
-                    os.write(handle, bytes(size))
+                    os.posix_fallocate(handle, end, size)
+                    end += size
                 except OSError:
                     size //= 2
         finally:
@@ -61,7 +65,21 @@ def mounted(image: Path, folder: Path, megabytes: int) -> Iterator[Disk]:
     try:
         yield Disk(folder)
     finally:
-        _run("umount", str(folder))
+        _unmount(folder)
+
+
+def _unmount(folder: Path) -> None:
+    """Who has just been killed may hold its files for a moment more."""
+    end = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            _run("umount", str(folder))
+        except NoDisk:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.2)
+        else:
+            return
 
 
 def _run(*command: str) -> None:

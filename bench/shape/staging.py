@@ -88,8 +88,8 @@ async def staged(door: Door, environment: Mapping[str, str], cast: Cast) -> Asyn
             yield Set(stage, fhir, sign_ins)
         finally:
             renewal.cancel()
-            for each in (*clinics, *browsers):
-                each.caller.close()
+            for caller in (*(c.caller for c in clinics), *(b.caller for b in browsers)):
+                caller.close()
 
 
 async def _signed_in(browsers: Sequence[Browser]) -> dict[str, Any]:

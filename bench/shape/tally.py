@@ -71,6 +71,14 @@ class Tallies:
         kinds = sorted({kind for at, kind in self.by if phase in (None, at)})
         return {kind: self._sum(phase, kind).figures() for kind in kinds}
 
+    def failures(self, phase: str) -> dict[str, Any]:
+        """The figures of the classes that were not all answered well at once in a phase."""
+        return {
+            kind: figures
+            for kind, figures in self.by_class(phase).items()
+            if figures["failed_without_a_retry"]
+        }
+
     def phases(self) -> list[str]:
         """The phases in which something was asked, in their order."""
         return list(dict.fromkeys(at for at, _ in self.by))

@@ -72,17 +72,25 @@ class _Line(asyncio.Protocol):
         self._waiting: asyncio.Future[Answer] | None = None
         self._headers: dict[str, list[str]] = {}
         self._body: list[bytes] = []
-        self.is_open = False
+        self._is_kept = False
         self.used = time.monotonic()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether another request may be sent; a connection that the other side has ended is
+        closing before it tells so."""
+        is_closing = self._transport is None or self._transport.is_closing()
+        return self._is_kept and not is_closing
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are no subclass of asyncio's.
         self._transport = cast(asyncio.Transport, transport)
-        self.is_open = True
+        self._is_kept = True
 
     async def ask(self, request: bytes) -> Answer:
         """Send it; NoAnswer when the connection ends first."""
-        assert self._transport is not None
+        if self._transport is None or not self.is_open:
+            raise NoAnswer("cut")
         self._waiting = asyncio.get_running_loop().create_future()
         self._transport.write(request)
         try:
@@ -93,7 +101,7 @@ class _Line(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up."""
-        self.is_open = False
+        self._is_kept = False
         if self._transport is not None:
             self._transport.abort()
 
@@ -112,13 +120,13 @@ class _Line(asyncio.Protocol):
     def on_message_complete(self) -> None:
         answer = Answer(self._parser.get_status_code(), self._headers, b"".join(self._body))
         if not self._parser.should_keep_alive():
-            self.is_open = False
+            self._is_kept = False
         self._parser, self._headers, self._body = httptools.HttpResponseParser(self), {}, []
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(answer)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.is_open = False
+        self._is_kept = False
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(NoAnswer("cut"))
 
