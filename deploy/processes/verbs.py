@@ -330,7 +330,7 @@ def _start_backing(shape: Shape) -> None:
     """Our own MongoDB and Redis, where we have them."""
     for part in shape.parts.values():
         if part.role in ("redis", "mongodb"):
-            part.start()
+            part.start(shape.code)
 
 
 def _back_up(shape: Shape) -> None:
