@@ -165,7 +165,7 @@ backup_before() {
 }
 
 upgrade() {
-    local role
+    local role stops=0
     [ -n "$(prod ps -q server)" ] || fail "nothing runs; ./deploy.sh prod starts it"
     backup create
     local -A before=()
@@ -174,26 +174,41 @@ upgrade() {
     done
     prod build
     if ! prod run --rm --no-deps -T --env MEDSAGE_ROLE=worker worker check; then
-        for role in server worker app; do untag "$role" "${before[$role]}"; done
+        untag_all
         fail "the new version can't work with what is here (above); nothing was changed"
     fi
-    prod run --rm --no-deps -T worker migrate ||
-        fail "the store's migration did not end (above); the old version runs on"
+    prod run --rm --no-deps -T --entrypoint python worker -m deploy.beside || stops=$?
+    case $stops in
+    0) ;;
+    1) prod stop app worker server ;;
+    *)
+        untag_all
+        fail "the store can't be asked (above); nothing was changed"
+        ;;
+    esac
+    if ! prod run --rm --no-deps -T worker migrate; then
+        untag_all
+        fail "the store's migration did not end (above); no container was replaced"
+    fi
     for role in server worker app nginx; do
         prod up --detach --no-deps "$role"
-        if ! (wait_for "$role"); then
-            for role in server worker app; do
-                untag "$role" "${before[$role]}"
-                prod up --detach --no-deps "$role"
-            done
-            fail "the old version runs again"
-        fi
+        if (wait_for "$role"); then continue; fi
+        [ "$stops" = 0 ] || fail "the version before can't use the store any more: mend it, or \
+restore the backup (./deploy.sh restore)"
+        untag_all
+        for role in server worker app; do prod up --detach --no-deps "$role"; done
+        fail "the old version runs again"
     done
     echo "upgraded"
 }
 
-# The name that Compose starts is the old image's again.
-untag() { "$docker" tag "$2" "medsage-$1:${IMAGE_VERSION:-0.1.0}"; }
+# The names that Compose starts are the old images' again.
+untag_all() {
+    local role
+    for role in server worker app; do
+        "$docker" tag "${before[$role]}" "medsage-$role:${IMAGE_VERSION:-0.1.0}"
+    done
+}
 
 # A server that runs writes into the database, which would not be empty then.
 restore() {

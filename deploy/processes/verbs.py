@@ -17,7 +17,7 @@ from deploy.processes import plan, roles, running, supervisor, versions, watchin
 from deploy.processes.part import NotReady
 from deploy.processes.plan import ROOT, NoShape
 from deploy.processes.shape import Shape, plan_development
-from deploy.processes.upgrade import WentBack, medsage, moved
+from deploy.processes.upgrade import WentBack, brought, medsage
 
 app = typer.Typer(
     name="./deploy.sh --processes",
@@ -75,7 +75,7 @@ def prod(
             shape.code = versions.kept(ROOT, _versions(shape))
             _start_backing(shape)
             if any(part.pid is not None for part in shape.replaceable):
-                moved(shape, shape.code, typer.echo)
+                brought(shape, shape.code, typer.echo)
             shape.start()
             _keep_up(shape)
     typer.echo(f"MedSAGE answers at {shape.base_url}")
@@ -86,7 +86,7 @@ def prod(
 def upgrade(folder: Folder = FOLDER) -> None:
     """A backup; with the code that is here now a look at store and settings, and the store's
     migration; then one part after the other runs it, and all the old one again when a part does not
-    get ready."""
+    get ready. Where old and new can't use the store together, everything stops meanwhile."""
     with _Told():
         shape = _production(folder)
         with _alone(shape):
@@ -321,9 +321,7 @@ def _upgrade(shape: Shape) -> None:
     code = versions.kept(ROOT, _versions(shape))
     if medsage(shape, "worker", code, ["check"]):
         raise NoShape("the new version can't work with what is here (above); nothing changed")
-    if medsage(shape, "worker", code, ["migrate"]):
-        raise NoShape("the store's migration did not end (above); the old version runs on")
-    moved(shape, code, typer.echo)
+    brought(shape, code, typer.echo)
     shape.code = code
     _keep_up(shape)
 
@@ -332,7 +330,7 @@ def _start_backing(shape: Shape) -> None:
     """Our own MongoDB and Redis, where we have them."""
     for part in shape.parts.values():
         if part.role in ("redis", "mongodb"):
-            part.start()
+            part.start(shape.code)
 
 
 def _back_up(shape: Shape) -> None:
