@@ -3,6 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from fhir_server.fhir.outcome import login_required
 from fhir_server.validation.validate import Validator
 from models.analysis import Analysts
 from models.diagnose import Diagnosis, diagnose_router, refusals_to
-from models.fhir_client import CallerToken, FhirClient
+from models.fhir_client import CallerToken, FhirClient, FhirFailure
 from models.malaria.predict import check_image
 from models.malaria.reading import CellAnswer
 from models.result_event import RefusedCall
@@ -302,3 +303,27 @@ async def test_a_slow_analysis_is_answered_with_where_to_look() -> None:
     assert answer.status_code == 202
     assert answer.json()["status"] == "requested"
     assert answer.json()["links"]["task"].startswith(f"{BASE}/Task/")
+
+
+async def test_a_process_that_ends_lets_nobody_wait_and_says_where_to_look() -> None:
+    world, is_ending = World(), False
+    world.diagnosis = replace(world.diagnosis, wait_seconds=60.0, is_ending=lambda: is_ending)
+    waiting = asyncio.create_task(post(world))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    is_ending = True
+
+    answer = await waiting
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "requested")
+
+
+async def test_a_refusal_that_cannot_be_recorded_is_told_all_the_same(world: World) -> None:
+    async def away(_: RefusedCall) -> None:
+        raise FhirFailure(503, "the store can't be reached now")
+
+    world.diagnosis = replace(world.diagnosis, refused=away)
+
+    answer = await post(world, age="old")
+
+    assert answer.status_code == 400
