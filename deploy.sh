@@ -49,13 +49,16 @@ need_docker() {
 prod() { MEDSAGE_BASE_URL=$(base_url) "$docker" compose -f docker-compose.yml "$@"; }
 dev() { "$docker" compose -f deploy/docker/compose.dev.yml "$@"; }
 
-base_url() {
-    if [ -n "${MEDSAGE_BASE_URL-}" ]; then
-        printf '%s' "$MEDSAGE_BASE_URL"
+# Of the environment, or of the file .env, as Compose itself reads it.
+setting() {
+    if [ -n "${!1-}" ]; then
+        printf '%s' "${!1}"
     elif [ -f .env ]; then
-        sed -n 's/^MEDSAGE_BASE_URL=//p' .env | tail -n 1 | tr -d "\"'"
+        sed -n "s/^$1=//p" .env | tail -n 1 | tr -d "\"'"
     fi
 }
+
+base_url() { setting MEDSAGE_BASE_URL; }
 
 # The shape that runs: production when any of its containers is there, else development.
 running() {
@@ -102,8 +105,11 @@ wait_for() {
 need_certificate() {
     local host=${1#https://}
     if [ -f "$secrets/tls/tls.crt" ] && [ -f "$secrets/tls/tls.key" ]; then return; fi
-    case ,${COMPOSE_PROFILES-}, in
-    *,acme,*) deploy/nginx/self_signed.sh "$secrets/tls" "${host%%[:/]*}" ;;
+    case ,$(setting COMPOSE_PROFILES), in
+    *,acme,*)
+        [ -n "$(setting ACME_EMAIL)" ] || fail "set ACME_EMAIL to whom the authority may write"
+        deploy/nginx/self_signed.sh "$secrets/tls" "${host%%[:/]*}"
+        ;;
     *)
         fail "put the certificate chain and its key into $secrets/tls/tls.crt and tls.key; or let \
 an authority give one (COMPOSE_PROFILES=acme ACME_EMAIL=…); or, to try it out: \
@@ -159,7 +165,7 @@ backup_before() {
 }
 
 upgrade() {
-    local role
+    local role stops=0
     [ -n "$(prod ps -q server)" ] || fail "nothing runs; ./deploy.sh prod starts it"
     backup create
     local -A before=()
@@ -168,26 +174,41 @@ upgrade() {
     done
     prod build
     if ! prod run --rm --no-deps -T --env MEDSAGE_ROLE=worker worker check; then
-        for role in server worker app; do untag "$role" "${before[$role]}"; done
+        untag_all
         fail "the new version can't work with what is here (above); nothing was changed"
     fi
-    prod run --rm --no-deps -T worker migrate ||
-        fail "the store's migration did not end (above); the old version runs on"
+    prod run --rm --no-deps -T --entrypoint python worker -m deploy.beside || stops=$?
+    case $stops in
+    0) ;;
+    1) prod stop app worker server ;;
+    *)
+        untag_all
+        fail "the store can't be asked (above); nothing was changed"
+        ;;
+    esac
+    if ! prod run --rm --no-deps -T worker migrate; then
+        untag_all
+        fail "the store's migration did not end (above); no container was replaced"
+    fi
     for role in server worker app nginx; do
         prod up --detach --no-deps "$role"
-        if ! (wait_for "$role"); then
-            for role in server worker app; do
-                untag "$role" "${before[$role]}"
-                prod up --detach --no-deps "$role"
-            done
-            fail "the old version runs again"
-        fi
+        if (wait_for "$role"); then continue; fi
+        [ "$stops" = 0 ] || fail "the version before can't use the store any more: mend it, or \
+restore the backup (./deploy.sh restore)"
+        untag_all
+        for role in server worker app; do prod up --detach --no-deps "$role"; done
+        fail "the old version runs again"
     done
     echo "upgraded"
 }
 
-# The name that Compose starts is the old image's again.
-untag() { "$docker" tag "$2" "medsage-$1:${IMAGE_VERSION:-0.1.0}"; }
+# The names that Compose starts are the old images' again.
+untag_all() {
+    local role
+    for role in server worker app; do
+        "$docker" tag "${before[$role]}" "medsage-$role:${IMAGE_VERSION:-0.1.0}"
+    done
+}
 
 # A server that runs writes into the database, which would not be empty then.
 restore() {

@@ -11,9 +11,11 @@ import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from importlib.metadata import version
 
 import httpx
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from prometheus_client import CollectorRegistry
@@ -58,13 +60,15 @@ from fhir_server.security.rate_limit import Counters, MemoryCounters
 from fhir_server.settings import Settings
 from fhir_server.storage.master_keys import UnusableKeys
 from fhir_server.storage.measured import MeasuredStore
-from fhir_server.storage.port import ResourceStore
+from fhir_server.storage.port import Past, ResourceStore
 from fhir_server.storage.schema import SchemaMismatch
 from fhir_server.storage.snapshot import WholeStore
 from fhir_server.system import new_id, utc_now
 from terminology import own
 
 _HOOKS = {"request": [in_trace]}
+_log = structlog.get_logger("medsage.deploy")
+_CLOCK_BEHIND = timedelta(hours=1)
 _REDIS_SECONDS = 1.0
 """What a request waits for Redis before it goes on without."""
 
@@ -173,6 +177,8 @@ async def _server_and_worker(
     store = MeasuredStore(opened, process.metrics)
     stack.push_async_callback(store.close)
     process.checks["store"] = store.check
+    process.readiness.doubts["store"] = lambda: opened.is_away
+    await _go_on_from(store)
     known = await asyncio.to_thread(knowledge, f"{settings.base_url}/fhir")
     definitions = await defined(store, known)
     board = watch_store(process, store, known, dates)
@@ -191,6 +197,16 @@ async def _server_and_worker(
         )
         _back_up(process, opened, stack)
     await analysis.add(process, server)
+
+
+async def _go_on_from(store: ResourceStore) -> None:
+    """Let this process tell no time before the newest version's, which a clock that was put back
+    would. Beyond a limit it is that version's time which is not to be believed."""
+    versions = (await store.history(Past(limit=1))).versions
+    if versions and versions[0].updated - utc_now() <= _CLOCK_BEHIND:
+        utc_now.begin_at(versions[0].updated)
+    elif versions:
+        _log.error("the clock is far behind the newest version", see="medsage check")
 
 
 async def _opened(settings: Settings) -> WholeStore:

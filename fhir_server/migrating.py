@@ -2,16 +2,14 @@
 ahead of an upgrade, so that no start has to wait for it."""
 
 import asyncio
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fhir_server.settings import Settings
 from fhir_server.storage.schema import SchemaState, Show
 from fhir_server.storage.sqlite import migrations
-from fhir_server.storage.sqlite.connect import connect
-from fhir_server.storage.vault import Vault
 
 if TYPE_CHECKING:
     from fhir_server.storage.mongo.connect import Collections
@@ -19,9 +17,9 @@ if TYPE_CHECKING:
 
 async def schema_state(settings: Settings) -> SchemaState:
     """What a start would have to do. Nothing is changed or made. SchemaMismatch for a store of a
-    later program; OSError, sqlite3.Error or PyMongo's error when it can't be looked at."""
+    later program; the engine's own error when it can't be looked at."""
     if settings.mongodb_uri is None:
-        return await asyncio.to_thread(_file_state, settings)
+        return await asyncio.to_thread(migrations.state_of, _file(settings))
     from fhir_server.storage.mongo.migrations import state
 
     async with _collections(settings) as collections:
@@ -34,7 +32,7 @@ async def bring_forward(settings: Settings, show: Show) -> None:
     if (await schema_state(settings)).found is None:
         return
     if settings.mongodb_uri is None:
-        await asyncio.to_thread(_file_forward, settings, show)
+        await asyncio.to_thread(migrations.bring_forward, _file(settings), show)
         return
     from fhir_server.storage.mongo.migrations import prepare
 
@@ -42,17 +40,8 @@ async def bring_forward(settings: Settings, show: Show) -> None:
         await prepare(collections, show)
 
 
-def _file_state(settings: Settings) -> SchemaState:
-    path = settings.data / "medsage.sqlite"
-    if not path.exists():
-        return SchemaState(None, migrations.SCHEMA_VERSION)
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        return migrations.state(connection)
-
-
-def _file_forward(settings: Settings, show: Show) -> None:
-    with closing(connect(settings.data / "medsage.sqlite", Vault(), is_writer=True)) as connection:
-        migrations.prepare(connection, show)
+def _file(settings: Settings) -> Path:
+    return settings.data / "medsage.sqlite"
 
 
 @asynccontextmanager

@@ -9,6 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -92,7 +93,9 @@ def diagnose_router(diagnosis: Diagnosis) -> APIRouter:
             return await _diagnose(diagnosis, request, authorization)
         except FhirError as error:
             address = request.client.host if request.client else None
-            await diagnosis.refused(RefusedCall(error.status, str(error), authorization, address))
+            call = RefusedCall(error.status, str(error), authorization, address)
+            with suppress(FhirFailure):  # the caller is refused either way, and hears why
+                await diagnosis.refused(call)
             return _outcome(error)
         except FhirFailure as failure:
             # The server that refused has recorded it already.

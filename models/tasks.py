@@ -1,7 +1,8 @@
 """The state changes of an analysis Task (R4 Task): pure, each takes a Task and gives the next.
 
-requested → in-progress → completed | failed, or back to requested. A claim whose lease ran out may be repeated; the
-number of claims is kept on the Task, so that one that kills its worker each time comes to an end.
+requested → in-progress → completed | failed, or back to requested. A claim whose lease ran out may
+be repeated; the number of claims is kept on the Task, so that one that kills its worker each time
+comes to an end.
 """
 
 from collections.abc import Mapping, Sequence

@@ -22,7 +22,7 @@ from smart_app.own_tokens import OwnTokens
 from smart_app.parts import Parts
 from smart_app.problems import Problem
 from smart_app.refusals import refuse
-from smart_app.rendering import environment, static_files
+from smart_app.rendering import environment, published_files
 from smart_app.routes import OPEN, WITHIN, OpenPage, SessionPage
 from smart_app.sealing import SealedStore
 from smart_app.sessions import MemorySessionStore, Sessions, SessionStore
@@ -36,11 +36,9 @@ def create_app(
     store: SessionStore | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
-    is_ending: Callable[[], bool] = lambda: False,
 ) -> Starlette:
-    """The app; sessions lie in memory unless a `store` is given. `clock` gives aware times; event
-    streams end once `is_ending`. Its `state.parts` are for what goes on behind the requests
-    (`smart_app.ehr.resending`)."""
+    """The app; sessions lie in memory unless a `store` is given. `clock` gives aware times. Its
+    `state.parts` are for what goes on behind the requests (`smart_app.ehr.resending`)."""
     memory = MemorySessionStore(lambda: clock().timestamp())
     tokens = OwnTokens(http, clock)
     parts = Parts(
@@ -53,7 +51,6 @@ def create_app(
         configurations={},
         audit=AppAudit(http, tokens),
         tokens=tokens,
-        is_ending=is_ending,
     )
     routes = [Route(path, _open_page(parts, page), methods=[m]) for m, path, page in OPEN]
     routes += [
@@ -92,8 +89,8 @@ def _session_page(parts: Parts, page: SessionPage) -> Callable[[Request], object
 
 
 async def _static(request: Request) -> Response:
-    found = static_files().get(request.path_params["path"])
+    found = published_files().get(request.path_params["path"])
     if found is None:
         return Response(status_code=404)
-    content, media_type, _version = found
+    content, media_type = found
     return Response(content, media_type=media_type, headers=dict(STATIC_HEADERS))

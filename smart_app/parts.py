@@ -22,8 +22,7 @@ CONFIGURATION_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Parts:
-    """The app's surroundings: settings, ports, clock and ids, all injected. `is_ending` says that
-    the process is about to end: what would wait long, ends."""
+    """The app's surroundings: settings, ports, clock and ids, all injected."""
 
     config: AppConfig
     http: httpx.AsyncClient
@@ -34,7 +33,6 @@ class Parts:
     configurations: dict[str, tuple[float, SmartConfiguration]]
     audit: AppAudit
     tokens: OwnTokens
-    is_ending: Callable[[], bool] = lambda: False
 
     @property
     def root(self) -> str:

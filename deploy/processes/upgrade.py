@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from deploy.beside import MAY, MUST_STOP, UNKNOWN
 from deploy.processes import programs
 from deploy.processes.part import NotReady, Part
 from deploy.processes.shape import Shape
@@ -17,17 +18,40 @@ class WentBack(Exception):
     which says which part and why, says that one did not."""
 
 
-def medsage(shape: Shape, role: str, code: Path, arguments: Sequence[str]) -> int:
-    """Run `medsage` with this code and with the environment and secrets of a part of the role;
-    its exit code. What it writes goes where ours goes."""
+def medsage(
+    shape: Shape, role: str, code: Path, arguments: Sequence[str], module: str = "deploy.cli"
+) -> int:
+    """Run `medsage` (or another module) with this code and with the environment and secrets of a
+    part of the role; its exit code. What it writes goes where ours goes."""
     part = next(each for each in shape.parts.values() if each.role == role)
     programs.PROGRAMS[role].command(shape.written, part.slot, part.port, code)
     return subprocess.run(  # noqa: S603 - our own command
-        [sys.executable, "-P", "-m", "deploy.cli", *arguments],
+        [sys.executable, "-P", "-m", module, *arguments],
         env=programs.environment(shape.written, part.slot, code) | {"MEDSAGE_ROLE": role},
         cwd=shape.written.own(part.name),
         check=False,
     ).returncode
+
+
+def brought(shape: Shape, code: Path, tell: Tell) -> None:
+    """The store is brought forward to this code, and every part that runs our code runs it. Where
+    the version that runs could not use the store afterwards, it stops before: then nginx answers
+    503 meanwhile, and there is no way back but a backup. WentBack or NotReady when a part does not
+    get ready."""
+    beside = medsage(shape, "worker", code, [], "deploy.beside")
+    if beside == MUST_STOP:
+        for part in reversed(shape.replaceable):
+            part.stop()
+            tell(f"{part.name} was stopped")
+    if beside == UNKNOWN or medsage(shape, "worker", code, ["migrate"]):
+        raise WentBack("the store was not brought forward (above); nothing was replaced")
+    if beside == MAY:
+        moved(shape, code, tell)
+        return
+    shape.code = code
+    shape.start()
+    shape.reload_door(code)
+    tell("every part runs the new version")
 
 
 def moved(shape: Shape, code: Path, tell: Tell) -> None:

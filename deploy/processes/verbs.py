@@ -17,7 +17,7 @@ from deploy.processes import plan, roles, running, supervisor, versions, watchin
 from deploy.processes.part import NotReady
 from deploy.processes.plan import ROOT, NoShape
 from deploy.processes.shape import Shape, plan_development
-from deploy.processes.upgrade import WentBack, medsage, moved
+from deploy.processes.upgrade import WentBack, brought, medsage
 
 app = typer.Typer(
     name="./deploy.sh --processes",
@@ -29,6 +29,11 @@ app = typer.Typer(
 FOLDER = Path("var")
 _LINES = "200"
 _TARGET_SECONDS = 30.0
+Port = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="nginx, with TLS (8443).", show_default=False)
+]
+Count = Annotated[int | None, typer.Option(min=1, help="How many (2).", show_default=False)]
+_DEFAULTS = {"port": 8443, "servers": 2, "workers": 2}
 Folder = Annotated[Path, typer.Option(envvar="MEDSAGE_PROCESSES", help="Where all of it lies.")]
 
 
@@ -56,22 +61,21 @@ def prod(
         Literal["backup"] | None, typer.Argument(help="Make a backup before what is there changes.")
     ] = None,
     folder: Folder = FOLDER,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="nginx, with TLS.")] = 8443,
-    servers: Annotated[int, typer.Option(min=1, help="How many servers.")] = 2,
-    workers: Annotated[int, typer.Option(min=1, help="How many workers.")] = 2,
+    port: Port = None,
+    servers: Count = None,
+    workers: Count = None,
 ) -> None:
-    """Start the production shape; when it runs, go to the code that is here now. --port, --servers
-    and --workers count when the folder holds no shape yet."""
+    """Start the production shape; when it runs, go to the code that is here now."""
     with _Told():
         is_new = not plan.is_planned(folder)
-        shape = _planned(folder, port, servers, workers) if is_new else _production(folder)
+        shape = _of(folder, {"port": port, "servers": servers, "workers": workers})
         with _alone(shape):
             if first is not None and not is_new:
                 _back_up(shape)
             shape.code = versions.kept(ROOT, _versions(shape))
             _start_backing(shape)
             if any(part.pid is not None for part in shape.replaceable):
-                moved(shape, shape.code, typer.echo)
+                brought(shape, shape.code, typer.echo)
             shape.start()
             _keep_up(shape)
     typer.echo(f"MedSAGE answers at {shape.base_url}")
@@ -82,7 +86,7 @@ def prod(
 def upgrade(folder: Folder = FOLDER) -> None:
     """A backup; with the code that is here now a look at store and settings, and the store's
     migration; then one part after the other runs it, and all the old one again when a part does not
-    get ready."""
+    get ready. Where old and new can't use the store together, everything stops meanwhile."""
     with _Told():
         shape = _production(folder)
         with _alone(shape):
@@ -153,12 +157,16 @@ def backup(context: typer.Context, folder: Folder = FOLDER) -> None:
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def restore(context: typer.Context, folder: Folder = FOLDER) -> None:
+def restore(
+    context: typer.Context,
+    folder: Folder = FOLDER,
+    port: Port = None,
+    servers: Count = None,
+    workers: Count = None,
+) -> None:
     """Fill an empty database from the newest backup, before `prod` (--at, --backup)."""
     with _Told():
-        if not plan.is_planned(folder):
-            _planned(folder, 8443, 2, 2)
-        shape = _production(folder)
+        shape = _of(folder, {"port": port, "servers": servers, "workers": workers})
         with _alone(shape):
             if any(part.pid is not None for part in shape.replaceable):
                 raise NoShape("servers and workers run: a restore goes into an empty installation")
@@ -243,20 +251,40 @@ def _production(folder: Path) -> Shape:
     return shape
 
 
-def _planned(folder: Path, port: int, servers: int, workers: int) -> Shape:
+def _of(folder: Path, wanted: Mapping[str, int | None]) -> Shape:
+    """The shape in the folder, which must be the wanted one, or a new one."""
+    asked = {name: value for name, value in wanted.items() if value is not None}
+    if not plan.is_planned(folder):
+        return _planned(folder, _DEFAULTS | asked)
+    shape = _production(folder)
+    written = shape.written
+    has = {
+        "port": written.door("tls"),
+        "servers": len(written.of_role("server")),
+        "workers": len(written.of_role("worker")),
+    }
+    for name, value in asked.items():
+        if has[name] != value:
+            raise NoShape(
+                f"the shape in {folder} has --{name} {has[name]}; cleanup, which keeps its data,"
+                " then prod with another"
+            )
+    return shape
+
+
+def _planned(folder: Path, numbers: Mapping[str, int]) -> Shape:
     given = _given(os.environ)
     settings = {name: given[name] for name in roles.GIVEN | {"MEDSAGE_BASE_URL"} if name in given}
-    if not settings.get("MEDSAGE_BASE_URL", "https://").startswith("https://"):
-        raise NoShape(
-            f"MEDSAGE_BASE_URL must begin with https:// and is {given['MEDSAGE_BASE_URL']}"
-        )
+    url = settings.get("MEDSAGE_BASE_URL", "https://")
+    if not url.startswith("https://"):
+        raise NoShape(f"MEDSAGE_BASE_URL must begin with https:// and is {url}")
     return Shape.plan(
         folder,
-        servers=servers,
-        workers=workers,
+        servers=numbers["servers"],
+        workers=numbers["workers"],
         mongodb=given.get("MEDSAGE_MONGODB_URI"),
         redis=given.get("MEDSAGE_REDIS_URL"),
-        port=port,
+        port=numbers["port"],
         settings=settings,
     )
 
@@ -293,9 +321,7 @@ def _upgrade(shape: Shape) -> None:
     code = versions.kept(ROOT, _versions(shape))
     if medsage(shape, "worker", code, ["check"]):
         raise NoShape("the new version can't work with what is here (above); nothing changed")
-    if medsage(shape, "worker", code, ["migrate"]):
-        raise NoShape("the store's migration did not end (above); the old version runs on")
-    moved(shape, code, typer.echo)
+    brought(shape, code, typer.echo)
     shape.code = code
     _keep_up(shape)
 

@@ -25,7 +25,7 @@ from tests.fhir_world import BASE, fhir_world
 from tests.stores import draft, mongodb_place, put
 
 SAMPLES = Path(__file__).parents[1] / "samples/stores"
-SCHEMAS = range(1, SCHEMA_VERSION + 1)
+EARLIER = range(1, SCHEMA_VERSION)
 
 
 def laid_out(schema: int, path: Path) -> Path:
@@ -57,7 +57,7 @@ def opened(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, timeout=30)
 
 
-@pytest.mark.parametrize("schema", SCHEMAS)
+@pytest.mark.parametrize("schema", EARLIER)
 async def test_what_each_schema_stored_is_found_sorted_and_remembered(
     tmp_path: Path, schema: int
 ) -> None:

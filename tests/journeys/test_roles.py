@@ -79,7 +79,8 @@ def installation(
         mongodb=mongodb_server,
         redis=None,
         port=free_port(),
-        settings={"MEDSAGE_MONGODB_DATABASE": database},
+        # Nobody is sent to a process that ends: nginx was told before.
+        settings={"MEDSAGE_MONGODB_DATABASE": database, "MEDSAGE_DRAIN_SECONDS": "0"},
     )
     key = ECKey.generate_key("P-384", {"kid": "his"}, private=True)
     try:

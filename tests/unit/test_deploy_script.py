@@ -15,6 +15,7 @@ case "$*" in
 *"docker-compose.yml ps -q"*) [ -z "$RUNNING" ] || echo id ;;
 *"ps --all -q"*) [ -z "$STORED" ] || echo id ;;
 *"worker check") [ -z "$UNFIT" ] ;;
+*" -m deploy.beside") exit "${BESIDE:-0}" ;;
 *.Image*) echo image-before ;;
 inspect*) echo "${HEALTH:-healthy}" ;;
 esac
@@ -111,9 +112,12 @@ def test_an_authority_is_asked_through_an_nginx_with_a_certificate_of_its_own(
 ) -> None:
     (checkout.folder / "deploy/nginx").mkdir(parents=True)
     shutil.copy(ROOT / "deploy/nginx/self_signed.sh", checkout.folder / "deploy/nginx")
-    done = checkout.run(
-        "prod", MEDSAGE_BASE_URL="https://medsage.test:8443/", COMPOSE_PROFILES="acme"
-    )
+    env = checkout.folder / ".env"
+    env.write_text("MEDSAGE_BASE_URL=https://medsage.test:8443/\nCOMPOSE_PROFILES=x,acme\n")
+    refused = checkout.run("prod")
+    assert "ACME_EMAIL" in refused.stderr
+    assert " up " not in checkout.asked()
+    done = checkout.run("prod", ACME_EMAIL="op@medsage.test")
     assert done.returncode == 0, done.stderr
     folder = checkout.folder / "deploy/secrets/tls"
     assert "A certificate for medsage.test," in done.stdout
@@ -201,6 +205,18 @@ def test_an_upgrade_goes_back_when_a_role_does_not_get_healthy(checkout: Checkou
     assert "the old version runs again" in failed.stderr
     tagged = checkout.asked().partition(" tag ")[2]
     assert all(up in tagged for up in ups("server", "worker", "app"))
+
+
+def test_an_upgrade_stops_what_could_not_use_the_store_afterwards(checkout: Checkout) -> None:
+    assert checkout.run("upgrade", RUNNING="yes", BESIDE="1").returncode == 0
+    asked = checkout.asked()
+    assert asked.index("stop app worker server") < asked.index("worker migrate")
+    (checkout.folder / "asked").write_text("")
+    failed = checkout.run("upgrade", RUNNING="yes", BESIDE="1", HEALTH="x", WAIT_SECONDS="0")
+    assert "restore the backup" in failed.stderr
+    assert " tag " not in checkout.asked()
+    unknown = checkout.run("upgrade", RUNNING="yes", BESIDE="2")
+    assert (unknown.returncode, "nothing was changed" in unknown.stderr) == (1, True)
 
 
 def ups(*roles: str) -> list[str]:

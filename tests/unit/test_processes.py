@@ -16,14 +16,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from deploy.processes import door, programs, roles, running, versions, watching
+from deploy.beside import MAY, MUST_STOP, UNKNOWN, verdict
+from deploy.processes import door, programs, roles, running, upgrade, versions, watching
 from deploy.processes.part import NotReady
 from deploy.processes.plan import NoShape, Slot, free_ports
 from deploy.processes.programs import PROGRAMS, Program
 from deploy.processes.running import Running
 from deploy.processes.shape import Shape, plan_development
 from deploy.processes.supervisor import Patience, shorten
-from deploy.processes.upgrade import WentBack, moved
+from deploy.processes.upgrade import WentBack, brought, moved
 from deploy.processes.verbs import app
 from tests.availability import ROOT
 
@@ -244,6 +245,40 @@ def test_an_upgrade_goes_back_when_a_part_does_not_get_ready_and_says_which(
     assert all(part.problem() is None for part in small.replaceable)
 
 
+@pytest.mark.parametrize(
+    ("found", "oldest", "expected"),
+    [(None, 2, MAY), (1, 1, MAY), (2, 1, MAY), (2, 2, MAY), (1, 2, MUST_STOP)],
+)
+def test_which_versions_may_run_beside_each_other(
+    found: int | None, oldest: int, expected: int
+) -> None:
+    assert verdict(found, oldest) == expected
+
+
+@pytest.mark.parametrize(("beside", "running"), [(MAY, {OLD}), (MUST_STOP, {""}), (UNKNOWN, {OLD})])
+def test_who_can_not_use_the_store_afterwards_stops_before_it_is_brought_forward(
+    beside: int, running: set[str], small: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(small, tmp_path / OLD)
+    monkeypatch.setattr(Shape, "start", lambda shape: start(shape, shape.code))
+    seen: list[set[str]] = []
+
+    def medsage(*given: Any) -> int:
+        if given[-1] == "deploy.beside":
+            return beside
+        seen.append(versions_of(small))
+        return 0
+
+    monkeypatch.setattr(upgrade, "medsage", medsage)
+    if beside == UNKNOWN:
+        with pytest.raises(WentBack, match="nothing was replaced"):
+            brought(small, tmp_path / NEW, lambda _: None)
+        assert (seen, versions_of(small)) == ([], running)
+        return
+    brought(small, tmp_path / NEW, lambda _: None)
+    assert (seen, versions_of(small)) == ([running], {NEW})
+
+
 def start(shape: Shape, code: Path) -> None:
     for part in shape.replaceable:
         part.start(code, waits=False)
@@ -298,6 +333,22 @@ def test_a_replacement_that_nginx_does_not_take_up_leaves_things_as_they_were(
     assert seen == [part.slot.ports[1], before]
     assert said(part.port) == OLD
     assert not said(seen[0])
+
+
+@pytest.mark.parametrize("url", ["http://medsage.test", "medsage.test"])
+def test_production_without_https_is_refused(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDSAGE_BASE_URL", url)
+    done = CliRunner().invoke(app, ["prod", "--folder", str(tmp_path / "shape")])
+    assert (done.exit_code, f"and is {url}" in done.stderr) == (1, True)
+    assert not (tmp_path / "shape").exists()
+
+
+def test_a_shape_is_not_another_one_for_being_asked_to(tmp_path: Path) -> None:
+    folder = str(planned(tmp_path, servers=2).written.folder)
+    done = CliRunner().invoke(app, ["prod", "--servers", "3", "--folder", folder])
+    assert (done.exit_code, "has --servers 2; cleanup" in done.stderr) == (1, True)
 
 
 def test_two_verbs_do_not_change_a_shape_at_once(tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ transaction of its own.
 
 import sqlite3
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from fhir_server.storage.schema import AT_ONCE, SchemaState, Show, Step, newer
+from fhir_server.storage.sqlite.connect import connect
+from fhir_server.storage.vault import Vault
 
 SCHEMA_VERSION = 3
 SCHEMA = Path(__file__).with_name("schema.sql")
@@ -174,6 +177,20 @@ def state(connection: sqlite3.Connection) -> SchemaState:
     if version == 0:
         return SchemaState(None, SCHEMA_VERSION)
     return SchemaState(abs(version), SCHEMA_VERSION, tuple(_steps(connection, version)))
+
+
+def state_of(path: Path) -> SchemaState:
+    """The same of a file that is not opened otherwise; nothing is made."""
+    if not path.exists():
+        return SchemaState(None, SCHEMA_VERSION)
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        return state(connection)
+
+
+def bring_forward(path: Path, show: Show) -> None:
+    """`prepare` for a file that is not opened otherwise."""
+    with closing(connect(path, Vault(), is_writer=True)) as connection:
+        prepare(connection, show)
 
 
 def _steps(connection: sqlite3.Connection, version: int) -> Iterator[Step]:
