@@ -23,6 +23,9 @@ NPM_VERSION = "2.6.3"
 # And these two: `go install GO_MODULE@GO_VERSION`.
 GO_MODULE = "github.com/letsencrypt/pebble/v2/cmd/pebble"
 GO_VERSION = "v2.10.3"
+# And these two, where there is no kubectl.
+KUSTOMIZE_MODULE = "sigs.k8s.io/kustomize/kustomize/v5"
+KUSTOMIZE_VERSION = "v5.6.0"
 TOOLS = (Path.home() / ".cache/medsage/tools", ROOT / ".tools")
 
 
@@ -114,6 +117,17 @@ def _alertmanager() -> str | None:
     return None if program("amtool") else "no amtool on the PATH"
 
 
+def kustomize() -> str | None:
+    """What renders the Kubernetes manifests; .ci/run builds the second one."""
+    built = (str(folder / "bin/kustomize") for folder in TOOLS)
+    return program("kubectl", "kustomize") or next(filter(os.path.exists, built), None)
+
+
+def _kustomize() -> str | None:
+    wanted = f"GOBIN={TOOLS[0]}/bin go install {KUSTOMIZE_MODULE}@{KUSTOMIZE_VERSION}"
+    return None if kustomize() else f"neither kubectl nor kustomize: {wanted}"
+
+
 def _mongodb() -> str | None:
     if not _module("pymongo"):
         return "the package pymongo is not installed"
@@ -154,6 +168,7 @@ SUITES: Mapping[str, Suite] = {
         Suite("acme", _acme),
         Suite("prometheus", _prometheus),
         Suite("alertmanager", _alertmanager),
+        Suite("kustomize", _kustomize),
         Suite("shared", _shared, always_in_ci=False),
         Suite("train", _train),
     )

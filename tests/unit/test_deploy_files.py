@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from fhir_server.seed_settings import known_names
+from tests.command_line import assert_command
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILES = ("docker-compose.yml", "deploy/docker/compose.dev.yml")
@@ -74,6 +75,23 @@ def test_every_container_is_hardened(path: str) -> None:
         assert service["user"].split(":")[0] not in ("", "0", "root"), name
         assert not service.get("privileged"), name
         assert all("docker.sock" not in volume for volume in service.get("volumes", ())), name
+
+
+@pytest.mark.parametrize("path", COMPOSE_FILES)
+def test_no_container_can_take_the_whole_machine(path: str) -> None:
+    for name, service in read(path)["services"].items():
+        for limit in ("mem_limit", "cpus", "pids_limit"):
+            assert service.get(limit), f"{name}: {limit}"
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
+
+
+@pytest.mark.parametrize("path", COMPOSE_FILES)
+def test_our_containers_run_commands_that_exist(path: str) -> None:
+    services = read(path)["services"]
+    ours = {name: each for name, each in services.items() if each["image"].startswith("medsage-")}
+    assert set(ours) in (set(ROLES), {"medsage"})
+    for service in ours.values():
+        assert_command(service["command"])
 
 
 def test_every_service_that_stays_has_a_health_check() -> None:
