@@ -38,6 +38,7 @@ from bench.shape.checks import (
     seen,
 )
 from bench.shape.disk import Disk, mounted
+from bench.shape.ending import orderly
 from bench.shape.faults import FAULTS, Site, keep_up, not_ready
 from bench.shape.staging import Cast, Set, cast_of, staged
 from bench.shape.wire import Door
@@ -71,6 +72,7 @@ def run(options: Mapping[str, str]) -> dict[str, Any]:
     and for faults that this machine can't make."""
     plan = _plan(options)
     with (
+        orderly(),
         tempfile.TemporaryDirectory(prefix="medsage-availability-") as name,
         _disk(plan, Path(name)) as (folder, disk),
     ):

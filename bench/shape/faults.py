@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,15 +13,16 @@ from bench.shape.disk import Disk
 from deploy.processes.part import NotReady, Part
 from deploy.processes.plan import ROOT
 from deploy.processes.shape import Shape
+from deploy.processes.supervisor import Supervisor
 
 READY_SECONDS = 120.0
-_SUPERVISED_SECONDS = 0.2
+_SUPERVISED_SECONDS = 0.5
 _CLOCK = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 _JUMP_SECONDS = 120
 """More than the minute of skew that signed times are allowed."""
 _PAUSED_SECONDS, _GOES_SECONDS = 0.2, 0.1
 _HUNG_SECONDS = 3.0
-_FULL_SECONDS = 3.0
+_FULL_SECONDS = 8.0
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,12 @@ class Site:
 
 
 async def keep_up(shape: Shape) -> None:
-    """Start again what has died, as whoever supervises does."""
+    """Start again what has died, as whoever supervises does. On a full disk it can't, and looks
+    again."""
+    supervisor = Supervisor(shape, lambda line: print(f"  {line}", file=sys.stderr, flush=True))
     while True:
-        for part in shape.parts.values():
-            with suppress(NotReady, OSError):
-                await asyncio.to_thread(part.revive)
+        with suppress(NotReady, OSError):
+            await asyncio.to_thread(supervisor.look)
         await asyncio.sleep(_SUPERVISED_SECONDS)
 
 

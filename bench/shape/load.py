@@ -19,6 +19,7 @@ import uvloop
 from bench.running import free_port
 from bench.shape.arrivals import Arrivals, rounds
 from bench.shape.cases import Cases
+from bench.shape.ending import orderly
 from bench.shape.staging import Cast, cast_of, staged
 from bench.shape.wire import Door
 from deploy.processes.plan import ROOT
@@ -31,7 +32,7 @@ def run(options: Mapping[str, str]) -> dict[str, Any]:
     if unknown := {*options} - {"rate", "seconds", "sessions", "clinicians", "seed"}:
         raise ValueError(f"not an option of this benchmark: {', '.join(sorted(unknown))}")
     rate, seconds = float(options.get("rate", "1000")), float(options.get("seconds", "60"))
-    with tempfile.TemporaryDirectory(prefix="medsage-load-") as name:
+    with orderly(), tempfile.TemporaryDirectory(prefix="medsage-load-") as name:
         shape = Shape.plan(Path(name) / "shape", mongodb=None, redis=None, port=free_port())
         with running_shape(shape):
             found = uvloop.run(_measured(shape, cast_of(options), rate, seconds))

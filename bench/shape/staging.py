@@ -62,6 +62,7 @@ class Set:
 @asynccontextmanager
 async def staged(door: Door, environment: Mapping[str, str], cast: Cast) -> AsyncIterator[Set]:
     """A stage on the service behind the door, whose store the settings in `environment` name."""
+    asyncio.get_running_loop().set_exception_handler(_told)
     key = await people.enrol(environment, cast.clinicians)
     verify: Any = door.tls or False
     async with httpx.AsyncClient(verify=verify, trust_env=False, timeout=60) as http:
@@ -90,6 +91,13 @@ async def staged(door: Door, environment: Mapping[str, str], cast: Cast) -> Asyn
             renewal.cancel()
             for caller in (*(c.caller for c in clinics), *(b.caller for b in browsers)):
                 caller.close()
+
+
+def _told(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """uvloop tells of each TLS connection that is given up while it is being written to: those
+    are counted as requests without an answer already."""
+    if context.get("message") != "Fatal error on SSL protocol":
+        loop.default_exception_handler(context)
 
 
 async def _signed_in(browsers: Sequence[Browser]) -> dict[str, Any]:
