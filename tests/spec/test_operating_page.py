@@ -19,6 +19,7 @@ from tests.operating_page import PAGE, Block, blocks, commands, newcomer, script
 PASSWORD = "a password of a newcomer"
 REASONS: Mapping[str, str] = {
     "containers": "there is no container engine on the machines of the tests",
+    "processes": "it starts the whole shape: tests/journeys/test_processes.py does",
     "another-system": "it asks a record system of somebody else",
     "mongodb": "it runs this suite, on a MongoDB of the reader's",
     "token": "it asks with a token of the reader's client: tests/spec/test_policy_command.py",
@@ -73,7 +74,7 @@ def of_needs(is_needy: bool) -> list[Block]:
 def test_the_page_can_be_followed_from_the_installation_to_its_end(tmp_path: Path) -> None:
     port = str(free_port())
     script = f"{script_of(FOUND, PREPARED)}\n{AT_THE_END}".replace("5000", port)
-    with newcomer(tmp_path) as here:
+    with newcomer(tmp_path, MEDSAGE_DRAIN_SECONDS="0") as here:
         code, said = here.run(script, 240)
         assert code == 0, said[-4000:]
         site = here.folder / "site"
