@@ -99,7 +99,8 @@ async def _caused(cause: Cause, here: Site, watch: Watch) -> list[Finding]:
     except Exception as failure:  # one cause that can't be had must not hide what the others show
         problem = f"could not be caused: {type(failure).__name__}: {failure}"
         return [
-            _said(_finding(cause, alert, (began, began), problem=problem)) for alert in cause.alerts
+            _said(_finding(cause, alert, (began, began), (None, None), problem))
+            for alert in cause.alerts
         ]
     resolved = await asyncio.gather(
         *(
@@ -108,7 +109,7 @@ async def _caused(cause: Cause, here: Site, watch: Watch) -> list[Finding]:
         )
     )
     return [
-        _said(_finding(cause, alert, (began, mending), fire=fire, resolve=resolve))
+        _said(_finding(cause, alert, (began, mending), (fire, resolve)))
         for alert, fire, resolve in zip(cause.alerts, fired, resolved, strict=True)
     ]
 
@@ -139,12 +140,10 @@ def _finding(
     cause: Cause,
     alert: str,
     moments: tuple[float, float],
-    *,
-    fire: Notice | None = None,
-    resolve: Notice | None = None,
+    notices: tuple[Notice | None, Notice | None],
     problem: str | None = None,
 ) -> Finding:
-    rule, (began, mending) = shipped_rule(alert), moments
+    rule, (began, mending), (fire, resolve) = shipped_rule(alert), moments, notices
     return {
         "alert": alert,
         "cause": cause.what,
