@@ -83,7 +83,7 @@ def test_the_page_can_be_followed_from_the_installation_to_its_end(tmp_path: Pat
     # What the chapters are for has happened.
     assert len((site / "secrets/encryption_master_key").read_text().split()) == 1
     assert "sealed under data key 2" in said
-    assert {*re.findall("verifies until|signs from", said)} == {"verifies until", "signs from"}
+    assert "signs from" in said
     assert (site / "data-before").is_dir()
     assert list((site / "backups").glob("*/manifest.json"))
     watched = said[said.rindex("== What to watch: medsage check") :]
