@@ -94,7 +94,9 @@ def newcomer(folder: Path, **variables: str) -> Iterator[Newcomer]:
     for name in _COPIED:
         (checkout / name).write_bytes((ROOT / name).read_bytes())
     (checkout / "quickstart.sh").chmod(0o755)
-    _program(programs / "python", f'exec {shlex.quote(sys.executable)} "$@"\n')
+    # Were anything left to install, it would go into the environment of this test.
+    refused = 'if [ "${1-} ${2-} ${3-}" = "-m pip install" ]; then exit 1; fi\n'
+    _program(programs / "python", f'{refused}exec {shlex.quote(sys.executable)} "$@"\n')
     (folder / "client.py").write_text(CLIENT)
     client = shlex.quote(str(folder / "client.py"))
     _program(programs / "medsage", f'exec {shlex.quote(sys.executable)} -S -E {client} "$@"\n')
