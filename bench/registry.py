@@ -25,6 +25,12 @@ def _encryption(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
+def _proof_alerts(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.proof_alerts import run
+
+    return run(options)
+
+
 def _proof_kill(options: Mapping[str, str]) -> dict[str, Any]:
     from bench.proof_kill import run
 
@@ -92,6 +98,7 @@ BENCHES: Mapping[str, Bench] = {
     "index": _index,
     "load": _load,
     "proof-availability": _proof_availability,
+    "proof-alerts": _proof_alerts,
     "proof-concurrency": _proof_concurrency,
     "proof-faults": _proof_faults,
     "proof-fuzz": _proof_fuzz,

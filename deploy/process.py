@@ -22,7 +22,7 @@ class Process:
     """The front and, as they are added, its parts. `http` reaches the server role under its
     public address; `others` holds the routes outside the parts; `running` is what goes on behind
     the requests; `before_metrics` brings the metrics up to now when they are asked for; `draining`
-    says that the process is about to end."""
+    says that the process is about to end, `is_traced` whether spans are recorded."""
 
     settings: Settings
     keys: Keys
@@ -37,6 +37,7 @@ class Process:
     running: list[Work] = field(default_factory=list)
     before_metrics: list[Check] = field(default_factory=list)
     draining: Draining = field(default_factory=Draining)
+    is_traced: bool = False
     readiness: Readiness = field(init=False)
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ over a transport that calls the application in this process.
 
 import asyncio
 import hmac
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -19,6 +20,7 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
 from deploy import analysis, backups, registrations, tls
 from deploy.background import Background, Work
@@ -37,6 +39,8 @@ from deploy.process import Process
 from deploy.refusals import problems
 from deploy.rerouted import Rerouted
 from deploy.simulated_ehr.app import create_simulated_ehr
+from deploy.tracing import TracingNotInstalled, tracing
+from deploy.tracing.requests import NamedPart, TracedRequests, TracedTransport, fhir_shape
 from fhir_server.app import (
     FhirServer,
     Knowledge,
@@ -116,7 +120,16 @@ async def composed(
             if settings.demo and settings.role in ("all", "server"):
                 await load_ward(process.http, settings.base_url)
             measured = MeasuredRequests(front, process.metrics, process.parts)
-            yield RequestIds(measured, new_id, tls.headers(settings))
+            answering = TracedRequests(measured) if process.is_traced else measured
+            yield RequestIds(answering, new_id, tls.headers(settings))
+
+
+def _traced(settings: Settings, stack: AsyncExitStack) -> bool:
+    """Whether the spans of this process are recorded; the stack sends what is left."""
+    try:
+        return stack.enter_context(tracing(os.environ, settings.role))
+    except TracingNotInstalled as problem:
+        raise RefusedStart(str(problem)) from None
 
 
 async def _process(
@@ -126,26 +139,8 @@ async def _process(
     draining: Draining,
     stack: AsyncExitStack,
 ) -> Process:
-    transport: httpx.AsyncBaseTransport
-    if settings.role in ("all", "server"):
-        transport = httpx.ASGITransport(app=RequestIds(front, new_id), raise_app_exceptions=False)
-        mounts = {settings.base_url: transport}
-        http = httpx.AsyncClient(
-            mounts=mounts,
-            timeout=30,
-            trust_env=False,
-            verify=tls.calling(settings),
-            event_hooks=_HOOKS,
-        )
-    else:
-        inner = settings.server_url or settings.base_url
-        transport = Rerouted(
-            httpx.AsyncHTTPTransport(verify=tls.calling(settings)), settings.base_url, inner
-        )
-        http = httpx.AsyncClient(
-            transport=transport, timeout=30, trust_env=False, event_hooks=_HOOKS
-        )
-    await stack.enter_async_context(http)
+    is_traced = _traced(settings, stack)
+    http = await stack.enter_async_context(_client(settings, front, is_traced))
     return Process(
         settings=settings,
         keys=keys_of(settings),
@@ -165,6 +160,27 @@ async def _process(
         checks={},
         running=[],
         draining=draining,
+        is_traced=is_traced,
+    )
+
+
+def _client(settings: Settings, front: Front, is_traced: bool) -> httpx.AsyncClient:
+    """What reaches the server role: the one in this process, or by its inner address."""
+    outside: httpx.AsyncBaseTransport = httpx.AsyncHTTPTransport(
+        verify=tls.calling(settings), trust_env=False
+    )
+    mounts: dict[str, httpx.AsyncBaseTransport] = {}
+    if settings.role in ("all", "server"):
+        answering = RequestIds(TracedRequests(front) if is_traced else front, new_id)
+        mounts[settings.base_url] = httpx.ASGITransport(answering, raise_app_exceptions=False)
+    else:
+        inner = settings.server_url or settings.base_url
+        outside = Rerouted(outside, settings.base_url, inner)
+    if is_traced:
+        outside = TracedTransport(outside)
+        mounts = {origin: TracedTransport(each) for origin, each in mounts.items()}
+    return httpx.AsyncClient(
+        transport=outside, mounts=mounts, timeout=30, trust_env=False, event_hooks=_HOOKS
     )
 
 
@@ -312,6 +328,13 @@ def _finish(process: Process) -> None:
 
     if "fhir" in process.parts:
         with_fhir_paths(process.others)
-    process.front.parts = process.parts
     # `/api` answers with the caller's own token and knows nobody itself.
-    process.front.others = CountsNobody(process.others, process.limits)
+    others: ASGIApp = CountsNobody(process.others, process.limits)
+    if process.is_traced:
+        others = NamedPart("", others)
+        process.parts |= {
+            name: NamedPart(f"/{name}", part, fhir_shape if name == "fhir" else None)
+            for name, part in process.parts.items()
+        }
+    process.front.parts = process.parts
+    process.front.others = others

@@ -1,8 +1,7 @@
-"""The watch over the models of a process: its client, its limits, and its gauge for Prometheus."""
+"""The watch over the models of a process: its client, its limits, and its metrics."""
 
 import httpx
 from joserfc.jwk import ECKey
-from prometheus_client import Gauge
 
 from deploy import registrations
 from deploy.keys import Jwk
@@ -11,6 +10,7 @@ from fhir_server.load_settings import UnusableSettings
 from fhir_server.settings import Settings
 from fhir_server.system import new_id, utc_now
 from models.fhir_client import BackendClient, BackendToken, FhirClient
+from models.monitoring.drift_metrics import DriftMetrics
 from models.monitoring.limits import Limits, UnusableLimits, read_limits
 from models.monitoring.reference import read_reference
 from models.monitoring.watch import SCOPES, DriftWatch
@@ -18,18 +18,15 @@ from models.monitoring.watch import SCOPES, DriftWatch
 
 def drift_watch(process: Process) -> DriftWatch:
     """The watch of the worker role; UnusableSettings for a file of limits that is wrong."""
-    gauge = Gauge(
-        "medsage_ai_readings_held",
-        "Sites whose AI reading of images is held",
-        registry=process.metrics,
-    )
+    metrics = DriftMetrics(process.metrics)
     return DriftWatch(
         monitor_client(process.http, process.settings.base_url, process.keys.worker),
         limits_of(process.settings),
         read_reference(),
         new_id,
         clock=utc_now,
-        told=gauge.set,
+        told=metrics.held,
+        seen=metrics.seen,
     )
 
 

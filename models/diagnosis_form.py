@@ -8,6 +8,7 @@ from typing import Any
 
 import filetype
 
+from fhir_server import spans
 from fhir_server.fhir.assessment import BLOOD_GROUPS, VITAL_SIGNS, Image, Intake
 from fhir_server.fhir.outcome import FhirError, Issue
 from models.malaria.reading import Refusal, SmearImage
@@ -112,6 +113,7 @@ def read_form(
             symptoms_text=faults.text("symptoms", MOST_SYMPTOMS),
             onset=_onset(faults, now.date()),
             images=images,
+            trace=spans.current(),
         ),
         name=name or None,
         sex=faults.choice("sex", SEXES),

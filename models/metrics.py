@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
+from fhir_server import spans
 from fhir_server.fhir.dates import SECOND, microseconds, time_range
 from models.analysis import SmearModel
 from models.card import ModelCard
@@ -125,7 +126,8 @@ class MeasuredSmearModel:
     async def predict(self, images: Sequence[SmearImage], /) -> SmearPrediction:
         """The model's own answer."""
         began = time.perf_counter()
-        prediction = await self._model.predict(images)
+        with spans.span("model malaria-smear"):
+            prediction = await self._model.predict(images)
         self._metrics.smear(prediction, time.perf_counter() - began)
         return prediction
 
@@ -145,6 +147,7 @@ class MeasuredAnalyst:
     async def analyse(self, facts: SymptomFacts) -> Analysis:
         """The analyst's own answer."""
         began = time.perf_counter()
-        analysis = await self._analyst.analyse(facts)
+        with spans.span("model symptoms"):
+            analysis = await self._analyst.analyse(facts)
         self._metrics.symptoms(analysis, time.perf_counter() - began)
         return analysis

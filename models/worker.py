@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 import structlog
 
-from fhir_server.fhir.assessment import ASSESSMENT
+from fhir_server import spans
+from fhir_server.fhir.assessment import ASSESSMENT, trace_of
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
 from models import tasks
@@ -142,7 +143,8 @@ class Worker:
     async def _in_slot(self, task: Resource, slots: asyncio.Semaphore) -> None:
         """One Task from claim to end; no failure of it reaches another."""
         try:
-            await self._work(task)
+            with spans.span("analysis", "consumer", parent=trace_of(task)):
+                await self._work(task)
         except FhirFailure as failure:
             self._rest(task)
             _log.warning("task left to its lease", task=task["id"], status=failure.status)

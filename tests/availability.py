@@ -153,6 +153,12 @@ def _shared() -> str | None:
     return None if SHARED.is_dir() else "no reference material beside the checkout in ../shared"
 
 
+def _tracing() -> str | None:
+    if _module("opentelemetry.sdk") and _module("opentelemetry.exporter"):
+        return None
+    return "the extra tracing (OpenTelemetry's SDK) is not installed"
+
+
 def _train() -> str | None:
     return None if _module("tensorflow") else "the extra train (TensorFlow) is not installed"
 
@@ -170,6 +176,7 @@ SUITES: Mapping[str, Suite] = {
         Suite("alertmanager", _alertmanager),
         Suite("kustomize", _kustomize),
         Suite("shared", _shared, always_in_ci=False),
+        Suite("tracing", _tracing),
         Suite("train", _train),
     )
 }

@@ -1,19 +1,29 @@
-"""What a running server tells Prometheus after a busy session, and what PromQL asks for."""
+"""What a running server tells after a busy session: metrics, log lines and spans; and what PromQL
+asks for."""
 
+import asyncio
+import io
+import logging
+import os
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
+import structlog
 from prometheus_client.parser import text_string_to_metric_families
 
+from deploy.logs import configure
 from fhir_server.storage.master_keys import new_master_key
-from tests.availability import ROOT
+from tests.availability import ROOT, SUITES
 from tests.certificates import certificates
 from tests.composed_world import Whole, observation, whole
+from tests.otlp_double import Collector, collecting
 
 PEOPLES = ("Mwangi", "1987-03-19", "MRN-90210", "dr.nobody", "burning chest")
 """What the session says that belongs to people, or could."""
+LANGUAGE_MODEL = "scripted-1"
 _PERSON = {
     "resourceType": "Patient",
     "name": [{"family": PEOPLES[0]}],
@@ -30,18 +40,56 @@ _WATCH = {
 }
 
 
-async def busy_session(folder: Path) -> str:
-    """The exposition after reads, writes, searches, refusals, sign-ins and analyses."""
+TRACE, CALLER = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+"""A trace that a caller has begun, and its span."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """The exposition, what the process logged, and what it sent of traces (None: the SDK is not
+    installed)."""
+
+    exposition: str
+    log: str
+    traces: Collector | None
+
+
+def busy_session(folder: Path) -> Told:
+    """What is told after reads, writes, searches, refusals, sign-ins and analyses."""
+    written = io.StringIO()
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    try:
+        with redirect_stderr(written), ExitStack() as stack:
+            configure("debug")
+            traces = None
+            if SUITES["tracing"].missing() is None:
+                traces = stack.enter_context(collecting())
+                os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] = traces.origin
+            exposition = asyncio.run(_session(folder))
+    finally:
+        root.handlers[:], root.level = handlers, level
+        os.environ.pop("OTEL_EXPORTER_OTLP_ENDPOINT", None)
+        structlog.reset_defaults()
+    return Told(exposition, written.getvalue(), traces)
+
+
+async def _session(folder: Path) -> str:
     (folder / "backup_key").write_text(new_master_key())
     given = {
         "tls_ca_file": str(certificates(folder / "tls").authority),
         "backup_target": str(folder / "backups"),
         "backup_key_file": str(folder / "backup_key"),
+        # A provider that is not there: what it is asked ends as failed.
+        "gemini_api_key": "of a provider that is not there",
+        "gemini_base_url": "http://127.0.0.1:9",
+        "gemini_model": LANGUAGE_MODEL,
     }
     async with whole(folder / "data", **given) as service:
         await _records(service)
         await _refusals(service)
         await _analyses(service)
+        await _traced(service)
         answer = await service.http.get("/api/metrics")
         assert answer.status_code == 200, answer.text
         return answer.text
@@ -82,6 +130,20 @@ async def _refusals(service: Whole) -> None:
     await send("POST", "/auth/login", None, data=login)
     token = await service.user_token("dr.amina")
     await send("DELETE", "/fhir/AuditEvent/none", token)
+
+
+async def _traced(service: Whole) -> None:
+    """An analysis that a caller ordered within a trace of its own."""
+    content = (ROOT / "deploy/demo/images/cell-parasitized.png").read_bytes()
+    await service.send(
+        "POST",
+        "/api/diagnose",
+        headers={"traceparent": f"00-{TRACE}-{CALLER}-01", "X-Request-Id": "asked-1"},
+        data={"age": "38", "weight": "61", "height": "168", "symptoms": f"fever, {PEOPLES[4]}"},
+        files={"imageUpload": (f"{PEOPLES[0]}.png", content, "image/png")},
+    )
+    path = f"/fhir/Patient?name={PEOPLES[0]}"
+    await service.send("GET", path, headers={"traceparent": f"00-{TRACE}-{CALLER}-01"})
 
 
 async def _analyses(service: Whole) -> None:

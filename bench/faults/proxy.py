@@ -96,7 +96,8 @@ async def proxy(uri: str, choose: Choose) -> AsyncIterator[Proxy]:
     made = Proxy("", choose)
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError):
+        # A connection that is still open when the loop ends is cancelled.
+        with suppress(ConnectionError, asyncio.CancelledError):
             server = await asyncio.open_connection(parts.hostname, parts.port)
             await _Link(made, ((reader, writer), server)).run()
 

@@ -32,13 +32,17 @@ def new_master(
 ) -> None:
     """Make a master key. Keep a copy of the file apart from the store and its backups: without
     it nothing can be read."""
-    older = file.read_text("utf-8") if file.exists() else ""
     line = new_master_key()
     draft = file.with_name(f".{file.name}.new")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as written:
-        written.write(f"{line}\n{older}")
-    draft.replace(file)
+    try:
+        older = file.read_text("utf-8") if file.exists() else ""
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as written:
+            written.write(f"{line}\n{older}")
+        draft.replace(file)
+    except OSError as problem:
+        fail(f"{file}: {problem}")
     typer.echo(f"made master key {master_keys([line]).current} in {file}")
 
 

@@ -44,7 +44,10 @@ def rotate(data: Data = None) -> None:
     _change(store_settings(data), None)
 
 
-@app.command(epilog="Example: medsage keys retire KID")
+# A key's id may begin with a dash, and is no option then.
+@app.command(
+    epilog="Example: medsage keys retire KID", context_settings={"ignore_unknown_options": True}
+)
 def retire(
     kid: Annotated[str, typer.Argument(help="The key's id, as `medsage keys list` shows it.")],
     data: Data = None,

@@ -174,6 +174,66 @@ _SERVICE = Board(
         ),
     ),
 )
+_LANGUAGE_MODEL = (
+    Panel(
+        "Language model, circuit",
+        "0 it is asked, 1 it is tried again, 2 it is left alone and the rules answer.",
+        "short",
+        (("max by (model) (medsage_language_model_circuit)", "{{model}}"),),
+        "stat",
+    ),
+    Panel(
+        "Language model, questions",
+        "An hour, by how they ended; all but answered and cached leave the rules alone.",
+        "short",
+        (
+            (
+                "sum by (outcome) (increase(medsage_language_model_questions_total[1h]))",
+                "{{outcome}}",
+            ),
+        ),
+    ),
+    Panel(
+        "Language model, sentences dropped",
+        "A day, by why: what no fact of the chart stands behind is not shown.",
+        "short",
+        (
+            (
+                "sum by (fate) "
+                '(increase(medsage_language_model_sentences_total{fate!="kept"}[1d]))',
+                "{{fate}}",
+            ),
+        ),
+    ),
+    Panel(
+        "Language model, tokens",
+        "An hour, as the provider counts them.",
+        "short",
+        (
+            (
+                "sum by (direction) (increase(medsage_language_model_tokens_total[1h]))",
+                "{{direction}}",
+            ),
+        ),
+    ),
+    Panel(
+        "Language model, cost",
+        "US dollars a day, by the prices that are set; 0 without prices.",
+        "currencyUSD",
+        (
+            (
+                "sum by (model) (increase(medsage_language_model_cost_dollars_total[1d]))",
+                "{{model}}",
+            ),
+        ),
+    ),
+    Panel(
+        "Language model, time 95 %",
+        "Time that the provider took.",
+        "s",
+        ((_quantile(0.95, "medsage_language_model_seconds", "model"), "{{model}}"),),
+    ),
+)
 _CLINICAL_AI = Board(
     "MedSAGE: clinical AI",
     (
@@ -258,6 +318,13 @@ _CLINICAL_AI = Board(
             "s",
             ((_quantile(0.95, "medsage_model_seconds", "model"), "{{model}}"),),
         ),
+        Panel(
+            "Sites that drift",
+            "By figure: to be looked at (watch), or beyond the limit that holds a site (exceeded).",
+            "short",
+            (("max by (figure, verdict) (medsage_ai_drift_sites)", "{{figure}} {{verdict}}"),),
+        ),
+        *_LANGUAGE_MODEL,
     ),
 )
 _INTEGRATORS = Board(

@@ -54,4 +54,4 @@ async def in_trace(request: httpx.Request) -> None:
     """Let a call that is made while a request is answered belong to that request's trace."""
     answering = ANSWERING.get()
     if answering is not None:
-        request.headers[HEADER] = answering.trace.outgoing
+        request.headers[HEADER] = answering.trace.outgoing  # a transport that traces says its own

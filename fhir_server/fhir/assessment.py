@@ -16,6 +16,7 @@ from typing import Any
 Resource = dict[str, Any]
 
 CANONICAL = "https://medsage.example/fhir"
+TRACE = f"{CANONICAL}/StructureDefinition/traceparent"
 TASK_CODES = f"{CANONICAL}/CodeSystem/task-code"
 TASK_PARTS = f"{CANONICAL}/CodeSystem/task-part"
 FINDINGS = f"{CANONICAL}/CodeSystem/finding"
@@ -140,6 +141,9 @@ class Intake:
     images: Sequence[Image] = ()
     history: Mapping[str, str] = field(default_factory=dict)
     travel: Mapping[str, str] = field(default_factory=dict)
+    trace: str | None = None
+    """The traceparent of the request by which it was sent, where that is recorded: the analysis
+    goes on with its trace."""
 
     @property
     def has_answers(self) -> bool:
@@ -188,6 +192,18 @@ def submission(intake: Intake, parties: Parties, new_uuid: Any) -> Resource:
         add(INPUT_SYMPTOMS, _symptoms(intake, parties))
     add(None, _task(inputs, intake, parties))
     return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+
+def trace_of(task: Resource) -> str | None:
+    """The traceparent that the Task was ordered with, if it says one."""
+    return next(
+        (
+            str(each["valueString"])
+            for each in task.get("extension", ())
+            if each.get("url") == TRACE and "valueString" in each
+        ),
+        None,
+    )
 
 
 def part_type(part: str) -> Resource:
@@ -368,6 +384,8 @@ def _task(inputs: list[Resource], intake: Intake, parties: Parties) -> Resource:
     }
     if not inputs:
         del task["input"]
+    if intake.trace is not None:
+        task["extension"] = [{"url": TRACE, "valueString": intake.trace}]
     if parties.encounter:
         task["encounter"] = {"reference": parties.encounter}
     if parties.requester:

@@ -155,6 +155,16 @@ def locate(method: str, path: str, query: Pairs = ()) -> FhirRequest:
     )
 
 
+def template(path: str) -> str:
+    """The shape of a path below the base, for whoever must not say what was asked for."""
+    parts = path.strip("/").split("/") if path.strip("/") else []
+    if parts and parts[-1].startswith("$"):
+        shape = f"{_shape(parts[:-1])}/${{operation}}".lstrip("/")
+        return shape if _shape(parts[:-1]) in _LEVELS else "unknown"
+    shape = _shape(parts)
+    return shape if shape in _BY_SHAPE else "unknown"
+
+
 def _operation(method: str, parts: Sequence[str], query: Pairs) -> FhirRequest:
     """The call of an operation: 404 where there is none of that name, 405 when it takes another
     method."""

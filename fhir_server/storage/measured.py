@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from fhir_server import spans
 from fhir_server.fhir.outcome import FhirError
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import (
@@ -42,6 +43,8 @@ OPERATIONS = _WRITES | {
     *("get", "get_many", "find", "count", "explain", "history", "current"),
     *("journal", "record", "records"),
 }
+_SPANS = {each: f"store {each}" for each in OPERATIONS}
+_ATTRIBUTES = {each: {"db.operation.name": each} for each in OPERATIONS}
 REASONS = frozenset({"conflict", "unavailable", "failed"})
 
 
@@ -99,15 +102,20 @@ class StoreMetrics(Collector):
 
 
 class _Timed:
-    """Times what is done within it; a refusal to the caller is no failure of the store."""
+    """Times what is done within it, as a span of what asks; a refusal to the caller is no failure
+    of the store."""
 
-    __slots__ = ("_began", "_metrics", "_operation", "_pool")
+    __slots__ = ("_began", "_metrics", "_operation", "_pool", "_span")
 
     def __init__(self, metrics: StoreMetrics, operation: str) -> None:
         self._metrics = metrics
         self._operation = operation
 
     def __enter__(self) -> None:
+        self._span = spans.within(
+            _SPANS[self._operation], "client", attributes=_ATTRIBUTES[self._operation]
+        )
+        self._span.__enter__()
         self._pool = self._metrics.begin(self._operation)
         self._began = time.perf_counter()
 
@@ -115,8 +123,9 @@ class _Timed:
         self,
         kind: type[BaseException] | None,
         failure: BaseException | None,
-        _: TracebackType | None,
+        trace: TracebackType | None,
     ) -> None:
+        self._span.__exit__(kind, failure, trace)
         self._metrics.end(self._pool)
         self._metrics.seconds.observe((self._operation,), time.perf_counter() - self._began)
         if isinstance(failure, Exception) and not isinstance(failure, FhirError):

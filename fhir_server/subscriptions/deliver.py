@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import httpx
 import structlog
 
+from fhir_server import spans
 from fhir_server.fhir.codec import parse
 from fhir_server.storage.port import Key, Record, Stored, Transaction, VersionConflict
 from fhir_server.subscriptions.criteria import UnusableSubscription, Watch, watch_of
@@ -140,7 +141,9 @@ class Deliverer:
         type_, _, id_ = delivery.value["focus"].partition("/")
         if not await self._parts.owners.may_see_now(watch.id, Key(type_, id_)):
             return None
-        problem = await self._attempt(watch, delivery.value["number"])
+        with spans.span("subscription delivery", "producer") as span:
+            problem = await self._attempt(watch, delivery.value["number"])
+            span.note("medsage.delivered", problem is None)
         self._parts.metrics.attempted(problem)
         # What an older program left waiting does not say since when.
         if problem is None and "since" in delivery.value:

@@ -60,7 +60,7 @@ def _utc_now() -> datetime:
 @dataclass
 class DriftWatch:
     """`reference` is what is measured against, None for nothing; `told` hears how many holds are
-    in force after each run."""
+    in force after each run, `seen` what the run found."""
 
     fhir: FhirClient
     limits: Limits
@@ -68,6 +68,7 @@ class DriftWatch:
     new_uuid: Callable[[], str]
     clock: Callable[[], datetime] = _utc_now
     told: Callable[[int], None] = lambda count: None
+    seen: Callable[[Sequence[Watched]], None] = lambda found: None
     pause_seconds: float = 3600.0
     _stopping: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
@@ -96,6 +97,7 @@ class DriftWatch:
         for site, of_site in groupby(sorted(cases, key=_site_key), key=_site_key):
             found += await self._site(site or None, list(of_site), (since, end))
         self.told(len(await holds(self.fhir)))
+        self.seen(found)
         return found
 
     async def _site(

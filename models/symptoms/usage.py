@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from models.symptoms.circuit import CircuitBreaker, State
 from models.symptoms.grounding import Fate
 
+DIRECTIONS = ("input", "output")
 _PER_MILLION = 1_000_000
 _BUCKETS = (0.25, 0.5, 1, 2, 3, 4, 5, 6, 8, 10)
 _STATES = {State.CLOSED: 0, State.HALF_OPEN: 1, State.OPEN: 2}
@@ -83,8 +84,17 @@ class Usage:
         )
 
     def watch(self, model: str, circuit: CircuitBreaker) -> None:
-        """Shows the circuit's state whenever the metrics are read."""
+        """Shows the circuit's state whenever the metrics are read, and everything else from its
+        zero on: a rate needs it."""
         self._circuit.labels(model).set_function(lambda: _STATES[circuit.state])
+        self._dollars.labels(model)
+        self._seconds.labels(model)
+        for outcome in Outcome:
+            self._questions.labels(model, outcome.value)
+        for direction in DIRECTIONS:
+            self._tokens.labels(model, direction)
+        for fate in Fate:
+            self._sentences.labels(model, fate.value)
 
     def ended(self, model: str, outcome: Outcome) -> None:
         """One question ended."""
@@ -97,8 +107,8 @@ class Usage:
     def spent(self, model: str, input_tokens: int, output_tokens: int) -> None:
         """The provider counted these tokens, whether or not the answer was of use."""
         for direction, tokens, price in (
-            ("input", input_tokens, self._prices.input),
-            ("output", output_tokens, self._prices.output),
+            (DIRECTIONS[0], input_tokens, self._prices.input),
+            (DIRECTIONS[1], output_tokens, self._prices.output),
         ):
             self._tokens.labels(model, direction).inc(tokens)
             if price is not None:

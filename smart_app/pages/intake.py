@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from starlette.responses import JSONResponse, Response
 
+from fhir_server import spans
 from fhir_server.fhir.assessment import (
     CANONICAL,
     HISTORY_CODES,
@@ -138,6 +139,7 @@ async def _send(visit: Visit, draft: Draft, view: IntakeView) -> str:
         images=images,
         history=view.told,
         travel=view.travel_days,
+        trace=spans.current(),
     )
     parties = Parties(
         patient=f"Patient/{visit.patient}",

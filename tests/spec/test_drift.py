@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from fhir_server.fhir.assessment import FINDINGS, Image, Intake, Parties, submission
 from fhir_server.fhir.codec import instant
@@ -16,6 +17,7 @@ from fhir_server.validation.validate import Validator
 from models.analysis import smear_system
 from models.fhir_client import CallerToken, FhirClient
 from models.malaria.reading import SmearAnswer
+from models.monitoring.drift_metrics import DriftMetrics
 from models.monitoring.holds import (
     EVERYWHERE,
     Act,
@@ -95,8 +97,18 @@ async def analysed(fhir: FhirClient, site: str, when: datetime, *, rejected: int
         )
 
 
-def watch(fhir: FhirClient, told: list[int], now: datetime = NOW) -> DriftWatch:
-    return DriftWatch(fhir, read_limits(), None, new_uuid, clock=lambda: now, told=told.append)
+def watch(
+    fhir: FhirClient, told: list[int], now: datetime = NOW, metrics: DriftMetrics | None = None
+) -> DriftWatch:
+    return DriftWatch(
+        fhir,
+        read_limits(),
+        None,
+        new_uuid,
+        clock=lambda: now,
+        told=told.append,
+        seen=(metrics or DriftMetrics(CollectorRegistry())).seen,
+    )
 
 
 async def reports_of(fhir: FhirClient) -> list[dict[str, Any]]:
@@ -110,8 +122,15 @@ async def test_a_site_that_exceeds_is_held_until_it_is_released_and_other_sites_
     await analysed(fhir, WARD, NOW - timedelta(days=2), rejected=24)
     await analysed(fhir, OTHER, NOW - timedelta(days=2), rejected=1)
 
-    found = await watch(fhir, told).run_once()
+    registry = CollectorRegistry()
+    found = await watch(fhir, told, metrics=DriftMetrics(registry)).run_once()
 
+    def sites(figure: str, verdict: str) -> float | None:
+        labels = {"figure": figure, "verdict": verdict}
+        return registry.get_sample_value("medsage_ai_drift_sites", labels)
+
+    assert (sites("overrides", "exceeded"), sites("overrides", "watch")) == (1, 0)
+    assert sites("refusals", "watch") == 0
     assert {each.window.site: each.is_held for each in found} == {WARD: True, OTHER: False}
     assert told == [1]
     (held,) = await holds(fhir)

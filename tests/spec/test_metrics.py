@@ -1,7 +1,6 @@
-"""What is measured, that it names nobody, and that alerts, routes, dashboards and runbooks speak of
-what a running server exposes."""
+"""What is measured, logged and traced, that it names nobody; alerts, routes, dashboards and
+runbooks speak of what a running server exposes."""
 
-import asyncio
 import json
 import re
 import subprocess
@@ -24,13 +23,31 @@ from fhir_server.security.authorization import metrics as authorization
 from fhir_server.storage import measured
 from fhir_server.subscriptions import metrics as subscriptions
 from models.malaria.reading import CellAnswer, SmearAnswer
+from models.monitoring import drift_metrics
+from models.monitoring.limits import FIGURES
+from models.symptoms import usage
+from models.symptoms.grounding import Fate
 from models.symptoms.port import Urgency
 from tests.availability import ROOT
-from tests.exposition import PEOPLES, Sample, busy_session, groupings, samples_of, selectors
+from tests.exposition import (
+    CALLER,
+    LANGUAGE_MODEL,
+    PEOPLES,
+    TRACE,
+    Sample,
+    Told,
+    busy_session,
+    groupings,
+    samples_of,
+    selectors,
+)
 from tests.kubernetes_metrics import adapter_expressions
+from tests.otlp_double import Collector, Received
 
 FOLDER = ROOT / "deploy/prometheus"
 GIVEN_BY_PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate"}}
+SERVER = 2
+"""The kind of a span that answers, in OTLP."""
 TARGET = {"job", "instance"}
 """The labels that scraping adds to every series."""
 STATUSES = frozenset(map(str, range(100, 600)))
@@ -69,10 +86,15 @@ ALLOWED: dict[str, frozenset[str]] = {
     "grant": authorization.GRANTS | {"other"},
     "outcome": authorization.ERRORS
     | subscriptions.OUTCOMES
-    | {"issued", "other", "completed", "failed", "by-another", "left"},
+    | {"issued", "other", "completed", "failed", "by-another", "left"}
+    | {each.value for each in usage.Outcome},
+    "direction": frozenset(usage.DIRECTIONS),
+    "fate": frozenset(each.value for each in Fate),
+    "figure": frozenset(FIGURES),
+    "verdict": frozenset(drift_metrics.VERDICTS),
     "task": frozenset(observed.JOBS),
     "job": frozenset({"server", "worker", "app"}),
-    "model": frozenset({"malaria-smear", "symptoms", "malaria-cell"}),
+    "model": frozenset({"malaria-smear", "symptoms", "malaria-cell", LANGUAGE_MODEL}),
     "answer": frozenset(each.value for each in (*SmearAnswer, *CellAnswer))
     | {each.code for each in Urgency},
     "check": CHECKS,
@@ -86,9 +108,22 @@ NUMBER = re.compile(r"[\d.]+(e[+-]?\d+)?|\+Inf")
 
 
 @pytest.fixture(scope="module")
-def exposition(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The answer of `/api/metrics` of one whole service after its session."""
-    return asyncio.run(busy_session(tmp_path_factory.mktemp("busy")))
+def session(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """What one whole service told of its session."""
+    return busy_session(tmp_path_factory.mktemp("busy"))
+
+
+@pytest.fixture(scope="module")
+def exposition(session: Told) -> str:
+    """The answer of `/api/metrics`."""
+    return session.exposition
+
+
+@pytest.fixture(scope="module")
+def traces(session: Told) -> Collector:
+    """What was sent to the receiver of traces."""
+    assert session.traces is not None
+    return session.traces
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +158,79 @@ def test_nothing_of_the_session_stands_in_the_metrics(exposition: str) -> None:
     assert [word for word in PEOPLES if word.lower() in exposition.lower()] == []
 
 
+def test_a_log_line_is_json_and_says_request_trace_and_tenant(session: Told) -> None:
+    lines = [json.loads(line) for line in session.log.splitlines()]
+    assert {"event", "level", "logger", "timestamp"} <= set.intersection(*map(set, lines))
+    (asked,) = (
+        line
+        for line in lines
+        if line.get("request_id") == "asked-1" and line["logger"] == "medsage.requests"
+    )
+    assert (asked["trace_id"], asked["level"]) == (TRACE, "debug")
+    assert {line["tenant"] for line in lines if "tenant" in line} == {"default"}
+
+
+def test_nothing_of_the_session_stands_in_the_log(session: Told) -> None:
+    words = (*PEOPLES, "ward-1", "imageUpload", "family=", "Bearer ")
+    assert [word for word in words if word.lower() in session.log.lower()] == []
+
+
+@pytest.mark.tracing
+def test_an_analysis_is_one_trace_from_the_request_to_the_model(traces: Collector) -> None:
+    spans = traces.of_trace(TRACE)
+    by_id = {span.id: span for span in spans}
+
+    def above(span: Received) -> list[str]:
+        found = by_id.get(span.parent)
+        return [] if found is None else [found.name, *above(found)]
+
+    (order,) = (span for span in spans if span.name == "POST /api/diagnose")
+    assert order.parent == CALLER
+    assert order.attributes["http.response.status_code"] == 200
+    stored = [span for span in spans if span.name == "store transaction"]
+    assert any("POST /fhir" in above(span) for span in stored)
+    (analysis,) = (span for span in spans if span.name == "analysis")
+    assert "POST /api/diagnose" in above(analysis)
+    for model in ("model malaria-smear", "model symptoms"):
+        (said,) = (span for span in spans if span.name == model)
+        assert above(said)[0] == "analysis"
+    assert any(span.name == "GET /fhir/{type}" and span.parent == CALLER for span in spans)
+    assert {span.service for span in spans} == {"medsage-all"}
+
+
+@pytest.mark.tracing
+def test_what_calls_somebody_hands_its_trace_on(traces: Collector) -> None:
+    by_id = {span.id: span for span in traces.spans}
+    called = [span for span in traces.of_trace(TRACE) if span.name == "POST /fhir"]
+    assert called
+    assert {by_id[span.parent].name for span in called} == {"POST"}
+    delivered = [span for span in traces.spans if span.name == "subscription delivery"]
+    assert {span.attributes["medsage.delivered"] for span in delivered} >= {False}
+    assert {by_id[span.parent].name for span in traces.spans if span.name == "POST"} >= {
+        "analysis",
+        "subscription delivery",
+    }
+
+
+@pytest.mark.tracing
+def test_no_span_tells_anything_of_the_session(traces: Collector) -> None:
+    content = bytes(traces.content).decode("latin-1").lower()
+    words = (*PEOPLES, "ward-1", "family", "198.51", "192.0.2.7", "asked-1", "127.0.0.1:9")
+    assert [word for word in words if word.lower() in content] == []
+    attributes = {name for span in traces.spans for name in span.attributes}
+    assert attributes == {
+        "http.request.method",
+        "http.response.status_code",
+        "http.route",
+        "db.operation.name",
+        "error.type",
+        "medsage.delivered",
+    }
+    routes = {span.attributes["http.route"] for span in traces.spans if span.kind == SERVER}
+    assert {"/fhir/{type}/{id}", "/fhir/{type}/{id}/_history/{version}", "/auth/token"} <= routes
+    assert "unknown" in routes
+
+
 @pytest.mark.parametrize(
     ("name", "labels"),
     [
@@ -151,6 +259,7 @@ def test_nothing_of_the_session_stands_in_the_metrics(exposition: str) -> None:
         ("medsage_model_answers_total", {"model": "malaria-smear", "answer": "refused"}),
         ("medsage_model_refusals_total", {"check": "not-a-smear"}),
         ("medsage_model_cell_probability_count", {}),
+        ("medsage_language_model_questions_total", {"outcome": "failed"}),
         ("medsage_tasks_ended_total", {"outcome": "completed"}),
         ("medsage_task_turnaround_seconds_count", {}),
         ("medsage_ready", {"check": "store"}),

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from joserfc import jwt
 from joserfc.jwk import KeySet
+from typer.testing import CliRunner
 
+from deploy.cli import app
 from fhir_server.fhir.outcome import FhirError
 from fhir_server.security.keys import (
     CURRENT,
@@ -196,3 +198,9 @@ async def test_of_two_rotations_at_once_one_is_refused(world: SmartWorld) -> Non
     outcomes = await asyncio.gather(_rotate(world), _rotate(world), return_exceptions=True)
     assert [type(one) for one in outcomes if one is not None] == [NotRotatable]
     assert len(await read_keys(world.store)) == 4
+
+
+def test_a_key_whose_id_begins_with_a_dash_can_be_retired_by_its_name(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["keys", "retire", "-Qe", "--data", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "there is no key -Qe" in done.output
