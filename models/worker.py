@@ -171,6 +171,8 @@ class Worker:
             inputs = await self._retried(
                 lambda: read_inputs(self.fhir, claimed, tasks.begun(claimed).date())
             )
+            # Consent may have been withdrawn since: then the Task is not there for us any more.
+            await self._retried(lambda: self.fhir.read(f"Task/{claimed['id']}"))
             said = await self._retried(lambda: analysed(self.fhir, self.analysts.analyse, inputs))
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))

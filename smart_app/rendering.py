@@ -7,6 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from smart_app import language
+from smart_app.disclaimers import disclaimer
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -44,5 +45,6 @@ def environment(root: str) -> Environment:
         static=lambda path: f"{root}/static/{path}?v={static_files()[path][2]}",
         language=language.language,
         direction=language.direction,
+        disclaimer=disclaimer,
     )
     return templates

@@ -78,7 +78,7 @@ async def _with_provenance(store: ResourceStore, extent: Extent) -> Extent:
         key = stored.key
         if stored.is_deleted or key in own or key in about:
             continue
-        targets = {_target(each) for each in parse(stored.body).get("target", ())}
+        targets = {target_of(each) for each in parse(stored.body).get("target", ())}
         if targets and targets <= own:
             about.append(key)
     if not about:
@@ -87,7 +87,8 @@ async def _with_provenance(store: ResourceStore, extent: Extent) -> Extent:
     return Extent((*sorted(about), *extent.own), extent.former, extent.shared, naming)
 
 
-def _target(reference: dict[str, Any]) -> Key | None:
+def target_of(reference: dict[str, Any]) -> Key | None:
+    """The resource that a reference names, whatever the version; None when it names none."""
     path = str(reference.get("reference", "")).partition("/_history/")[0].split("/")
     return Key(path[-2], path[-1]) if len(path) > 1 else None
 

@@ -6,16 +6,18 @@ person's words by chance, or in an audit record, which says what somebody search
 told apart; all others are left over, and the erasure is not whole.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
+from fhir_server.audit.quoted import queries
 from fhir_server.fhir.codec import parse
 from fhir_server.rights.extent import KEPT_TYPES, Extent, every_version
 from fhir_server.search.terms import fold
-from fhir_server.storage.port import Key, ResourceStore
+from fhir_server.storage.port import Key, ResourceStore, Stored
 
 SHORTEST = 12
 """Shorter texts stand in any file by chance; those that identify a person are SHORTEST_NAME."""
@@ -59,8 +61,10 @@ async def prove(store: ResourceStore, files: Iterable[Path], looked_for: frozens
     for entry in await store.journal(JOURNAL_AT_ONCE):
         audit |= _within(rest - audit, entry.entry)
     async for stored in every_version(store):
-        into = audit if stored.key.type in KEPT_TYPES else others
-        into |= _within(rest - into, stored.body)
+        if stored.key.type in KEPT_TYPES:
+            audit |= _within(looked_for - audit, stored.body + _quoted(stored))
+        else:
+            others |= _within(rest - others, stored.body)
     return Proof(
         len(looked_for),
         frozenset(others),
@@ -69,7 +73,15 @@ async def prove(store: ResourceStore, files: Iterable[Path], looked_for: frozens
     )
 
 
-def _within(texts: set[str], content: bytes) -> set[str]:
+def _quoted(stored: Stored) -> bytes:
+    """The searches that an AuditEvent quotes, as they were meant."""
+    if b'"query"' not in stored.body:
+        return b""
+    said = "\n".join(unquote_plus(each) for each in queries(parse(stored.body)))
+    return f"\n{said}\n{fold(said)}".encode()
+
+
+def _within(texts: Set[str], content: bytes) -> set[str]:
     return {text for text in texts if any(way in content for way in _forms(text))}
 
 

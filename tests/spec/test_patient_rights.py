@@ -167,10 +167,18 @@ def test_the_whole_record_is_handed_over(folder: Path, tmp_path: Path) -> None:
         page = archive.read("record.html").decode()
         assert archive.read("files/Binary-letter-1.txt") == LETTER
         assert json.loads(archive.read("access.json"))["type"] == "collection"
+        changes = json.loads(archive.read("changes.json"))
+        changed = archive.read("changes.html").decode()
     names = {f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in bundle["entry"]}
     assert names == {"Patient/ann", "Observation/o", "Binary/letter", "Provenance/of-o"}
     assert "grandmother&#x27;s remedy" in page
     assert FORMER not in page
+    corrected = next(each for each in changes if each["changes"])
+    place = {"path": "Observation.note[0].text", "before": FORMER, "after": SECRET}
+    assert (corrected["resource"], corrected["how"]) == ("Observation/o", "changed")
+    assert corrected["changes"] == [place]
+    assert FORMER in changed
+    assert "by unknown" in changed
     code, said = medsage(folder, "export", "ann", "--to", str(target))
     assert code == 1
 
@@ -193,7 +201,8 @@ def test_what_has_reached_its_age_is_erased(folder: Path) -> None:
     code, said = medsage(folder, "retain", "--policy", ages, "--dry-run")
     assert (code, said) == (0, "nothing is due\n")
     later = asyncio.run(retained(folder, days=2))
-    assert later == {"Observation": 3}
+    # The Provenance of what went goes with it; that of an Appointment that stays does not.
+    assert later == {"Observation": 3, "Provenance": 1}
     now = asyncio.run(stored(folder))
     assert now["Observation/o"] == [True]
     assert now["Appointment/both"] == now["Patient/ann"] == [False]
@@ -201,7 +210,7 @@ def test_what_has_reached_its_age_is_erased(folder: Path) -> None:
 
 def test_a_legal_hold_outlasts_the_age(folder: Path) -> None:
     medsage(folder, "hold", "ann", "--reason", "court order")
-    assert asyncio.run(retained(folder, days=2)) == {"Observation": 2}
+    assert asyncio.run(retained(folder, days=2))["Observation"] == 2
     assert asyncio.run(stored(folder))["Observation/o"] == [False, False]
 
 
@@ -209,7 +218,12 @@ def test_a_legal_hold_outlasts_the_age(folder: Path) -> None:
     ("text", "said"),
     [
         ("Observations = 3", "Observations is not a resource type of R4"),
-        ("AuditEvent = 3", "AuditEvent can't be erased"),
+        ("AuditEvent = 3", "AuditEvent can't be erased by age: the chain of the audit trail"),
+        ("Device = 3", "Device can't be erased by age: the registry of model versions stands on"),
+        ("Provenance = 3", "Provenance can't be erased by age: it says who made what remains"),
+        ("Consent = 3", "Consent can't be erased by age: what it denies would be shown again"),
+        ("SearchParameter = 3", "SearchParameter can't be erased by age: searches stand on it"),
+        ("ValueSet = 3", "ValueSet can't be erased by age: others stand on it"),
         ("Observation = 0", "a whole number of days above 0"),
         ("Observation = '3'", "a whole number of days above 0"),
         ("", "it names no type"),
