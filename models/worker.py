@@ -18,6 +18,7 @@ import structlog
 from fhir_server.fhir.assessment import ASSESSMENT
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
+from fhir_server.fhir.withdrawn import NOT_PERMITTED
 from models import tasks
 from models.analysis import Analyses
 from models.fhir_client import FhirClient, FhirFailure
@@ -186,7 +187,15 @@ class Worker:
             ending = result_transaction(
                 inputs.submission, results, now=self.clock(), new_uuid=self.new_uuid
             )
-        await self._end(claimed, ending)
+        try:
+            await self._end(claimed, ending)
+        except FhirFailure as refusal:
+            if refusal.status not in (403, 404):
+                raise
+            # A Consent lets us read what was asked, and not write what was found.
+            issue = Issue("error", "suppressed", NOT_PERMITTED)
+            await self._end(claimed, self._failure(claimed, [issue]))
+            return
         self.analysts.ended(inputs)
 
     async def _claim(self, task: Resource) -> Resource | None:

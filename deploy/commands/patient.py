@@ -13,7 +13,7 @@ from deploy.commands.ending import FAILED, UNUSABLE, fail
 from deploy.commands.patient_desk import AsJson, Data, Desk, Id, ShowsProgress, run, teller
 from fhir_server.audit.sealer import Sealer, signer_of
 from fhir_server.rights import erasure, export, proof, quotes
-from fhir_server.rights.extent import Extent
+from fhir_server.rights.extent import Extent, Told
 from fhir_server.settings import Settings
 from fhir_server.system import utc_now
 
@@ -28,14 +28,14 @@ _MOST_NAMED = 20
 def hand_over(
     patient: Id,
     to: Annotated[Path, typer.Option(help="The ZIP file to write; it must not exist.")],
+    progress: ShowsProgress = False,
     data: Data = None,
 ) -> None:
     """Hand the whole record over: FHIR JSON, a page to read, files, and who looked at it."""
 
     async def work(desk: Desk) -> str:
-        count = await export.export(
-            desk.store, desk.known.extract, desk.patient, await desk.extent(), to
-        )
+        extent = await desk.extent(teller(progress))
+        count = await export.export(desk.store, desk.known.extract, desk.patient, extent, to)
         await desk.store.note(desk.noted("hand-over", desk.patient))
         return f"{to}: {count} resources of {desk.patient}"
 
@@ -69,14 +69,17 @@ def erase(
         raise typer.Exit(FAILED)
 
 
-async def _erased(desk: Desk, reason: str, told: erasure.Told) -> dict[str, Any]:
+async def _erased(desk: Desk, reason: str, told: Told) -> dict[str, Any]:
     ordered = erasure.Ordered(desk.patient, reason, partial(desk.noted, "erase"), utc_now)
-    before = await desk.extent()
+    before = await desk.extent(told)
     texts = await proof.traces(desk.store, before)
     names = await quotes.names_of(desk.store, before)
-    extent = await erasure.erase(desk.store, desk.known.extract, ordered, told)
     redacting = replace(ordered, noted=partial(desk.noted, "redact"))
+    await erasure.require_no_hold(desk.store, desk.patient)
+    # While the Patient is there: who repeats an erasure that was cut off still knows the names.
     taken_out = await quotes.take_out(await _trail(desk), names, redacting)
+    extent = await erasure.erase(desk.store, desk.known.extract, ordered, told)
+    taken_out += await quotes.take_out(await _trail(desk), names, redacting)
     await desk.store.sealing.sweep()
     proved = await proof.prove(desk.store, _files(desk.settings), texts)
     return {

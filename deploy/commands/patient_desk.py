@@ -15,7 +15,7 @@ from deploy.commands.serve import store_settings
 from fhir_server.app import Knowledge, defined, knowledge
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.rights import erasure
-from fhir_server.rights.extent import Extent, extent_of
+from fhir_server.rights.extent import Extent, Told, extent_of, silent
 from fhir_server.settings import Settings
 from fhir_server.storage.port import Key, StoreUnavailable
 from fhir_server.storage.rotation import SealedStore
@@ -46,9 +46,9 @@ class Desk:
     known: Knowledge
     patient: Key
 
-    async def extent(self) -> Extent:
+    async def extent(self, told: Told = silent) -> Extent:
         """What is theirs."""
-        return await extent_of(self.store, self.known.extract, self.patient)
+        return await extent_of(self.store, self.known.extract, self.patient, told)
 
     def noted(
         self, interaction: str, key: Key, version: int | None = None, detail: str | None = None
@@ -83,12 +83,14 @@ def run(data: Path | None, patient: str, work: Callable[[Desk], Awaitable[Any]])
         fail(str(problem))
 
 
-def teller(shows: bool) -> Callable[[str, int, int | None], None]:
+def teller(shows: bool) -> Told:
     """Says how far a long run is, every thousand of something; nothing unless it is asked to."""
     last: dict[str, int] = {}
 
     def told(what: str, done: int, total: int | None) -> None:
         is_end = total is not None and done >= total
+        if done < last.get(what, 0):
+            last[what] = 0  # a further round
         if shows and (is_end or done - last.get(what, 0) >= _EVERY):
             last[what] = done
             typer.echo(f"{what} {done}" + (f" of {total}" if total else ""), err=True)

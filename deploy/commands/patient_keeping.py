@@ -64,12 +64,13 @@ def retain(
 
     found = run(data, "", work)
     if as_json:
-        typer.echo(orjson.dumps(_counted(found), option=orjson.OPT_INDENT_2).decode())
+        typer.echo(orjson.dumps(counted(found), option=orjson.OPT_INDENT_2).decode())
     else:
-        typer.echo("\n".join(_lines(found)) or "nothing is due")
+        typer.echo("\n".join(lines(found)) or "nothing is due")
 
 
-def _counted(found: retention.Due) -> dict[str, Any]:
+def counted(found: retention.Due) -> dict[str, Any]:
+    """What is due and what is kept, as JSON."""
     ages: dict[str, dict[str, int]] = {}
     for (type, _), (words, count) in zip(_by_age(found), _aged(found), strict=True):
         ages.setdefault(type, {})[words] = count
@@ -96,11 +97,12 @@ def _age(most: int | None) -> str:
     return f"less than {most} days"
 
 
-def _lines(found: retention.Due) -> list[str]:
+def lines(found: retention.Due) -> list[str]:
+    """The same in words."""
     by_type: dict[str, list[str]] = {}
     for (type, _), (words, count) in zip(_by_age(found), _aged(found), strict=True):
         by_type.setdefault(type, []).append(f"{count} overdue by {words}")
-    lines = [
+    told = [
         f"{type}: {count}" + (f" ({', '.join(by_type[type])})" if type in by_type else "")
         for type, count in found.counts().items()
     ]
@@ -109,8 +111,8 @@ def _lines(found: retention.Due) -> list[str]:
         (found.needed, "kept, others stand on it"),
     ]
     for counts, words in kept:
-        lines += [f"{type}: {count} {words}" for type, count in sorted(counts.items())]
-    return lines
+        told += [f"{type}: {count} {words}" for type, count in sorted(counts.items())]
+    return told
 
 
 def put_on(

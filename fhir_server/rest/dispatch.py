@@ -48,7 +48,7 @@ from fhir_server.search.live import Known, LiveSearch
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
 from fhir_server.security.access import OPEN_ACCESS, Access, access_for
-from fhir_server.security.analysis import ANALYST, refusing
+from fhir_server.security.analysis import ANALYST, permissions
 from fhir_server.security.circumstances import PLAIN, Circumstances
 from fhir_server.security.guarded_store import GuardedStore
 from fhir_server.security.limits import NO_LIMITS, RateLimits, Repeated
@@ -223,8 +223,8 @@ class FhirApplication:
         if principal is None or not (count := asked_diagnoses(request)):
             return
         circumstances = await self._parts.rulebook.of(ANALYST)
-        refuses = refusing(circumstances, self._parts.search.known.in_hand)
-        for patient in filter(refuses, asked_patients(request)):
+        said = permissions(circumstances, self._parts.search.known.in_hand)
+        for patient in filter(said.refuses, asked_patients(request)):
             if await context.store.get(Key("Patient", patient)) is not None:
                 raise error(422, "suppressed", NOT_PERMITTED, "Task.for")
         await self._parts.limits.of_diagnoses(principal, count)

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from fhir_server.fhir.codec import instant
 from fhir_server.interactions.write import deletion, put
-from fhir_server.rights.extent import Extent, Extract, extent_of
+from fhir_server.rights.extent import Extent, Extract, Told, extent_of, silent
 from fhir_server.security.restrictions import RESTRICTION, all_records
 from fhir_server.storage.port import (
     Key,
@@ -58,14 +58,6 @@ class Ordered:
     clock: Callable[[], datetime]
 
 
-Told = Callable[[str, int, int | None], None]
-"""Hears how far a long run is: what is being done, how much is done, and of how much."""
-
-
-def silent(what: str, done: int, total: int | None) -> None:
-    """Nobody listens."""
-
-
 async def erase(
     store: ResourceStore, extract: Extract, ordered: Ordered, told: Told = silent
 ) -> Extent:
@@ -73,7 +65,7 @@ async def erase(
     back. NothingHeld when that is nothing, HeldForLaw under a legal hold, StillWritten when it
     does not come to an end."""
     await require_no_hold(store, ordered.patient)
-    first = extent = await extent_of(store, extract, ordered.patient)
+    first = extent = await extent_of(store, extract, ordered.patient, told)
     if not extent.own and not extent.former:
         raise NothingHeld(f"nothing is held about {ordered.patient}")
     for _ in range(MOST_ROUNDS):

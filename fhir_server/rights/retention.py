@@ -20,13 +20,11 @@ from fhir_server.operations.record import every_match, patients_of
 from fhir_server.rights.erasure import (
     AT_ONCE,
     Noted,
-    Told,
     erased_one,
     is_kept,
     kept_patients,
-    silent,
 )
-from fhir_server.rights.extent import BATCH, KEPT_TYPES, Extract, target_of
+from fhir_server.rights.extent import BATCH, KEPT_TYPES, Extract, Told, silent, target_of
 from fhir_server.search import terms
 from fhir_server.search.expression import HasAnyTerm, Query
 from fhir_server.security.guard_terms import OFTEN_ABOUT_NOBODY

@@ -8,7 +8,7 @@ what was asked in the same moment.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -20,9 +20,10 @@ from fhir_server.fhir.codec import encode, parse
 from fhir_server.fhir.withdrawn import is_withdrawn, marked_withdrawn, withdrawn_task
 from fhir_server.interactions.write import Submission, draft, put
 from fhir_server.operations.record import every_match
-from fhir_server.search.expression import Query, all_of
+from fhir_server.search.expression import EVERYTHING, Expression, Query, all_of
 from fhir_server.search.plan import Scope, criterion
-from fhir_server.security.analysis import ANALYST, refusing
+from fhir_server.security.analysis import ANALYST, Permissions, permissions
+from fhir_server.security.consent_filter import of_patients
 from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import ResourceStore, Stored, Terms, Transaction, VersionConflict
 
@@ -30,11 +31,13 @@ Resource = dict[str, Any]
 OPEN = frozenset({"requested", "in-progress"})
 WAIT_SECONDS = 0.5
 REST_SECONDS = 15.0
+_TASK = f"{ASSESSMENT['system']}|{ASSESSMENT['code']}"
 _REPORT = f"{FINDINGS}|malaria-assessment-ai"
+_AT_ONCE = 200
 _log = structlog.get_logger("medsage.rights")
 
 
-@dataclass(frozen=True)
+@dataclass
 class Withdrawals:
     """`audit` writes in the server's own name; `scope()` is what searches are planned in."""
 
@@ -44,7 +47,9 @@ class Withdrawals:
     clock: Callable[[], datetime]
     audit: AuditTrail
     rulebook: Rulebook
-    tenant: None = None
+    tenant: None = field(default=None, init=False)
+    _told: Permissions | None = field(default=None, init=False)
+    """What patients said when it was last looked at; None: never yet."""
 
     async def run(self) -> None:
         """Look until cancelled; a failure is logged and tried again."""
@@ -65,28 +70,41 @@ class Withdrawals:
             waited += WAIT_SECONDS
 
     async def look(self) -> int:
-        """Cancel and mark what is open of patients who refuse; how many resources changed."""
-        circumstances = await self.rulebook.of(ANALYST)
-        refuses = refusing(circumstances, self.scope().registry)
+        """Cancel and mark what is open of patients who refuse; how many resources changed. Of
+        Tasks, all that are open are looked at; of drafts, all at first and then those of patients
+        who have changed what they say."""
+        said = permissions(await self.rulebook.of(ANALYST), self.scope().registry)
         changed = 0
-        code = f"{ASSESSMENT['system']}|{ASSESSMENT['code']}"
-        async for stored in self._found("Task", ("code", code), ("status", ",".join(OPEN))):
+        async for stored in self._found("Task", ("code", _TASK), ("status", ",".join(OPEN))):
             task = parse(stored.body)
-            if refuses(_patient(task, "for")):
+            if said.refuses(_patient(task, "for")):
                 changed += await self._change(stored, withdrawn_task(task, self.clock()))
-        async for stored in self._found(
-            "DiagnosticReport", ("code", _REPORT), ("status", "preliminary")
-        ):
+        async for stored in self._drafts(said):
             report = parse(stored.body)
-            is_refused = refuses(_patient(report, "subject"))
+            is_refused = said.refuses(_patient(report, "subject"))
             if is_refused != is_withdrawn(report):
                 changed += await self._change(stored, marked_withdrawn(report, is_refused))
+        self._told = said
         return changed
 
-    async def _found(self, type: str, *criteria: tuple[str, str]) -> AsyncIterator[Stored]:
+    async def _drafts(self, said: Permissions) -> AsyncIterator[Stored]:
+        whose: list[Expression] = [EVERYTHING]
+        if self._told is not None:
+            ids = sorted(said.changed_since(self._told))
+            some = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
+            whose = [of_patients("DiagnosticReport", each) for each in some]
+        for each in whose:
+            async for stored in self._found(
+                "DiagnosticReport", ("code", _REPORT), ("status", "preliminary"), of=each
+            ):
+                yield stored
+
+    async def _found(
+        self, type: str, *criteria: tuple[str, str], of: Expression = EVERYTHING
+    ) -> AsyncIterator[Stored]:
         scope = self.scope()
-        where = all_of([criterion(scope, type, name, value) for name, value in criteria])
-        async for stored in every_match(self.store, Query(type, where, limit=200)):
+        where = all_of([of, *(criterion(scope, type, name, value) for name, value in criteria)])
+        async for stored in every_match(self.store, Query(type, where, limit=_AT_ONCE)):
             yield stored
 
     async def _change(self, judged: Stored, wanted: Resource) -> bool:

@@ -13,19 +13,27 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.cli import app
+from fhir_server.audit.journal import AuditTrail
 from fhir_server.rights.retention import Ending, end, read_policy
+from fhir_server.search.expression import Query
 from fhir_server.storage.port import Past, ResourceStore
 from fhir_server.storage.sqlite.store import SqliteStore
+from fhir_server.system import new_id
+from tests.audit_world import BASE, DOCTOR
 from tests.fhir_world import extract
 from tests.rights_ward import BO, FORMER, LETTER, SECRET, fill
 from tests.stores import START
 
 Json = dict[str, Any]
+SEARCH = "Patient?family=quartey-boateng&_count=7"
 
 
 async def ward(folder: Path) -> None:
     store = SqliteStore.open(folder / "medsage.sqlite")
     await fill(store)
+    trail = AuditTrail(DOCTOR, lambda: START, new_id, BASE)
+    entry = trail.entry(interaction="search-type", outcome="success", status=200, query=SEARCH)
+    await store.note(entry)
     await store.close()
 
 
@@ -73,7 +81,11 @@ def test_nothing_of_the_patient_is_left_in_the_files(folder: Path) -> None:
     after = held(folder)
     assert not [word for word in words if word.encode() in after]
     assert base64.b64encode(LETTER) not in after
-    assert found["left_over"] == 0
+    assert base64.b64encode(SEARCH.encode()) not in after
+    left = base64.b64encode(b"Patient?family=(erased)&_count=7")
+    assert left in after
+    assert (found["left_over"], found["in_audit_records"]) == (0, 0)
+    assert found["searches_taken_out"] == 1
     assert found["looked_for"] >= len(words) - 1
 
 
@@ -105,19 +117,22 @@ def test_what_is_of_others_stays_and_is_named(folder: Path) -> None:
 def test_the_audit_trail_tells_who_erased_what_and_why_not_its_content(folder: Path) -> None:
     erased(folder)
 
-    async def read() -> list[bytes]:
+    async def read() -> list[Json]:
         store = SqliteStore.open(folder / "medsage.sqlite")
-        entries = [each.entry for each in await store.journal(1000)]
+        page = await store.find(Query("AuditEvent", limit=100))
+        entries = [json.loads(each.body) for each in page.matches]
         record = await store.record("erasure", "ann")
         await store.close()
         assert record is not None
         assert record.value["reason"] == "patient-request"
         return entries
 
-    entries = [json.loads(each) for each in asyncio.run(read())]
-    assert {each["interaction"] for each in entries} == {"erase"}
-    assert {each["key"] for each in entries} >= {"Patient/ann", "Observation/o", "Binary/letter"}
-    assert {each["subject"] for each in entries} == {"operator"}
+    events = asyncio.run(read())
+    events = [each for each in events if each["agent"][-1]["altId"] == "operator"]
+    assert {each["subtype"][0]["code"] for each in events} == {"erase", "redact"}
+    entities = [entity for each in events for entity in each["entity"]]
+    named = {entity["what"]["reference"] for entity in entities}
+    assert named >= {"Patient/ann", "Observation/o", "Binary/letter"}
 
 
 def test_a_dry_run_names_all_and_erases_nothing(folder: Path) -> None:
@@ -149,6 +164,35 @@ def test_a_legal_hold_forbids_it_until_released(folder: Path) -> None:
     assert medsage(folder, "release", "ann")[0] == 0
     assert medsage(folder, "release", "ann")[0] == 1
     assert erased(folder)["left_over"] == 0
+
+
+def test_a_restriction_is_put_on_listed_audited_and_lifted(folder: Path) -> None:
+    code, said = medsage(folder, "restrict", "ann", "--reason", "pending")
+    assert (code, "accuracy-contested" in said) == (2, True)
+    allowed = ("--allow", "user:dr.amina", "--allow", "Practitioner/p")
+    code, said = medsage(folder, "restrict", "ann", "--reason", "legal-claims", *allowed)
+    assert (code, said) == (
+        0,
+        "Patient/ann is restricted: kept, and used by user dr.amina, Practitioner/p\n",
+    )
+    listed = medsage(folder, "restrictions")[1]
+    assert listed.startswith("Patient/ann: legal-claims, since 2")
+    assert listed.endswith(", used by user dr.amina, Practitioner/p\n")
+    code, said = medsage(folder, "erase", "ann", "--reason", "patient-request", "--dry-run")
+    assert (code, "processing is restricted of Patient/ann" in said) == (1, True)
+    assert medsage(folder, "unrestrict", "ann")[0] == 0
+    assert medsage(folder, "unrestrict", "ann")[0] == 1
+    assert medsage(folder, "restrict", "nobody", "--reason", "unlawful")[0] == 1
+    told = asyncio.run(audited(folder))
+    assert [each["interaction"] for each in told] == ["search-type", "restrict", "unrestrict"]
+    assert told[1]["detail"].startswith("legal-claims: ")
+
+
+async def audited(folder: Path) -> list[Json]:
+    store = SqliteStore.open(folder / "medsage.sqlite")
+    entries = [json.loads(each.entry) for each in await store.journal(1000)]
+    await store.close()
+    return entries
 
 
 def test_what_is_left_over_fails_the_erasure(folder: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from deploy.registrations import MONITOR, WORKER
 from fhir_server.app import ITSELF
 from fhir_server.audit.journal import AuditTrail
+from fhir_server.fhir.assessment import FINDINGS
 from fhir_server.fhir.withdrawn import NOT_PERMITTED, is_withdrawn
 from fhir_server.rights.withdrawal import Withdrawals
 from fhir_server.search.plan import Scope
@@ -134,8 +135,11 @@ async def test_withdrawn_before_it_is_signed_the_draft_is_marked_until_permitted
     await work(world, ScriptedSmearModel(READ))
     (draft,) = await all_of(world, "DiagnosticReport")
     reference = f"DiagnosticReport/{draft['id']}"
+    looking = withdrawals(world)
+    assert await looking.look() == 0
     await withdraw(world, patient)
-    assert await withdrawals(world).look() == 1
+    assert await looking.look() == 1
+    assert await looking.look() == 0
     marked = await as_doctor(world, reference)
     assert is_withdrawn(marked)
     assert {**marked, "meta": None} == {**draft, "meta": None}
@@ -143,8 +147,21 @@ async def test_withdrawn_before_it_is_signed_the_draft_is_marked_until_permitted
     answer = await world.put(f"/{reference}", signed, **{"If-Match": 'W/"1"'})
     assert answer.status_code == 412
     await withdraw(world, patient, "inactive")
-    assert await withdrawals(world).look() == 1
+    assert await looking.look() == 1
     assert not is_withdrawn(await as_doctor(world, reference))
+
+
+async def test_what_may_be_read_and_not_written_ends_with_the_reason(world: World) -> None:
+    reference, patient = await asked(world)
+    code = {"coding": [{"system": FINDINGS, "code": "malaria-smear-ai"}]}
+    rule = exceptions(deny(**client(WORKER), code=[code]))
+    made = consent(patient.partition("/")[2], provision=rule) | {"id": "c"}
+    assert (await world.put("/Consent/c", made)).is_success
+    assert await withdrawals(world).look() == 0
+    await work(world, ScriptedSmearModel(READ))
+    task = await as_doctor(world, reference)
+    assert (task["status"], task["statusReason"]["text"]) == ("failed", NOT_PERMITTED)
+    assert await all_of(world, "DiagnosticReport") == []
 
 
 async def test_who_refuses_is_asked_of_no_more_and_in_no_figures(world: World) -> None:
