@@ -22,7 +22,7 @@ from fhir_server.storage.port import Transaction
 from fhir_server.system import new_id
 from models.malaria.reading import SmearAnswer
 from models.monitoring.cases import read_cases
-from tests.consent_world import client, consent, deny, exceptions
+from tests.consent_world import client, consent, deny, exceptions, of_type
 from tests.fhir_world import BASE, START, World, extract, fhir_world, registry, text_of
 from tests.security.test_guard_http import principal
 from tests.smear_predictions import ScriptedSmearModel, field_of
@@ -154,7 +154,7 @@ async def test_withdrawn_before_it_is_signed_the_draft_is_marked_until_permitted
 async def test_what_may_be_read_and_not_written_ends_with_the_reason(world: World) -> None:
     reference, patient = await asked(world)
     code = {"coding": [{"system": FINDINGS, "code": "malaria-smear-ai"}]}
-    rule = exceptions(deny(**client(WORKER), code=[code]))
+    rule = exceptions(deny(**client(WORKER), **of_type("Observation"), code=[code]))
     made = consent(patient.partition("/")[2], provision=rule) | {"id": "c"}
     assert (await world.put("/Consent/c", made)).is_success
     assert await withdrawals(world).look() == 0
