@@ -129,7 +129,7 @@ def _told(found: dict[str, Any]) -> str:
             more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
             lines.append(f"{words}: {', '.join(keys[:_MOST_NAMED])}{more}")
     if "looked_for" in found:
-        where = ", ".join(found["files"]) or "no file: MongoDB keeps its own"
+        where = ", ".join(found["files"]) or "all that MongoDB answers (its files are its own)"
         lines.append(
             f"{found['looked_for']} texts looked for in {where}: {found['left_over']} left over, "
             f"{found['in_audit_records']} in audit records, {found['also_said_elsewhere']} that "
