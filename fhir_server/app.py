@@ -23,6 +23,7 @@ from fhir_server.rest.dispatch import FhirApplication, FhirParts
 from fhir_server.rest.job_runner import JobRunner
 from fhir_server.rest.jobs import JobLimits
 from fhir_server.rest.metrics import FhirMetrics
+from fhir_server.rights.withdrawal import Withdrawals
 from fhir_server.search.extract import Extractor
 from fhir_server.search.live import LiveSearch
 from fhir_server.search.page import CursorSealer
@@ -253,7 +254,8 @@ async def background(
     metrics: CollectorRegistry,
 ) -> list[Callable[[], Awaitable[None]]]:
     """What runs behind the requests until it is cancelled: the audit sealer, the follower of the
-    change feed, the delivery of notifications through `http`, and the indexing."""
+    change feed, the delivery of notifications through `http`, the indexing, and what tells of
+    consent that was withdrawn."""
     known, definitions = meaning
     sealer = Sealer(store, known.extract, await signer_of(store), utc_now)
     trail = AuditTrail(ITSELF, utc_now, new_id, known.base_url)
@@ -271,8 +273,9 @@ async def background(
     deliverer = Deliverer(parts, http)
     reindexer = Reindexer(store, known.live, definitions)
     ends = EmergencyEnds(store, utc_now, trail)
+    withdrawals = Withdrawals(store, known.extract, known.scope, utc_now, trail, rulebook)
     following = [Follower(parts, deliverer.wake).run, deliverer.run]
-    return [sealer.run, *following, reindexer.run, ends.run]
+    return [sealer.run, *following, reindexer.run, ends.run, withdrawals.run]
 
 
 async def _authenticate(

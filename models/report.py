@@ -18,6 +18,7 @@ from fhir_server.fhir.assessment import (
     copied_chart_tags,
 )
 from fhir_server.fhir.codec import instant
+from fhir_server.fhir.disclaimers import disclaimer
 from fhir_server.fhir.outcome import Issue
 from models import tasks
 from models.ai_systems import (
@@ -66,6 +67,8 @@ class Submission:
     vitals: Sequence[str] = ()
     answers: Sequence[str] = ()
     further: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    languages: Sequence[str] = ()
+    """In which the patient may be spoken to, the preferred first."""
 
     @property
     def patient(self) -> str:
@@ -271,7 +274,7 @@ def _report(
         **_about(task, now),
         "issued": instant(now),
         "result": [{"reference": reference} for reference in observations],
-        "conclusion": conclusion(results),
+        "conclusion": conclusion(results, submission.languages),
         "conclusionCode": _conclusion_codes(results),
     }
     images = [*submission.images, *(i for each in results.further for i in each.by.sources)]
@@ -286,8 +289,9 @@ def _report_code(results: Results) -> Resource:
     return {"coding": [REPORT_CODE], "text": REPORT_CODE["display"]}
 
 
-def conclusion(results: Results) -> str:
-    """The draft conclusion, a paragraph for each system, and the caution."""
+def conclusion(results: Results, languages: Sequence[str] = ()) -> str:
+    """The draft conclusion, a paragraph for each system, and the caution; in the first of the
+    `languages` that there are texts in too, when that is another."""
     paragraphs = [] if results.held is None else [f"Images: {results.held}"]
     paragraphs += results.withheld
     if results.smear is not None and results.smear_system is not None:
@@ -304,7 +308,8 @@ def conclusion(results: Results) -> str:
         paragraphs.append(f"{each.heading} (AI, {name}): " + " ".join(each.lines))
     if _is_discordant(results):
         paragraphs.append(DISCORDANT)
-    return "\n\n".join([*paragraphs, CAUTION])
+    cautions = dict.fromkeys((CAUTION, disclaimer(languages).caution))
+    return "\n\n".join([*paragraphs, *cautions])
 
 
 def _is_discordant(results: Results) -> bool:

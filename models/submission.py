@@ -15,6 +15,7 @@ from fhir_server.fhir.assessment import (
     INPUT_VITAL,
     parts,
 )
+from fhir_server.fhir.disclaimers import languages_of
 from fhir_server.fhir.outcome import Issue
 from models.fhir_client import FhirClient, FhirFailure
 from models.malaria.reading import SmearImage
@@ -67,7 +68,12 @@ async def read_inputs(fhir: FhirClient, task: Resource, today: date) -> Inputs:
         for part, references in found.items()
     }
     submission = Submission(
-        task, found[INPUT_IMAGE], found[INPUT_VITAL], found[INPUT_SYMPTOMS], further=named
+        task,
+        found[INPUT_IMAGE],
+        found[INPUT_VITAL],
+        found[INPUT_SYMPTOMS],
+        further=named,
+        languages=languages_of(patient),
     )
     images = [await _image(fhir, media, patient_reference) for media in resources[INPUT_IMAGE]]
     observations, answers = resources[INPUT_VITAL], resources[INPUT_SYMPTOMS]

@@ -6,10 +6,11 @@ No answer is ever called negative. What abstains says so first, and says what to
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from fhir_server.fhir.disclaimers import DEFAULT, DISCLAIMERS
 from fhir_server.fhir.smear_answers import ANSWERS
 from models.malaria.reading import CellAnswer, SmearAnswer
 
-CAUTION = "Decision support. A qualified person examines and signs."
+CAUTION = DISCLAIMERS[DEFAULT].caution
 NO_OPINION = "No AI opinion. Not a negative result. Assess as you would without AI."
 DISCORDANT = (
     "Images and symptoms disagree: repeat the smear or do a rapid diagnostic test, and look for "

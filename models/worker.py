@@ -19,6 +19,7 @@ from fhir_server import spans
 from fhir_server.fhir.assessment import ASSESSMENT, trace_of
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
+from fhir_server.fhir.withdrawn import NOT_PERMITTED
 from models import tasks
 from models.analysis import Analyses
 from models.fhir_client import FhirClient, FhirFailure
@@ -192,6 +193,8 @@ class Worker:
             inputs = await self._retried(
                 lambda: read_inputs(self.fhir, claimed, tasks.begun(claimed).date())
             )
+            # Consent may have been withdrawn since: then the Task is not there for us any more.
+            await self._retried(lambda: self.fhir.read(f"Task/{claimed['id']}"))
             said = await self._retried(lambda: analysed(self.fhir, self.analysts.analyse, inputs))
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))
@@ -205,7 +208,15 @@ class Worker:
             ending = result_transaction(
                 inputs.submission, results, now=self.clock(), new_uuid=self.new_uuid
             )
-        await self._end(claimed, ending)
+        try:
+            await self._end(claimed, ending)
+        except FhirFailure as refusal:
+            if refusal.status not in (403, 404):
+                raise
+            # A Consent lets us read what was asked, and not write what was found.
+            issue = Issue("error", "suppressed", NOT_PERMITTED)
+            await self._end(claimed, self._failure(claimed, [issue]))
+            return
         self.analysts.ended(inputs)
 
     async def _claim(self, task: Resource) -> Resource | None:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from smart_app.auditing import AppAudit
+from smart_app.disclaimers import prefer
 from smart_app.headers import STATIC_HEADERS
 from smart_app.issuers import AppConfig
 from smart_app.own_tokens import OwnTokens
@@ -70,6 +71,7 @@ async def _unknown(parts: Parts, request: Request) -> Response:
 
 def _open_page(parts: Parts, page: OpenPage) -> Callable[[Request], object]:
     async def endpoint(request: Request) -> Response:
+        prefer(request.headers.get("accept-language", ""))
         try:
             return await page(parts, request)
         except Exception as error:  # the one place where failures become pages
@@ -80,6 +82,7 @@ def _open_page(parts: Parts, page: OpenPage) -> Callable[[Request], object]:
 
 def _session_page(parts: Parts, page: SessionPage) -> Callable[[Request], object]:
     async def endpoint(request: Request) -> Response:
+        prefer(request.headers.get("accept-language", ""))
         try:
             return await page(await arrive(parts, request))
         except Exception as error:  # the one place where failures become pages

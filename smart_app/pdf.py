@@ -17,6 +17,7 @@ from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 from reportlab.platypus import Flowable, Paragraph, SimpleDocTemplate, Spacer
 
+from smart_app.disclaimers import disclaimer
 from smart_app.language import gettext as _
 from smart_app.presenters.patient import Banner
 from smart_app.presenters.report import Finding, ReportView
@@ -104,7 +105,7 @@ def _lines(banner: Banner, report: ReportView) -> Iterator[tuple[str, str]]:
         yield "plain", f"{_('Image not read:')} {refusal}"
     if report.first_reading:
         yield "plain", f"{_('First reading:')} {report.first_reading.value}"
-    yield "quiet", _("Decision support. A qualified person examines and signs.")
+    yield "quiet", disclaimer().caution
 
 
 def _finding(found: Finding) -> Iterator[tuple[str, str]]:

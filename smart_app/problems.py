@@ -174,6 +174,14 @@ CAUSES: Mapping[str, Explanation] = {
         mark("What you asked for does not exist, or does not belong to this patient."),
         mark("Go back to the patient's page."),
     ),
+    "kept-back": Explanation(
+        404,
+        mark("This chart is not shown to you any more"),
+        mark("It was there when you opened it. Since then the patient's consent, a restriction of "
+          "its use or your permissions have changed, or it was removed. Nothing was changed."),
+        mark("Ask the patient, or whoever keeps consents. In an emergency a doctor or nurse can "
+          "ask for emergency access."),
+    ),
     "not-permitted": Explanation(
         403,
         mark("You are not permitted to do this"),
@@ -212,6 +220,14 @@ CAUSES: Mapping[str, Explanation] = {
         mark("The version of the AI system that made it was recalled, so the report can't be "
           "signed. Nothing was changed."),
         mark("Assess the patient without it, or start a new assessment."),
+    ),
+    "withdrawn": Explanation(
+        409,
+        mark("The patient does not permit this analysis"),
+        mark("Consent was withdrawn, or the use of the record was restricted, before the draft "
+          "was signed. Nothing was stored."),
+        mark("Assess the patient as you would without AI. If the patient permits it again, the "
+          "draft can be signed again."),
     ),
     "rejected": Explanation(
         422,

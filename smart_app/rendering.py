@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from smart_app import language
+from smart_app.disclaimers import disclaimer
 
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
@@ -60,5 +61,6 @@ def environment(root: str) -> Environment:
         static=lambda path: f"{root}/static/{static_files()[path][2]}",
         language=language.language,
         direction=language.direction,
+        disclaimer=disclaimer,
     )
     return templates

@@ -64,6 +64,17 @@ AUDIT_SUBTYPE = System(
         Concept("erase", "Erase", "All versions of a resource were erased at a patient's right."),
         Concept("hold", "Hold", "A legal hold was put on a patient's record."),
         Concept("unhold", "Release hold", "A legal hold on a patient's record ended."),
+        Concept(
+            "restrict",
+            "Processing restricted",
+            "A patient's record is kept, and used by those alone whom the restriction names.",
+        ),
+        Concept("unrestrict", "Restriction lifted", "A patient's record may be used again."),
+        Concept(
+            "redact",
+            "Quoted search redacted",
+            "What a search in the audit trail quoted of an erased patient was taken out.",
+        ),
     ),
 )
 ROLE = System(

@@ -10,6 +10,7 @@ from terminology import (
     monitoring,
     recalls,
     tasks,
+    withdrawals,
 )
 from terminology.concepts import Resource, code_system
 from terminology.drawing_extensions import drawing_extensions
@@ -20,6 +21,7 @@ def resources() -> list[Resource]:
     systems = [*tasks.SYSTEMS, *findings.SYSTEMS, *audit.SYSTEMS, *copies.SYSTEMS]
     systems += [*model_versions.SYSTEMS, *monitoring.SYSTEMS]
     systems += recalls.SYSTEMS
+    systems += withdrawals.SYSTEMS
     return [
         *(code_system(system) for system in systems),
         intake.symptoms(),

@@ -1,8 +1,6 @@
 """`medsage patient`: the rights of the person whose record it is, on the store itself."""
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,72 +8,38 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from deploy.commands import patient_keeping
 from deploy.commands.ending import FAILED, UNUSABLE, fail
-from deploy.commands.operating import OPERATOR, opened
-from deploy.commands.serve import store_settings
-from fhir_server.app import Knowledge, defined, knowledge
-from fhir_server.audit.journal import AuditTrail
-from fhir_server.rights import erasure, export, proof, retention
-from fhir_server.rights.extent import Extent, extent_of
+from deploy.commands.patient_desk import AsJson, Data, Desk, Id, ShowsProgress, run, teller
+from fhir_server.audit.sealer import Sealer, signer_of
+from fhir_server.rights import erasure, export, proof, quotes
+from fhir_server.rights.extent import Extent, Told
 from fhir_server.settings import Settings
-from fhir_server.storage.port import Key, StoreUnavailable
-from fhir_server.storage.rotation import SealedStore
-from fhir_server.system import new_id, utc_now
+from fhir_server.system import utc_now
 
 app = typer.Typer(
     help="A patient's rights: the record handed over or erased.", no_args_is_help=True
 )
-Id = Annotated[str, typer.Argument(help="The id of the Patient, with or without Patient/.")]
-Data = Annotated[Path | None, typer.Option(help="Folder of the embedded store.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+patient_keeping.add_to(app)
 _MOST_NAMED = 20
-_PROBLEMS = (
-    LookupError,
-    FileExistsError,
-    erasure.HeldForLaw,
-    erasure.StillWritten,
-    StoreUnavailable,
-)
-
-
-@dataclass(frozen=True)
-class _Desk:
-    """The store, what searching means in it, and whose record it is about (no id: everybody's)."""
-
-    settings: Settings
-    store: SealedStore
-    known: Knowledge
-    patient: Key
-
-    async def extent(self) -> Extent:
-        return await extent_of(self.store, self.known.extract, self.patient)
-
-    def noted(self, interaction: str, key: Key, version: int | None = None) -> bytes:
-        trail = AuditTrail(OPERATOR, utc_now, new_id, self.known.base_url)
-        return trail.entry(
-            interaction=interaction,
-            outcome="success",
-            status=200,
-            key=key,
-            version=version,
-            patient=self.patient.id or None,
-        )
 
 
 @app.command("export", epilog="Example: medsage patient export 7 --to record.zip")
 def hand_over(
     patient: Id,
     to: Annotated[Path, typer.Option(help="The ZIP file to write; it must not exist.")],
+    progress: ShowsProgress = False,
     data: Data = None,
 ) -> None:
     """Hand the whole record over: FHIR JSON, a page to read, files, and who looked at it."""
 
-    async def work(desk: _Desk) -> str:
-        count = await export.export(desk.store, desk.patient, await desk.extent(), to)
+    async def work(desk: Desk) -> str:
+        extent = await desk.extent(teller(progress))
+        count = await export.export(desk.store, desk.known.extract, desk.patient, extent, to)
         await desk.store.note(desk.noted("hand-over", desk.patient))
         return f"{to}: {count} resources of {desk.patient}"
 
-    typer.echo(_run(data, patient, work))
+    typer.echo(run(data, patient, work))
 
 
 @app.command("erase", epilog="Example: medsage patient erase 7 --reason patient-request")
@@ -83,6 +47,7 @@ def erase(
     patient: Id,
     reason: Annotated[str, typer.Option(help=f"One of {', '.join(erasure.REASONS)}.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    progress: ShowsProgress = False,
     as_json: AsJson = False,
     data: Data = None,
 ) -> None:
@@ -90,13 +55,13 @@ def erase(
     if reason not in erasure.REASONS:
         fail(f"--reason is one of {', '.join(erasure.REASONS)}", UNUSABLE)
 
-    async def work(desk: _Desk) -> dict[str, Any]:
+    async def work(desk: Desk) -> dict[str, Any]:
         if dry_run:
             await erasure.require_no_hold(desk.store, desk.patient)
             return _summary(await desk.extent())
-        return await _erased(desk, reason)
+        return await _erased(desk, reason, teller(progress))
 
-    found = _run(data, patient, work)
+    found = run(data, patient, work)
     typer.echo(
         orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if as_json else _told(found)
     )
@@ -104,10 +69,17 @@ def erase(
         raise typer.Exit(FAILED)
 
 
-async def _erased(desk: _Desk, reason: str) -> dict[str, Any]:
+async def _erased(desk: Desk, reason: str, told: Told) -> dict[str, Any]:
     ordered = erasure.Ordered(desk.patient, reason, partial(desk.noted, "erase"), utc_now)
-    texts = await proof.traces(desk.store, await desk.extent())
-    extent = await erasure.erase(desk.store, desk.known.extract, ordered)
+    before = await desk.extent(told)
+    texts = await proof.traces(desk.store, before)
+    names = await quotes.names_of(desk.store, before)
+    redacting = replace(ordered, noted=partial(desk.noted, "redact"))
+    await erasure.require_no_hold(desk.store, desk.patient)
+    # While the Patient is there: who repeats an erasure that was cut off still knows the names.
+    taken_out = await quotes.take_out(await _trail(desk), names, redacting)
+    extent = await erasure.erase(desk.store, desk.known.extract, ordered, told)
+    taken_out += await quotes.take_out(await _trail(desk), names, redacting)
     await desk.store.sealing.sweep()
     proved = await proof.prove(desk.store, _files(desk.settings), texts)
     return {
@@ -116,8 +88,15 @@ async def _erased(desk: _Desk, reason: str) -> dict[str, Any]:
         "files": [path.name for path in _files(desk.settings)],
         "also_said_elsewhere": len(proved.others),
         "in_audit_records": len(proved.audit),
+        "searches_taken_out": taken_out,
         "left_over": len(proved.left_over),
     }
+
+
+async def _trail(desk: Desk) -> quotes.Trail:
+    extract = desk.known.extract
+    sealer = Sealer(desk.store, extract, await signer_of(desk.store), utc_now)
+    return quotes.Trail(desk.store, extract, utc_now, sealer)
 
 
 def _files(settings: Settings) -> list[Path]:
@@ -150,12 +129,13 @@ def _told(found: dict[str, Any]) -> str:
             more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
             lines.append(f"{words}: {', '.join(keys[:_MOST_NAMED])}{more}")
     if "looked_for" in found:
-        where = ", ".join(found["files"]) or "no file: MongoDB keeps its own"
+        where = ", ".join(found["files"]) or "all that MongoDB answers (its files are its own)"
         lines.append(
             f"{found['looked_for']} texts looked for in {where}: {found['left_over']} left over, "
             f"{found['in_audit_records']} in audit records, {found['also_said_elsewhere']} that "
             "other records say too"
         )
+        lines.append(f"{found['searches_taken_out']} searches taken out of the audit trail")
     return "\n".join(lines)
 
 
@@ -167,63 +147,20 @@ def hold(
 ) -> None:
     """Put a legal hold on the record: it can't be erased until the hold is released."""
 
-    async def work(desk: _Desk) -> str:
+    async def work(desk: Desk) -> str:
         entry = desk.noted("hold", desk.patient)
         await erasure.hold(desk.store, desk.patient, reason, entry)
         return f"{desk.patient} can't be erased now"
 
-    typer.echo(_run(data, patient, work))
+    typer.echo(run(data, patient, work))
 
 
 @app.command("release")
 def release(patient: Id, data: Data = None) -> None:
     """End a legal hold."""
 
-    async def work(desk: _Desk) -> str:
+    async def work(desk: Desk) -> str:
         await erasure.release(desk.store, desk.patient, desk.noted("unhold", desk.patient))
         return f"the hold on {desk.patient} is over"
 
-    typer.echo(_run(data, patient, work))
-
-
-@app.command("retain", epilog="Example: medsage patient retain --policy retention.toml --dry-run")
-def retain(
-    policy: Annotated[Path, typer.Option(help="TOML with lines Type = days.")],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what is due.")] = False,
-    data: Data = None,
-) -> None:
-    """Erase what has reached the age of its type, of all patients; holds are kept to."""
-    try:
-        read = retention.read_policy(policy.read_text(encoding="utf-8"))
-    except (OSError, retention.BadPolicy) as problem:
-        fail(f"{policy}: {problem}", UNUSABLE)
-
-    async def work(desk: _Desk) -> str:
-        now = utc_now()
-        if dry_run:
-            found = await retention.due(desk.store, desk.known.extract, read, now)
-        else:
-            ending = retention.Ending(read, now, partial(desk.noted, "erase"))
-            found = await retention.end(desk.store, desk.known.extract, ending)
-            await desk.store.sealing.sweep()
-        lines = [f"{type}: {count}" for type, count in found.counts().items()]
-        lines += [f"{type}: {count} kept for a legal hold" for type, count in found.held.items()]
-        return "\n".join(lines) or "nothing is due"
-
-    typer.echo(_run(data, "", work))
-
-
-def _run(data: Path | None, patient: str, work: Callable[[_Desk], Awaitable[Any]]) -> Any:
-    settings = store_settings(data)
-    key = Key("Patient", patient.removeprefix("Patient/"))
-
-    async def run() -> Any:
-        async with opened(settings) as store:
-            known = knowledge(f"{settings.base_url}/fhir")
-            await defined(store, known)
-            return await work(_Desk(settings, store, known, key))
-
-    try:
-        return asyncio.run(run())
-    except _PROBLEMS as problem:
-        fail(str(problem))
+    typer.echo(run(data, patient, work))

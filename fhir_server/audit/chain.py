@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from fhir_server.audit.quoted import sealed_form
 from fhir_server.audit.signing import BlockSigner
 from fhir_server.fhir.assessment import CANONICAL
 
@@ -88,9 +89,10 @@ def canonical(value: Any) -> bytes:
 
 
 def event_hash(event: Resource) -> str:
-    """SHA-256 of an AuditEvent's canonical form, without what a server sets on storing it."""
+    """SHA-256 of an AuditEvent's canonical form, without what a server sets on storing it, and
+    with the commitments to searches in the place of their texts."""
     meta = {name: value for name, value in event.get("meta", {}).items() if name not in _BY_SERVER}
-    return hashlib.sha256(canonical({**event, "meta": meta})).hexdigest()
+    return hashlib.sha256(canonical(sealed_form({**event, "meta": meta}))).hexdigest()
 
 
 def tagged(event: Resource, number: int) -> Resource:

@@ -144,5 +144,8 @@ KINDS: Mapping[str, Kind] = {
     ),
     "hold": _lifecycle("hold", "Add Legal Hold Record Lifecycle Event", "hold"),
     "unhold": _lifecycle("unhold", "Remove Legal Hold Record Lifecycle Event", "unhold"),
+    "restrict": _people(Coding(OWN_SUBTYPES, "restrict", "Processing restricted")),
+    "unrestrict": _people(Coding(OWN_SUBTYPES, "unrestrict", "Restriction lifted")),
+    "redact": _people(Coding(OWN_SUBTYPES, "redact", "Quoted search redacted")),
     "print": _lifecycle("report", "Report (Output) Record Lifecycle Event", "print"),
 }

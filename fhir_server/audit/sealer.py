@@ -5,6 +5,7 @@ that dies repeats its step, and of several sealers one wins each step.
 """
 
 import asyncio
+import secrets
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ import structlog
 
 from fhir_server.audit.chain import Block, Head, next_block, tagged
 from fhir_server.audit.event import audit_event
+from fhir_server.audit.quoted import committed
 from fhir_server.audit.signing import BlockSigner, new_private_jwk, signer
 from fhir_server.fhir.codec import encode, instant
 from fhir_server.storage.port import (
@@ -59,7 +61,8 @@ class _Step:
 
 
 class Sealer:
-    """Seals one store's journal. `extract` gives the terms that the events are found by."""
+    """Seals one store's journal. `extract` gives the terms that the events are found by;
+    `new_salt` the salts of the searches that they quote."""
 
     def __init__(
         self,
@@ -67,11 +70,13 @@ class Sealer:
         extract: Callable[[dict[str, Any]], Terms],
         signer: BlockSigner,
         clock: Callable[[], datetime],
+        new_salt: Callable[[], str] = lambda: secrets.token_hex(16),
     ) -> None:
         self._store = store
         self._extract = extract
         self._signer = signer
         self._clock = clock
+        self._new_salt = new_salt
         self._waited = timedelta()
         """How long the oldest record of the last block had waited."""
         self._is_busy = False
@@ -140,7 +145,7 @@ class Sealer:
     ) -> _Step:
         head = Head(record.value["number"], record.value["hash"]) if record else Head()
         now = self._clock()
-        placed = [tagged(event, head.number + 1) for event in events]
+        placed = [tagged(committed(event, self._new_salt), head.number + 1) for event in events]
         block = next_block(head, placed, instant(now), self._signer)
         drafts = tuple(self._draft(event, now) for event in placed)
         return _Step(record.revision if record else 0, block, drafts, positions)

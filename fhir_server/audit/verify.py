@@ -19,7 +19,11 @@ from typing import Any
 
 from fhir_server.audit.chain import Block, Head, block_number, block_of, event_hash
 from fhir_server.audit.export import head_content
+from fhir_server.audit.quoted import is_as_committed, is_redacted
 from fhir_server.audit.signing import Jwk, is_signed, thumbprint
+
+REDACTING = "redact"
+"""The subtype of the records that say out of which events a search was taken."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ class _Trail:
     seen: dict[str, int] = field(default_factory=dict)
     is_ended: bool = False
     has_known: bool = False
+    redacted: dict[str, int] = field(default_factory=dict)
+    said: set[str] = field(default_factory=set)
+    """The events of which a sealed record says that a search was taken out."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ class Report:
     events: int
     key_id: str | None
     head: Head | None
+    redacted: int = 0
+    """Events out of which a quoted search was taken, as at an erasure."""
 
 
 def verify(
@@ -70,13 +79,15 @@ def verify(
     for number, line in enumerate(lines, 1):
         findings.extend(_line(trail, number, line))
     findings.extend(_missing(trail, number))
+    findings.extend(_unsaid(trail))
     if not trail.is_ended:
         findings.append(Finding("gap", number, "the file ends without the signed head"))
     if known is not None and not trail.has_known:
         text = f"block {known.number} with the known hash is not in the chain"
         findings.append(Finding("gap", number, text))
     key_id = thumbprint(trail.key) if trail.key else None
-    return Report(tuple(findings), trail.blocks, trail.events, key_id, trail.head)
+    redacted = len(trail.redacted)
+    return Report(tuple(findings), trail.blocks, trail.events, key_id, trail.head, redacted)
 
 
 def _line(trail: _Trail, number: int, line: bytes) -> Iterator[Finding]:
@@ -143,8 +154,24 @@ def _event(trail: _Trail, line: int, event: dict[str, Any]) -> Iterator[Finding]
     if place < trail.latest:
         yield Finding("reordering", line, f"{name} comes after events that were sealed later")
     trail.latest = max(place, trail.latest)
-    if event_hash(event) != expected_hash:
+    if event_hash(event) != expected_hash or not is_as_committed(event):
         yield Finding("edit", line, f"{name} is not what was sealed")
+    if is_redacted(event):
+        trail.redacted[name] = line
+    if any(each.get("code") == REDACTING for each in event.get("subtype", ())):
+        trail.said |= {
+            str(each["what"]["reference"])
+            for each in event["entity"]
+            if "reference" in each.get("what", {})
+        }
+
+
+def _unsaid(trail: _Trail) -> Iterator[Finding]:
+    """A search may be taken out, but not in silence."""
+    for name, line in trail.redacted.items():
+        if name not in trail.said:
+            text = f"a search was taken out of {name}, and no sealed record says so"
+            yield Finding("edit", line, text)
 
 
 def _missing(trail: _Trail, line: int) -> Iterator[Finding]:
@@ -189,6 +216,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"line {finding.line}: {finding.kind}: {finding.text}")
     head = f"{report.head.number}:{report.head.hash}" if report.head else "none"
     print(f"{report.events} events in {report.blocks} blocks, {len(report.findings)} findings")
+    if report.redacted:
+        print(f"{report.redacted} events without a search that was taken out of them")
     print(f"head {head}\nkey {report.key_id}{'' if options.key else ' (from the file itself)'}")
     return 1 if report.findings else 0
 

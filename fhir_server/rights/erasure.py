@@ -4,13 +4,14 @@ What remains of each resource is that there was one of this type and id, and whe
 Patient goes last: an erasure that is cut off goes on when it is asked for again.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from fhir_server.fhir.codec import instant
 from fhir_server.interactions.write import deletion, put
-from fhir_server.rights.extent import Extent, Extract, extent_of
+from fhir_server.rights.extent import Extent, Extract, Told, extent_of, silent
+from fhir_server.security.restrictions import RESTRICTION, all_records
 from fhir_server.storage.port import (
     Key,
     Record,
@@ -43,7 +44,8 @@ class StillWritten(Exception):
 
 
 class HeldForLaw(Exception):
-    """A hold forbids that anything of the patient is erased; the text is its reason."""
+    """A hold or restriction forbids that anything of the patient is erased; the text is its
+    reason."""
 
 
 @dataclass(frozen=True)
@@ -56,19 +58,25 @@ class Ordered:
     clock: Callable[[], datetime]
 
 
-async def erase(store: ResourceStore, extract: Extract, ordered: Ordered) -> Extent:
+async def erase(
+    store: ResourceStore, extract: Extract, ordered: Ordered, told: Told = silent
+) -> Extent:
     """Erase what belongs to the patient, and the versions that once did; what was found comes
     back. NothingHeld when that is nothing, HeldForLaw under a legal hold, StillWritten when it
     does not come to an end."""
     await require_no_hold(store, ordered.patient)
-    first = extent = await extent_of(store, extract, ordered.patient)
+    first = extent = await extent_of(store, extract, ordered.patient, told)
     if not extent.own and not extent.former:
         raise NothingHeld(f"nothing is held about {ordered.patient}")
     for _ in range(MOST_ROUNDS):
-        for start in range(0, len(extent.former), AT_ONCE):
-            await store.transaction(_forgetting(ordered, extent.former[start : start + AT_ONCE]))
-        for start in range(0, len(extent.own), AT_ONCE):
-            await store.transaction(_erasing(ordered, extent.own[start : start + AT_ONCE]))
+        for what, keys, erasing in (
+            ("former versions erased", extent.former, _forgetting),
+            ("erased", extent.own, _erasing),
+        ):
+            for start in range(0, len(keys), AT_ONCE):
+                some = keys[start : start + AT_ONCE]
+                await store.transaction(erasing(ordered, some))
+                told(what, start + len(some), len(keys))
         extent = await extent_of(store, extract, ordered.patient)
         if not extent.own and not extent.former:
             return first
@@ -77,9 +85,9 @@ async def erase(store: ResourceStore, extract: Extract, ordered: Ordered) -> Ext
 
 def _forgetting(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
     async def unit(transaction: Transaction) -> None:
-        await _check_hold(transaction, ordered.patient)
+        await require_no_hold(transaction, ordered.patient)
         for key in keys:
-            await _forget(transaction, key)
+            await forget(transaction, key)
             await transaction.journal(ordered.noted(key, None))
 
     return unit
@@ -87,7 +95,7 @@ def _forgetting(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
 
 def _erasing(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
     async def unit(transaction: Transaction) -> None:
-        await _check_hold(transaction, ordered.patient)
+        await require_no_hold(transaction, ordered.patient)
         for key in keys:
             current = await transaction.get(key)
             if current is None:
@@ -105,10 +113,11 @@ async def erased_one(transaction: Transaction, current: Stored, now: datetime) -
     """Within a unit: a deletion is all that remains of the resource."""
     if not current.is_deleted:
         await put(transaction, deletion(current, now))
-    await _forget(transaction, current.key)
+    await forget(transaction, current.key)
 
 
-async def _forget(transaction: Transaction, key: Key) -> None:
+async def forget(transaction: Transaction, key: Key) -> None:
+    """Within a unit: no version but the current one remains."""
     await transaction.forget(key)
     # The next backup is a full one: an increment would not say what is gone.
     await transaction.delete_record(OWN, IDENTITY)
@@ -140,25 +149,27 @@ async def release(store: ResourceStore, patient: Key, entry: bytes) -> None:
     await store.transaction(unit)
 
 
-async def held_patients(store: ResourceStore) -> frozenset[str]:
-    """All patients under a legal hold, as references."""
-    found: set[str] = set()
-    after = ""
-    while batch := await store.records(HOLD, after=after):
-        found |= {f"Patient/{record.id}" for record in batch}
-        after = batch[-1].id
+KEEPING = {HOLD: "there is a legal hold on", RESTRICTION: "processing is restricted of"}
+"""The kinds of records that keep a patient's record from being erased, and what each says."""
+
+
+async def kept_patients(store: ResourceStore) -> frozenset[str]:
+    """All patients under a legal hold or a restriction, as references."""
+    found = [f"Patient/{each.id}" for kind in KEEPING for each in await all_records(store, kind)]
     return frozenset(found)
 
 
-async def require_no_hold(store: ResourceStore, patient: Key) -> None:
-    """HeldForLaw when there is a hold on the patient."""
-    _check(await store.record(HOLD, patient.id))
+async def is_kept(transaction: Transaction, patients: Iterable[str]) -> bool:
+    """Whether one of the patients (references) is under a hold or restriction."""
+    ids = [each.removeprefix("Patient/") for each in patients]
+    found = [await transaction.record(kind, id) for id in ids for kind in KEEPING]
+    return any(found)
 
 
-async def _check_hold(transaction: Transaction, patient: Key) -> None:
-    _check(await transaction.record(HOLD, patient.id))
-
-
-def _check(held: Record | None) -> None:
-    if held is not None:
-        raise HeldForLaw(f"there is a legal hold on Patient/{held.id}: {held.value['reason']}")
+async def require_no_hold(store: ResourceStore | Transaction, patient: Key) -> None:
+    """HeldForLaw when there is a hold on the patient, or a restriction: who asked for that wants
+    the record kept (article 18(1)(b) and (c))."""
+    for kind, words in KEEPING.items():
+        held = await store.record(kind, patient.id)
+        if held is not None:
+            raise HeldForLaw(f"{words} Patient/{held.id}: {held.value['reason']}")

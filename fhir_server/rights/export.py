@@ -1,5 +1,6 @@
 """A patient's record handed over (GDPR articles 15 and 20): one ZIP with what is held as FHIR JSON,
-as a page to read, with the files themselves, and with who looked at it when."""
+as a page to read, with the files themselves, with what was changed in it and by whom, and with who
+looked at it when."""
 
 import base64
 import binascii
@@ -12,7 +13,9 @@ from typing import Any
 
 from fhir_server.fhir.codec import encode, parse
 from fhir_server.operations.record import every_match
-from fhir_server.rights.extent import BATCH, Extent
+from fhir_server.rights.changes import changes_of, people_of
+from fhir_server.rights.changes import page as changes_page
+from fhir_server.rights.extent import BATCH, Extent, Extract
 from fhir_server.search.expression import HasTerm, Query
 from fhir_server.storage.port import Key, ResourceStore, Stored
 
@@ -26,7 +29,9 @@ _HEAD = (
 )
 
 
-async def export(store: ResourceStore, patient: Key, extent: Extent, target: Path) -> int:
+async def export(
+    store: ResourceStore, extract: Extract, patient: Key, extent: Extent, target: Path
+) -> int:
     """Write the ZIP to `target`, which must not exist; the number of resources comes back.
     FileExistsError when it does; LookupError when the store has no such Patient now."""
     current = await store.get(patient)
@@ -35,11 +40,14 @@ async def export(store: ResourceStore, patient: Key, extent: Extent, target: Pat
     found = await _current(store, (patient, *(key for key in extent.own if key != patient)))
     about = Query("AuditEvent", HasTerm("AuditEvent.patient", str(patient)), limit=BATCH)
     seen = [parse(each.body) async for each in every_match(store, about)]
+    changes = await changes_of(store, extract, patient, extent.own)
     with target.open("xb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         resources = [parse(each.body) for each in found]
         archive.writestr("record.json", encode(_collection(resources)))
         archive.writestr("record.html", _page(resources, seen))
         archive.writestr("access.json", encode(_collection(seen)))
+        archive.writestr("changes.json", encode([each.as_json() for each in changes]))
+        archive.writestr("changes.html", changes_page(changes, _HEAD))
         for name, content in _files(resources):
             archive.writestr(f"files/{name}", content)
     return len(resources)
@@ -124,11 +132,6 @@ def _lines(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _look(event: Resource) -> str:
-    people = [
-        agent.get("name") or agent.get("who", {}).get("display", "")
-        for agent in event.get("agent", ())
-        if agent.get("requestor")
-    ]
     what = event["subtype"][0].get("display") or event["subtype"][0]["code"]
-    words = f"{event['recorded']}: {what} by {', '.join(filter(None, people)) or 'unknown'}"
+    words = f"{event['recorded']}: {what} by {', '.join(people_of(event)) or 'unknown'}"
     return f"<li>{escape(words)}</li>"

@@ -33,12 +33,22 @@ class Extent:
     naming: tuple[Key, ...]
 
 
-async def extent_of(store: ResourceStore, extract: Extract, patient: Key) -> Extent:
+Told = Callable[[str, int, int | None], None]
+"""Hears how far a long run is: what is being done, how much is done, and of how much."""
+
+
+def silent(what: str, done: int, total: int | None) -> None:
+    """Nobody listens."""
+
+
+async def extent_of(
+    store: ResourceStore, extract: Extract, patient: Key, told: Told = silent
+) -> Extent:
     """Everything that names the patient in any version, sorted by what it is to them: the newest
     version with content decides, of a deleted resource the last one before."""
     seen: dict[Key, frozenset[str] | None] = {}
     met: set[Key] = set()
-    async for stored in every_version(store):
+    async for stored in every_version(store, told=told):
         key = stored.key
         if stored.is_deleted or key.type in KEPT_TYPES:
             continue
@@ -78,7 +88,7 @@ async def _with_provenance(store: ResourceStore, extent: Extent) -> Extent:
         key = stored.key
         if stored.is_deleted or key in own or key in about:
             continue
-        targets = {_target(each) for each in parse(stored.body).get("target", ())}
+        targets = {target_of(each) for each in parse(stored.body).get("target", ())}
         if targets and targets <= own:
             about.append(key)
     if not about:
@@ -87,19 +97,24 @@ async def _with_provenance(store: ResourceStore, extent: Extent) -> Extent:
     return Extent((*sorted(about), *extent.own), extent.former, extent.shared, naming)
 
 
-def _target(reference: dict[str, Any]) -> Key | None:
+def target_of(reference: dict[str, Any]) -> Key | None:
+    """The resource that a reference names, whatever the version; None when it names none."""
     path = str(reference.get("reference", "")).partition("/_history/")[0].split("/")
     return Key(path[-2], path[-1]) if len(path) > 1 else None
 
 
-async def every_version(store: ResourceStore, type: str | None = None) -> AsyncIterator[Stored]:
+async def every_version(
+    store: ResourceStore, type: str | None = None, told: Told = silent
+) -> AsyncIterator[Stored]:
     """All versions there are, newest first, deletions too."""
-    before = None
+    before, count = None, 0
     while True:
         types = None if type is None else (type,)
         page = await store.history(Past(types=types, limit=BATCH, before=before))
         for stored in page.versions:
             yield stored
+        count += len(page.versions)
+        told("versions read", count, None)
         if page.next is None:
             return
         before = page.next

@@ -6,16 +6,18 @@ person's words by chance, or in an audit record, which says what somebody search
 told apart; all others are left over, and the erasure is not whole.
 """
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
+from fhir_server.audit.quoted import queries
 from fhir_server.fhir.codec import parse
 from fhir_server.rights.extent import KEPT_TYPES, Extent, every_version
 from fhir_server.search.terms import fold
-from fhir_server.storage.port import Key, ResourceStore
+from fhir_server.storage.port import Key, ResourceStore, Stored
 
 SHORTEST = 12
 """Shorter texts stand in any file by chance; those that identify a person are SHORTEST_NAME."""
@@ -43,33 +45,51 @@ class Proof:
 
 async def traces(store: ResourceStore, extent: Extent) -> frozenset[str]:
     """The texts of what is to be erased that nothing else says; asked before the erasure."""
-    erased = set(extent.own) | set(extent.former)
+    own, former = set(extent.own), set(extent.former)
     gone: set[str] = set()
     kept: set[str] = set()
+    met: set[Key] = set()
     async for key, resource in _resources(store):
-        (gone if key in erased else kept).update(_texts(resource))
+        # Of what is another's now, the newest version stays.
+        is_erased = key in own or (key in former and key in met)
+        met.add(key)
+        (gone if is_erased else kept).update(_texts(resource))
     return frozenset(gone - kept)
 
 
-async def prove(store: ResourceStore, files: Iterable[Path], looked_for: frozenset[str]) -> Proof:
-    """Look for the texts in the files, and tell apart what is found."""
+async def prove(store: ResourceStore, files: Sequence[Path], looked_for: frozenset[str]) -> Proof:
+    """Look for the texts in the files, and tell apart what is found. Where the store has no files
+    here (MongoDB), in all that it answers instead: what says one of them is left over."""
     rest = set(found_in(files, looked_for))
+    answered: set[str] = set()
     audit: set[str] = set()
     others: set[str] = set()
     for entry in await store.journal(JOURNAL_AT_ONCE):
-        audit |= _within(rest - audit, entry.entry)
+        audit |= _within(looked_for - audit, entry.entry)
     async for stored in every_version(store):
-        into = audit if stored.key.type in KEPT_TYPES else others
-        into |= _within(rest - into, stored.body)
+        if stored.key.type in KEPT_TYPES:
+            audit |= _within(looked_for - audit, stored.body + _quoted(stored))
+        else:
+            others |= _within(rest - others, stored.body)
+            if not files and not stored.is_deleted:
+                answered |= looked_for & set(_texts(parse(stored.body)))
     return Proof(
         len(looked_for),
         frozenset(others),
         frozenset(audit - others),
-        frozenset(rest - audit - others),
+        frozenset((rest - audit - others) | answered),
     )
 
 
-def _within(texts: set[str], content: bytes) -> set[str]:
+def _quoted(stored: Stored) -> bytes:
+    """The searches that an AuditEvent quotes, as they were meant."""
+    if b'"query"' not in stored.body:
+        return b""
+    said = "\n".join(unquote_plus(each) for each in queries(parse(stored.body)))
+    return f"\n{said}\n{fold(said)}".encode()
+
+
+def _within(texts: Set[str], content: bytes) -> set[str]:
     return {text for text in texts if any(way in content for way in _forms(text))}
 
 

@@ -17,6 +17,10 @@ ROLE_PURPOSES = {
 }
 """What people of a role are here for (v3-PurposeOfUse); of a service nobody can tell."""
 
+ANALYSING = frozenset({"medsage-worker", "medsage-monitor"})
+"""The clients of the analysis and of the watch over it. What a rule says of one holds for both: who
+refuses the analysis is in no figures about it either."""
+
 
 @dataclass(frozen=True, slots=True)
 class Actor:
@@ -40,7 +44,8 @@ def user_name(subject: str) -> str:
 
 def actor_of(principal: Principal, places: frozenset[str] = frozenset()) -> Actor:
     """The caller; `places` are the PractitionerRoles and Organizations of the person."""
-    names = {client_name(principal.client_id), *places}
+    clients = ANALYSING if principal.client_id in ANALYSING else {principal.client_id}
+    names = {*map(client_name, clients), *places}
     if principal.subject != principal.client_id:
         names.add(user_name(principal.subject))
     if principal.fhir_user is not None:

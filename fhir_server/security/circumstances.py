@@ -28,7 +28,8 @@ PATIENTS_SHARE = Policy()
 @dataclass(frozen=True, eq=False)
 class Rules:
     """What the store says, as of one revision; known by identity. `labelled` are the types that
-    restricted labels may stand on (None: nobody knows, so any)."""
+    restricted labels may stand on (None: nobody knows, so any); `directives` what Consents say,
+    and the restrictions of processing."""
 
     revision: int = 0
     labelled: frozenset[str] | None = frozenset()

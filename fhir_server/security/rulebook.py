@@ -22,6 +22,7 @@ from fhir_server.security.consents import (
 from fhir_server.security.labels import label_key, restricted_terms
 from fhir_server.security.latest import Latest
 from fhir_server.security.principal import Principal
+from fhir_server.security.restrictions import all_records, directive_of, restrictions
 from fhir_server.security.rule_state import State, put_state, read_state
 from fhir_server.storage.port import Key, ResourceStore, Stored, VersionConflict
 
@@ -76,11 +77,12 @@ class Rulebook:
                 **{id: each for id, each in self._directives.items() if id not in changed},
                 **_said(found.values()),
             }
+        restricted = [directive_of(each) for each in await restrictions(self._store)]
         return Rules(
             state.revision,
             state.labelled,
-            tuple(self._directives.values()),
-            emergencies.by_user(await self._store.records(emergencies.KIND)),
+            (*self._directives.values(), *restricted),
+            emergencies.by_user(await all_records(self._store, emergencies.KIND)),
         )
 
     async def _places(self, principal: Principal) -> frozenset[str]:

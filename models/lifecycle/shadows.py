@@ -116,6 +116,8 @@ class Shadows:
         loaded = await self.versions.loaded(version)
         if loaded is None:
             return
+        # Nothing is read of a patient who does not permit it any more: the Task is gone for us.
+        await self.fhir.read(f"Task/{given.task['id']}")
         predict = loaded.model.predict
         # A loop and its threads of its own: one that hangs takes none of those that answer.
         prediction = await asyncio.get_running_loop().run_in_executor(

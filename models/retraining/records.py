@@ -33,10 +33,15 @@ async def read_records(fhir: FhirClient) -> AsyncIterator[Record]:
     async for report in fhir.search("DiagnosticReport", query):
         of_patient.setdefault(report["subject"]["reference"], []).append(report)
     for patient in sorted(of_patient):
-        consents = [e async for e in fhir.search("Consent", [("patient", patient), _PAGE])]
+        consents = await read_consents(fhir, patient)
         said = await _observations(fhir, patient)
         for report in sorted(of_patient[patient], key=lambda each: str(each["id"])):
             yield _record(report, said, consents)
+
+
+async def read_consents(fhir: FhirClient, patient: str) -> list[Resource]:
+    """All Consents of a patient, whatever they say."""
+    return [each async for each in fhir.search("Consent", [("patient", patient), _PAGE])]
 
 
 async def read_picture(fhir: FhirClient, media: str) -> Picture:

@@ -110,6 +110,17 @@ class TrainingSet:
             }
         )
 
+    def leave_out(self, patient: str) -> None:
+        """Take everything of a patient (a reference) out again: consent was withdrawn meanwhile."""
+        name = pseudonym(self.secret, patient)
+        gone = [each for each in self.sources if each["patient"] == name]
+        self.cells = [each for each in self.cells if each.patient != name]
+        self.sources = [each for each in self.sources if each["patient"] != name]
+        self._patients = {each for each in self._patients if each[0] != name}
+        for source in gone:
+            self._count(source["label"], -source["cells"])
+            self.lack(Lack.CONSENT)
+
     def _count(self, label: int, cells: int) -> None:
         counts = self.progress.counts
         counts["infected cells" if label else "clean cells"] += cells

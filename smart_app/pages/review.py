@@ -56,6 +56,8 @@ async def show(visit: Visit) -> Response:
 async def read_first(visit: Visit) -> Response:
     """Store the clinician's own reading; it is locked from then on."""
     loaded = await load_report(visit, visit.request.path_params["report"])
+    if loaded.view.is_withdrawn:
+        raise Problem("withdrawn")
     reader = signer(visit).reference
     answer = visit.text("reading") or None
     if visit.text("bypass") == "yes" and loaded.view.is_danger:
@@ -100,6 +102,8 @@ async def sign(visit: Visit) -> Response:
     loaded = await load_report(visit, visit.request.path_params["report"])
     if loaded.view.is_recalled:
         raise Problem("recalled")
+    if loaded.view.is_withdrawn:
+        raise Problem("withdrawn")
     if loaded.view.is_signed or visit.text("version") != loaded.view.version:
         raise Problem("conflict")
     if visit.text("examined") != "yes":
@@ -154,7 +158,8 @@ def _feedback(loaded: LoadedReport, fields: Mapping[str, str], who: Signer) -> l
 async def _ask(visit: Visit, loaded: LoadedReport, status: int) -> Response:
     fields = await visit.drafts.conclusion(loaded.view.id)
     reading = await _own_reading(visit, loaded.resource)
-    is_settled = loaded.view.is_signed or loaded.view.is_recalled
+    view = loaded.view
+    is_settled = view.is_signed or view.is_recalled or view.is_withdrawn
     if is_settled or _missing(loaded, fields) or reading is None:
         return visit.see(f"reports/{loaded.view.id}")
     return await visit.page(
@@ -174,7 +179,7 @@ async def _review(visit: Visit, loaded: LoadedReport, *missing: str) -> Response
     reading = await _own_reading(visit, loaded.resource)
     shown: Finding | None = finding(reading) if reading else None
     fields = dict(await visit.drafts.conclusion(loaded.view.id))
-    is_revealed = reading is not None or not _can_sign(visit)
+    is_revealed = await shows_result(visit, loaded)
     return await visit.page(
         "review.html",
         422 if missing else 200,
@@ -189,7 +194,7 @@ async def _review(visit: Visit, loaded: LoadedReport, *missing: str) -> Response
         fields={"conclusion": loaded.view.conclusion, **fields},
         missing=missing,
         recalls=await _recalls(visit, loaded),
-        can_sign=_can_sign(visit) and not loaded.view.is_recalled,
+        can_sign=_can_sign(visit) and not (loaded.view.is_recalled or loaded.view.is_withdrawn),
     )
 
 
@@ -200,7 +205,9 @@ def _can_sign(visit: Visit) -> bool:
 
 async def shows_result(visit: Visit, loaded: LoadedReport) -> bool:
     """Whether the AI result may be shown: the report is signed, the own reading is made, or this
-    account makes none."""
+    account makes none; never a draft that the patient does not permit any more."""
+    if loaded.view.is_withdrawn:
+        return False
     if loaded.view.is_signed or not _can_sign(visit):
         return True
     return await _own_reading(visit, loaded.resource) is not None

@@ -12,6 +12,7 @@ from fhir_server.fhir.assessment import FINDINGS
 from fhir_server.fhir.feedback import FIRST_READING
 from fhir_server.fhir.recalls import is_recalled
 from fhir_server.fhir.smear_answers import ONE_CELL, SMEAR, Shown, shown_as
+from fhir_server.fhir.withdrawn import is_withdrawn
 from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
 from smart_app.presenters.elements import code_in, show_concept, show_value
@@ -82,13 +83,15 @@ class ImageLine:
 @dataclass(frozen=True)
 class ReportView:
     """The report's facts. `image_state` is the AI's answer about the images, None when there
-    were none; `refusals` are images that the analysis would not read, and why."""
+    were none; `refusals` are images that the analysis would not read, and why. `is_withdrawn`: a
+    draft whose patient does not permit the analysis any more."""
 
     id: str
     version: str
     status: str
     is_signed: bool
     is_recalled: bool
+    is_withdrawn: bool
     title: str
     when: str
     conclusion: str
@@ -141,6 +144,7 @@ def report_view(
         status=report_status(report),
         is_signed=is_signed(report),
         is_recalled=is_recalled(report),
+        is_withdrawn=is_withdrawn(report) and not is_signed(report),
         title=show_concept(report.get("code")),
         when=show_time(report.get("issued") or report.get("effectiveDateTime")),
         conclusion=report.get("conclusion", ""),

@@ -3,6 +3,8 @@
 import pytest
 
 from fhir_server.rights.erasure import NothingHeld, Ordered, erase
+from fhir_server.rights.extent import extent_of
+from fhir_server.rights.proof import prove, traces
 from fhir_server.storage.port import Draft, Key, Past, ResourceStore
 from tests.fhir_world import extract
 from tests.rights_ward import LETTER, SECRET, drafted, fill, observation
@@ -28,6 +30,17 @@ async def test_every_version_is_gone_and_others_stay(store: ResourceStore) -> No
     }
     with pytest.raises(NothingHeld):
         await erase(store, extract(), ORDERED)
+
+
+async def test_nothing_that_the_store_answers_says_it_any_more(store: ResourceStore) -> None:
+    await fill(store)
+    texts = await traces(store, await extent_of(store, extract(), ORDERED.patient))
+    assert {SECRET, "Quartey-Boateng"} <= texts
+    before = await prove(store, [], texts)
+    await erase(store, extract(), ORDERED)
+    after = await prove(store, [], texts)
+    assert before.left_over == texts
+    assert (after.looked_for, after.left_over, after.audit) == (len(texts), set(), set())
 
 
 async def test_of_a_deleted_resource_its_last_content_decides_whose_it_was(

@@ -13,19 +13,27 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.cli import app
+from fhir_server.audit.journal import AuditTrail
 from fhir_server.rights.retention import Ending, end, read_policy
+from fhir_server.search.expression import Query
 from fhir_server.storage.port import Past, ResourceStore
 from fhir_server.storage.sqlite.store import SqliteStore
+from fhir_server.system import new_id
+from tests.audit_world import BASE, DOCTOR
 from tests.fhir_world import extract
 from tests.rights_ward import BO, FORMER, LETTER, SECRET, fill
 from tests.stores import START
 
 Json = dict[str, Any]
+SEARCH = "Patient?family=quartey-boateng&_count=7"
 
 
 async def ward(folder: Path) -> None:
     store = SqliteStore.open(folder / "medsage.sqlite")
     await fill(store)
+    trail = AuditTrail(DOCTOR, lambda: START, new_id, BASE)
+    entry = trail.entry(interaction="search-type", outcome="success", status=200, query=SEARCH)
+    await store.note(entry)
     await store.close()
 
 
@@ -73,7 +81,11 @@ def test_nothing_of_the_patient_is_left_in_the_files(folder: Path) -> None:
     after = held(folder)
     assert not [word for word in words if word.encode() in after]
     assert base64.b64encode(LETTER) not in after
-    assert found["left_over"] == 0
+    assert base64.b64encode(SEARCH.encode()) not in after
+    left = base64.b64encode(b"Patient?family=(erased)&_count=7")
+    assert left in after
+    assert (found["left_over"], found["in_audit_records"]) == (0, 0)
+    assert found["searches_taken_out"] == 1
     assert found["looked_for"] >= len(words) - 1
 
 
@@ -105,19 +117,22 @@ def test_what_is_of_others_stays_and_is_named(folder: Path) -> None:
 def test_the_audit_trail_tells_who_erased_what_and_why_not_its_content(folder: Path) -> None:
     erased(folder)
 
-    async def read() -> list[bytes]:
+    async def read() -> list[Json]:
         store = SqliteStore.open(folder / "medsage.sqlite")
-        entries = [each.entry for each in await store.journal(1000)]
+        page = await store.find(Query("AuditEvent", limit=100))
+        entries = [json.loads(each.body) for each in page.matches]
         record = await store.record("erasure", "ann")
         await store.close()
         assert record is not None
         assert record.value["reason"] == "patient-request"
         return entries
 
-    entries = [json.loads(each) for each in asyncio.run(read())]
-    assert {each["interaction"] for each in entries} == {"erase"}
-    assert {each["key"] for each in entries} >= {"Patient/ann", "Observation/o", "Binary/letter"}
-    assert {each["subject"] for each in entries} == {"operator"}
+    events = asyncio.run(read())
+    events = [each for each in events if each["agent"][-1]["altId"] == "operator"]
+    assert {each["subtype"][0]["code"] for each in events} == {"erase", "redact"}
+    entities = [entity for each in events for entity in each["entity"]]
+    named = {entity["what"]["reference"] for entity in entities}
+    assert named >= {"Patient/ann", "Observation/o", "Binary/letter"}
 
 
 def test_a_dry_run_names_all_and_erases_nothing(folder: Path) -> None:
@@ -151,6 +166,35 @@ def test_a_legal_hold_forbids_it_until_released(folder: Path) -> None:
     assert erased(folder)["left_over"] == 0
 
 
+def test_a_restriction_is_put_on_listed_audited_and_lifted(folder: Path) -> None:
+    code, said = medsage(folder, "restrict", "ann", "--reason", "pending")
+    assert (code, "accuracy-contested" in said) == (2, True)
+    allowed = ("--allow", "user:dr.amina", "--allow", "Practitioner/p")
+    code, said = medsage(folder, "restrict", "ann", "--reason", "legal-claims", *allowed)
+    assert (code, said) == (
+        0,
+        "Patient/ann is restricted: kept, and used by user dr.amina, Practitioner/p\n",
+    )
+    listed = medsage(folder, "restrictions")[1]
+    assert listed.startswith("Patient/ann: legal-claims, since 2")
+    assert listed.endswith(", used by user dr.amina, Practitioner/p\n")
+    code, said = medsage(folder, "erase", "ann", "--reason", "patient-request", "--dry-run")
+    assert (code, "processing is restricted of Patient/ann" in said) == (1, True)
+    assert medsage(folder, "unrestrict", "ann")[0] == 0
+    assert medsage(folder, "unrestrict", "ann")[0] == 1
+    assert medsage(folder, "restrict", "nobody", "--reason", "unlawful")[0] == 1
+    told = asyncio.run(audited(folder))
+    assert [each["interaction"] for each in told] == ["search-type", "restrict", "unrestrict"]
+    assert told[1]["detail"].startswith("legal-claims: ")
+
+
+async def audited(folder: Path) -> list[Json]:
+    store = SqliteStore.open(folder / "medsage.sqlite")
+    entries = [json.loads(each.entry) for each in await store.journal(1000)]
+    await store.close()
+    return entries
+
+
 def test_what_is_left_over_fails_the_erasure(folder: Path) -> None:
     (folder / "medsage.sqlite-copy").write_text(f"somebody kept this: {SECRET}")
     code, said = medsage(folder, "erase", "ann", "--reason", "patient-request", "--json")
@@ -167,10 +211,18 @@ def test_the_whole_record_is_handed_over(folder: Path, tmp_path: Path) -> None:
         page = archive.read("record.html").decode()
         assert archive.read("files/Binary-letter-1.txt") == LETTER
         assert json.loads(archive.read("access.json"))["type"] == "collection"
+        changes = json.loads(archive.read("changes.json"))
+        changed = archive.read("changes.html").decode()
     names = {f"{e['resource']['resourceType']}/{e['resource']['id']}" for e in bundle["entry"]}
     assert names == {"Patient/ann", "Observation/o", "Binary/letter", "Provenance/of-o"}
     assert "grandmother&#x27;s remedy" in page
     assert FORMER not in page
+    corrected = next(each for each in changes if each["changes"])
+    place = {"path": "Observation.note[0].text", "before": FORMER, "after": SECRET}
+    assert (corrected["resource"], corrected["how"]) == ("Observation/o", "changed")
+    assert corrected["changes"] == [place]
+    assert FORMER in changed
+    assert "by unknown" in changed
     code, said = medsage(folder, "export", "ann", "--to", str(target))
     assert code == 1
 
@@ -193,7 +245,8 @@ def test_what_has_reached_its_age_is_erased(folder: Path) -> None:
     code, said = medsage(folder, "retain", "--policy", ages, "--dry-run")
     assert (code, said) == (0, "nothing is due\n")
     later = asyncio.run(retained(folder, days=2))
-    assert later == {"Observation": 3}
+    # The Provenance of what went goes with it; that of an Appointment that stays does not.
+    assert later == {"Observation": 3, "Provenance": 1}
     now = asyncio.run(stored(folder))
     assert now["Observation/o"] == [True]
     assert now["Appointment/both"] == now["Patient/ann"] == [False]
@@ -201,7 +254,7 @@ def test_what_has_reached_its_age_is_erased(folder: Path) -> None:
 
 def test_a_legal_hold_outlasts_the_age(folder: Path) -> None:
     medsage(folder, "hold", "ann", "--reason", "court order")
-    assert asyncio.run(retained(folder, days=2)) == {"Observation": 2}
+    assert asyncio.run(retained(folder, days=2))["Observation"] == 2
     assert asyncio.run(stored(folder))["Observation/o"] == [False, False]
 
 
@@ -209,7 +262,12 @@ def test_a_legal_hold_outlasts_the_age(folder: Path) -> None:
     ("text", "said"),
     [
         ("Observations = 3", "Observations is not a resource type of R4"),
-        ("AuditEvent = 3", "AuditEvent can't be erased"),
+        ("AuditEvent = 3", "AuditEvent can't be erased by age: the chain of the audit trail"),
+        ("Device = 3", "Device can't be erased by age: the registry of model versions stands on"),
+        ("Provenance = 3", "Provenance can't be erased by age: it says who made what remains"),
+        ("Consent = 3", "Consent can't be erased by age: what it denies would be shown again"),
+        ("SearchParameter = 3", "SearchParameter can't be erased by age: searches stand on it"),
+        ("ValueSet = 3", "ValueSet can't be erased by age: others stand on it"),
         ("Observation = 0", "a whole number of days above 0"),
         ("Observation = '3'", "a whole number of days above 0"),
         ("", "it names no type"),

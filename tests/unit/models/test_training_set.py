@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -194,6 +195,8 @@ class Ward:
     """Reports, readings and Consents of some patients, searched by type alone."""
 
     def __init__(self, *patients: str) -> None:
+        self.kept_back: set[str] = set()
+        self.meanwhile: Callable[[str], None] = lambda asked: None
         self.found: dict[str, list[Json]] = {
             "DiagnosticReport": [self._of(REPORT, p, id=f"r-{p}") for p in patients],
             "Observation": [self._of(each, p) for p in patients for each in AGREED],
@@ -212,6 +215,9 @@ class Ward:
 
     def _answer(self, request: httpx.Request) -> httpx.Response:
         kind, _, id_ = request.url.path.removeprefix("/fhir/").partition("/")
+        self.meanwhile(f"{kind}/{id_}")
+        if f"{kind}/{id_}" in self.kept_back:
+            return httpx.Response(404, json={"resourceType": "OperationOutcome", "issue": []})
         if kind == "Media":
             # Another picture of each patient: PNG readers pass over what follows the end.
             data = base64.b64encode(CELL + id_.encode()).decode()
@@ -272,6 +278,26 @@ async def test_whoever_withdraws_consent_is_not_in_the_next_set() -> None:
     assert not made.progress.is_enough
     made.progress.counts.update(NEEDED)
     assert made.progress.is_enough
+
+
+async def test_whoever_withdraws_consent_while_it_is_gathered_is_not_in_the_set() -> None:
+    by_consent, by_guard = Ward("p", "q"), Ward("p", "q")
+
+    def withdraw(asked: str) -> None:
+        if asked == "Media/q":
+            by_consent.found["Consent"][0]["status"] = "inactive"
+            by_guard.kept_back.add("DiagnosticReport/r-p")
+
+    by_consent.meanwhile = by_guard.meanwhile = withdraw
+    by_image = Ward("p", "q")
+    by_image.kept_back.add("Media/p")
+    for ward in (by_consent, by_guard, by_image):
+        made = await gathered(ward)
+        assert {cell.patient for cell in made.cells} == {pseudonym(b"s" * 32, "Patient/q")}
+        assert [source["report"] for source in made.sources] == ["DiagnosticReport/r-q"]
+        assert made.progress.lacks == {Lack.CONSENT: 1}
+        assert made.progress.counts["infected cells"] == 1
+        assert made.progress.counts["patients with parasites"] == 1
 
 
 async def test_one_picture_of_two_patients_is_taken_once() -> None:

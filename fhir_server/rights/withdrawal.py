@@ -1,0 +1,137 @@
+"""A patient who withdraws consent, or whose record is restricted, while an analysis is open.
+
+The guard keeps the record from the analysis with its next request. This tells those who wait for
+it: open Tasks are cancelled with the reason, and drafts that nobody has signed are marked, until
+the patient permits it again. It looks when the rules have changed, and at rest now and then, for
+what was asked in the same moment.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from fhir_server.audit.journal import AuditTrail
+from fhir_server.fhir.assessment import ASSESSMENT, FINDINGS
+from fhir_server.fhir.codec import encode, parse
+from fhir_server.fhir.withdrawn import is_withdrawn, marked_withdrawn, withdrawn_task
+from fhir_server.interactions.write import Submission, draft, put
+from fhir_server.operations.record import every_match
+from fhir_server.search.expression import EVERYTHING, Expression, Query, all_of
+from fhir_server.search.plan import Scope, criterion
+from fhir_server.security.analysis import ANALYST, Permissions, permissions
+from fhir_server.security.consent_filter import of_patients
+from fhir_server.security.rulebook import Rulebook
+from fhir_server.storage.port import ResourceStore, Stored, Terms, Transaction, VersionConflict
+
+Resource = dict[str, Any]
+OPEN = frozenset({"requested", "in-progress"})
+WAIT_SECONDS = 0.5
+REST_SECONDS = 15.0
+_TASK = f"{ASSESSMENT['system']}|{ASSESSMENT['code']}"
+_REPORT = f"{FINDINGS}|malaria-assessment-ai"
+_AT_ONCE = 200
+_log = structlog.get_logger("medsage.rights")
+
+
+@dataclass
+class Withdrawals:
+    """`audit` writes in the server's own name; `scope()` is what searches are planned in."""
+
+    store: ResourceStore
+    extract: Callable[[Resource], Terms]
+    scope: Callable[[], Scope]
+    clock: Callable[[], datetime]
+    audit: AuditTrail
+    rulebook: Rulebook
+    tenant: None = field(default=None, init=False)
+    _told: Permissions | None = field(default=None, init=False)
+    """What patients said when it was last looked at; None: never yet."""
+
+    async def run(self) -> None:
+        """Look until cancelled; a failure is logged and tried again."""
+        seen: tuple[int, int] | None = None
+        waited = REST_SECONDS
+        while True:
+            try:
+                rules = await self.rulebook.rules()
+                now = (rules.revision, rules.span(self.clock()))
+                if now != seen or waited >= REST_SECONDS:
+                    await self.look()
+                    seen, waited = now, 0.0
+            except VersionConflict:
+                _log.info("another process was first to tell of a withdrawal")
+            except Exception as failure:  # the next look makes up for it
+                _log.error("telling of withdrawals failed", error=type(failure).__name__)
+            await asyncio.sleep(WAIT_SECONDS)
+            waited += WAIT_SECONDS
+
+    async def look(self) -> int:
+        """Cancel and mark what is open of patients who refuse; how many resources changed. Of
+        Tasks, all that are open are looked at; of drafts, all at first and then those of patients
+        who have changed what they say."""
+        said = permissions(await self.rulebook.of(ANALYST), self.scope().registry)
+        changed = 0
+        async for stored in self._found("Task", ("code", _TASK), ("status", ",".join(OPEN))):
+            task = parse(stored.body)
+            if said.refuses(_patient(task, "for")):
+                changed += await self._change(stored, withdrawn_task(task, self.clock()))
+        async for stored in self._drafts(said):
+            report = parse(stored.body)
+            is_refused = said.refuses(_patient(report, "subject"))
+            if is_refused != is_withdrawn(report):
+                changed += await self._change(stored, marked_withdrawn(report, is_refused))
+        self._told = said
+        return changed
+
+    async def _drafts(self, said: Permissions) -> AsyncIterator[Stored]:
+        whose: list[Expression] = [EVERYTHING]
+        if self._told is not None:
+            ids = sorted(said.changed_since(self._told))
+            some = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
+            whose = [of_patients("DiagnosticReport", each) for each in some]
+        for each in whose:
+            async for stored in self._found(
+                "DiagnosticReport", ("code", _REPORT), ("status", "preliminary"), of=each
+            ):
+                yield stored
+
+    async def _found(
+        self, type: str, *criteria: tuple[str, str], of: Expression = EVERYTHING
+    ) -> AsyncIterator[Stored]:
+        scope = self.scope()
+        where = all_of([of, *(criterion(scope, type, name, value) for name, value in criteria)])
+        async for stored in every_match(self.store, Query(type, where, limit=_AT_ONCE)):
+            yield stored
+
+    async def _change(self, judged: Stored, wanted: Resource) -> bool:
+        """Write it unless the resource has changed since; the newer one is judged by itself."""
+
+        async def unit(transaction: Transaction) -> bool:
+            current = await transaction.get(judged.key)
+            if current is None or current.version != judged.version:
+                return False
+            made = draft(self, Submission(judged.key, wanted, encode(wanted), "PUT"), current)
+            await put(transaction, made)
+            entry = self.audit.entry(
+                interaction="update",
+                outcome="success",
+                status=200,
+                key=judged.key,
+                version=made.stored.version,
+                patient=_patient(wanted, "for" if judged.key.type == "Task" else "subject") or None,
+                detail="the patient's consent or a restriction of processing has changed",
+            )
+            await transaction.journal(entry)
+            return True
+
+        return await self.store.transaction(unit)
+
+
+def _patient(resource: Resource, name: str) -> str:
+    """The id of the patient whom it is about; "" for nobody."""
+    reference = str(resource.get(name, {}).get("reference", ""))
+    return reference.removeprefix("Patient/") if reference.startswith("Patient/") else ""

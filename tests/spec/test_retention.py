@@ -1,0 +1,99 @@
+"""Retention counts what it would end, and leaves what others stand on (GDPR article 5(1)(e))."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.commands.patient_keeping import counted, lines
+from fhir_server.rights.retention import Due, Ending, due, end, read_policy
+from fhir_server.security.restrictions import Restriction, restrict
+from fhir_server.storage.port import Key
+from fhir_server.storage.sqlite.store import SqliteStore
+from tests.fhir_world import extract
+from tests.rights_ward import drafted, fill
+from tests.stores import START, put
+
+POLICY = read_policy("Observation = 1\nPatient = 1\nDocumentReference = 1\nProcedure = 1")
+LATER = START + timedelta(days=41)
+CARD = {
+    "resourceType": "DocumentReference",
+    "id": "card",
+    "status": "current",
+    "content": [{"attachment": {"title": "Model card"}}],
+}
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = SqliteStore.open(tmp_path / "medsage.sqlite")
+    await fill(opened)
+    await put(opened, drafted(CARD, 1))
+    yield opened
+    await opened.close()
+
+
+async def found(store: SqliteStore) -> Due:
+    return await due(store, extract(), POLICY, LATER)
+
+
+async def test_what_is_due_is_counted_by_type_and_age(store: SqliteStore) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    seen = await due(store, extract(), POLICY, LATER, lambda *each: told.append(each))
+    assert seen.counts() == {"Observation": 3, "Patient": 1, "Provenance": 1}
+    assert seen.ages == {("Observation", 365): 3, ("Patient", 365): 1}
+    assert told[-1][0] == "looked at"
+    assert lines(seen) == [
+        "Observation: 3 (3 overdue by less than 365 days)",
+        "Patient: 1 (1 overdue by less than 365 days)",
+        "Provenance: 1",
+        "DocumentReference: 1 kept, others stand on it",
+        "Patient: 2 kept, others stand on it",
+    ]
+    assert counted(seen)["overdue"]["Observation"] == {"less than 365 days": 3}
+    assert (await due(store, extract(), POLICY, START)).counts() == {}
+
+
+async def test_a_patient_who_is_named_by_what_stays_and_what_is_about_nobody_stay(
+    store: SqliteStore,
+) -> None:
+    seen = await found(store)
+    assert Key("Patient", "annex") in seen.keys
+    # Both have an Appointment, which the policy does not end; the card is about nobody.
+    assert seen.needed == {"Patient": 2, "DocumentReference": 1}
+
+
+class Late:
+    """The store, in which Bo's record is restricted just before the first unit."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self._store = store
+        self._is_first = True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def transaction(self, unit: Any) -> Any:
+        """The unit, after the restriction."""
+        if self._is_first:
+            made = Restriction("bo", "legal-claims", "2026-11-24T08:00:00Z")
+            await self._store.transaction(lambda each: restrict(each, made))
+            self._is_first = False
+        return await self._store.transaction(unit)
+
+
+async def test_what_is_restricted_outlasts_its_age_even_when_that_comes_meanwhile(
+    store: SqliteStore,
+) -> None:
+    assert (await found(store)).held == {}
+    ending = Ending(POLICY, LATER, lambda key, version: b"{}")
+    late: Any = Late(store)
+    await end(late, extract(), ending)
+    gone = {}
+    for id in ("o", "other", "moved"):
+        current = await store.get(Key("Observation", id))
+        gone[id] = current is not None and current.is_deleted
+    assert gone == {"o": True, "other": False, "moved": False}
+    assert (await found(store)).held == {"Observation": 2, "Patient": 1}
