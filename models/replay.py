@@ -105,7 +105,7 @@ async def replay(fhir: FhirClient, model_of: ModelOf, reference: str) -> Replay:
 
 @dataclass(frozen=True)
 class _Again:
-    """What is needed to compute a result again: the inputs as they were, and the report as it is."""
+    """What computing again takes: the inputs as they were, and the report as it is now."""
 
     fhir: FhirClient
     model_of: ModelOf

@@ -103,6 +103,10 @@ class FhirClient:
         ]
         return await self._json("POST", "", content=codec.encode({**bundle, "entry": entries}))
 
+    async def call(self, path: str, parameters: Resource) -> Resource:
+        """Call an operation (`Type/id/$name`); its answer comes back."""
+        return await self._json("POST", path, content=codec.encode(parameters))
+
     def _tagged(self, resource: Resource) -> Resource:
         if not self.tags:
             return resource
