@@ -3,7 +3,6 @@ third reader. Decisions on the real server, whose guard decides; the rest on a s
 
 import re
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,67 +10,27 @@ from typing import Any
 import httpx
 import pytest
 
-from fhir_server.fhir.ai_holds import Act, hold_entries
-from fhir_server.fhir.assessment import FINDINGS
 from fhir_server.fhir.model_versions import State, standing_of
-from fhir_server.fhir.recalls import Recall, with_recall
 from fhir_server.publication import Publisher, publish
 from fhir_server.search.extract import Extractor
 from fhir_server.security.authorization.users import User, hash_password, register_user
 from fhir_server.security.guard_terms import with_guard_terms
-from models.monitoring.drift_report import Window, drift_report
-from models.monitoring.figures import Figure, Verdict
-from models.monitoring.limits import Limit
-from models.retraining.progress_report import progress_report
-from models.retraining.training_set import Progress
 from tests.app_browser import Browser, World, hidden_fields
-from tests.app_records import MEDIA, PATIENT, code, report
+from tests.app_records import MEDIA, report
 from tests.app_sign_in import sign_in_at
 from tests.app_world import FHIR, ORIGIN, PASSWORD, AppWorld, app_world
 from tests.fhir_world import registry
+from tests.governance_records import governed, held, read_by
 from tests.spec.test_operation_model_versions import comparison, version
 
 Json = dict[str, Any]
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
-SITE = "Organization/north"
-
-
-def held(site: str = SITE) -> Json:
-    entries = hold_entries(None, site, "Stain changed", Act("Device/worker", NOW), lambda: "x")
-    reading: Json = entries[0]["resource"]
-    return {**reading, "id": "reading"}
-
-
-def drifted() -> Json:
-    over = Figure("refusals", Verdict.EXCEEDED, 40, 0.31, 31, 100, 0.22, 0.41, Limit(0.1, 0.2))
-    few = Figure("overrides", Verdict.TOO_FEW, 3)
-    window = Window(SITE, "key", "Device/in-use", NOW.replace(day=17), NOW)
-    return {**drift_report(window, [over, few], NOW), "id": "drift"}
-
-
-def recalled() -> Json:
-    recall = Recall("r", "Mislabelled cells", "2026-11-20T09:00:00Z", "Practitioner/ada")
-    counted = replace(recall, reports=12, signed=7, tasks=12)
-    return with_recall(version("old", State.RETIRED, was_active=True), counted)
 
 
 @pytest.fixture
 def small() -> World:
     world = World()
-    counted = Progress()
-    counted.counts["clean cells"] = 1800
-    in_use = version("in-use", State.ACTIVE, was_active=True)
-    for resource in (
-        PATIENT,
-        {**in_use, "deviceName": [{"name": "Malaria cells"}], "version": [{"value": "3.1"}]},
-        version("on-trial", State.CANDIDATE),
-        recalled(),
-        {**comparison("Device/on-trial", "Device/in-use"), "id": "better"},
-        drifted(),
-        held(),
-        {"resourceType": "Organization", "id": "north", "name": "North clinic"},
-        {**progress_report(counted, NOW), "id": "progress"},
-    ):
+    for resource in governed():
         world.records.put(resource)
     return world
 
@@ -152,26 +111,6 @@ async def test_drift_has_its_figures_and_a_hold_is_released_with_a_reason(small:
     small.records.put(other)
     refused = await browser.submit(page, f"{page}/release", reading="ward", version="1", reason="x")
     assert refused.status_code == 404
-
-
-def read_by(reader: str, answer: str, kind: str = "first-reading") -> Json:
-    return {
-        "resourceType": "Observation",
-        "id": f"{kind}-{reader}",
-        "status": "final",
-        "code": {"coding": [{"system": FINDINGS, "code": kind}], "text": kind},
-        "identifier": [
-            {
-                "system": "https://medsage.example/fhir/identifier/first-reading-of-report",
-                "value": f"r1.{reader}",
-            }
-        ],
-        "subject": {"reference": "Patient/p1"},
-        "performer": [{"reference": f"Practitioner/{reader}"}],
-        "derivedFrom": [{"reference": "Media/m1"}],
-        "effectiveDateTime": "2026-11-22T10:00:00Z",
-        "valueCodeableConcept": code(answer, answer),
-    }
 
 
 async def opened_case(browser: Browser) -> str:
