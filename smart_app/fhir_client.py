@@ -103,10 +103,6 @@ class FhirClient:
         ]
         return await self._json("POST", "", content=codec.encode({**bundle, "entry": entries}))
 
-    async def call(self, path: str, parameters: Resource) -> Resource:
-        """Call an operation (`Type/id/$name`); its answer comes back."""
-        return await self._json("POST", path, content=codec.encode(parameters))
-
     def _tagged(self, resource: Resource) -> Resource:
         if not self.tags:
             return resource
@@ -142,6 +138,11 @@ class FhirClient:
             )
         except httpx.HTTPError as error:
             raise FhirFailure(0) from error
+
+
+async def call(client: FhirClient, path: str, parameters: Resource) -> Resource:
+    """Call an operation (`Type/id/$name`); its answer comes back."""
+    return await client._json("POST", path, content=codec.encode(parameters))
 
 
 async def send(

@@ -189,8 +189,8 @@ class Compared:
 
 def compared_in(report: Resource) -> Compared | None:
     """What a MeasureReport says that it compared; None where it does not say all of it."""
-    found = next((e for e in report.get("extension", ()) if e.get("url") == COMPARED), {})
-    parts: Sequence[Resource] = found.get("extension", ())
+    found = (e for e in report.get("extension", ()) if e.get("url") == COMPARED)
+    parts: Sequence[Resource] = next((each.get("extension", ()) for each in found), ())
     names = ("candidate", "active", "cells-sha256", "split")
     values = [_value(parts, name, "valueString") for name in names]
     if not all(values) or not re.fullmatch("[0-9a-f]{64}", str(values[2])):

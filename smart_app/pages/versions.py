@@ -9,7 +9,7 @@ from typing import Any
 from starlette.responses import Response
 
 from fhir_server.fhir.model_versions import MOST_SHARE
-from smart_app.fhir_client import FhirFailure, Resource
+from smart_app.fhir_client import FhirFailure, Resource, call
 from smart_app.governing import (
     load_comparisons,
     load_holds,
@@ -98,7 +98,7 @@ async def _decide(visit: Visit, operation: str, parts: list[tuple[str, str, Any]
     given = [part for part in parts if part[2] != ""]
     device = visit.request.path_params["device"]
     try:
-        await visit.fhir.call(f"Device/{device}/${operation}", parameters(*given))
+        await call(visit.fhir, f"Device/{device}/${operation}", parameters(*given))
     except FhirFailure as refused:
         return await _show(visit, await _device(visit), words_of(refused))
     return visit.see(f"versions/{device}")
