@@ -59,6 +59,7 @@ class Enrolment:
     owner: str = DEFAULT
     follows_release: bool = False
     tenant: None = None
+    writer: None = None
 
 
 async def enrol(enrolment: Enrolment, here: Mapping[str, Installed]) -> int:

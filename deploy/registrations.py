@@ -7,6 +7,7 @@ from deploy.demo import client as demo_client
 from deploy.demo import identities
 from deploy.keys import Keys, public_jwks
 from deploy.simulated_ehr.oauth import SCOPES as EHR_SCOPES
+from fhir_server.fhir.model_versions import MEASURER
 from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.users import KIND as USER
 from fhir_server.security.authorization.users import hash_password, register_user
@@ -16,7 +17,7 @@ from models.worker_device import SCOPES as WORKER_SCOPES
 from smart_app.launch.own_scopes import registered_scope
 
 APP, WORKER, EHR = "medsage-app", "medsage-worker", "medsage-ehr"
-MONITOR = "medsage-monitor"
+MONITOR = MEASURER
 
 
 def own_clients(base_url: str, keys: Keys, frame_origins: Sequence[str]) -> list[Client]:

@@ -44,6 +44,7 @@ class Publisher:
     new_id: Callable[[], str]
     base_url: str
     tenant: None = None
+    writer: None = None
 
 
 async def publish(publisher: Publisher, resources: Sequence[Resource]) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_server.fhir import model_versions
 from fhir_server.fhir.assessment import AI_ASSERTED, CANONICAL
 
 Resource = dict[str, Any]
@@ -19,7 +20,7 @@ MODEL_CARD = f"{GUIDE}/StructureDefinition/aitransparency.modelCardDescription"
 CONFIDENCE = f"{GUIDE}/StructureDefinition/AIconfidence"
 DEVICE_TYPES = f"{GUIDE}/CodeSystem/AIdeviceTypeCS"
 INPUTS = f"{GUIDE}/CodeSystem/AIinputsCS"
-SYSTEM_VERSIONS = f"{CANONICAL}/identifier/ai-system-version"
+SYSTEM_VERSIONS = model_versions.SYSTEM_VERSIONS
 MODEL_CARDS = f"{CANONICAL}/identifier/model-card"
 MANUFACTURER = "MedSAGE project"
 MODELS_PAGE = "https://medsage.example/models"

@@ -3,11 +3,12 @@
 The inputs are read as they were when the Task was claimed. The image model and the rules are
 deterministic: with the same version every value must come out as written, digit by digit. What a
 language model said can't be computed again; it is compared with the hash that was stored with it.
+What was drawn of the images is drawn again and compared by its bytes.
 """
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from models import tasks
 from models.ai_systems import SYSTEM_VERSIONS
 from models.analysis import SmearModel, smear_system
 from models.fhir_client import FhirClient
+from models.replayed_drawings import drawings_again, drawings_stored
 from models.replayed_symptoms import language_model_lines, symptoms_again, without_language_model
 from models.smear_report import ONE_CELL, SMEAR, SOFTWARE, smear_observation
 from models.submission import Inputs, UnusableTask, read_inputs
@@ -91,40 +93,58 @@ async def replay(fhir: FhirClient, model_of: ModelOf, reference: str) -> Replay:
         raise NotReplayable(f"{reference}: its inputs can't be read: {unusable}") from unusable
     report = await fhir.read(reports[0])
     found = []
+    again = _Again(fhir, model_of, inputs, report)
     for result in report.get("result", ()):
         observation = await fhir.read(result["reference"])
         if "device" in observation:
-            found.append(await _part(fhir, model_of, inputs, observation))
+            found.append(await _part(again, observation))
     if not found:
         raise NotReplayable(f"{reference}: no result of its report is by an AI system")
     return Replay(reference, tuple(found))
 
 
-async def _part(fhir: FhirClient, model_of: ModelOf, inputs: Inputs, observation: Resource) -> Part:
+@dataclass(frozen=True)
+class _Again:
+    """What computing again takes: the inputs as they were, and the report as it is now."""
+
+    fhir: FhirClient
+    model_of: ModelOf
+    inputs: Inputs
+    report: Resource
+
+
+async def _part(again: _Again, observation: Resource) -> Part:
     name = f"Observation/{observation['id']}"
-    version = await _version(fhir, observation)
+    version = await _version(again.fhir, observation)
     code = _code(observation)
     if code in _SMEAR_CODES:
-        smear = await asyncio.to_thread(model_of, version)
+        smear = await asyncio.to_thread(again.model_of, version)
         if smear is None:
             return _unavailable((name, version), "other versions")
-        return await _smear_part(smear, inputs, observation, (name, version))
+        return await _smear_part(smear, again, observation, (name, version))
     if code == SYMPTOMS["code"]:
-        return _symptom_part(inputs, observation, (name, version))
+        return _symptom_part(again.inputs, observation, (name, version))
     text = f"nothing here computes {code}"
     return Part(name, version, "unavailable", notes=(text,))
 
 
 async def _smear_part(
-    smear: SmearModel, inputs: Inputs, observation: Resource, names: tuple[str, str]
+    smear: SmearModel, again: _Again, observation: Resource, names: tuple[str, str]
 ) -> Part:
-    prediction = await smear.predict(inputs.images)
+    submission = again.inputs.submission
+    prediction = await smear.predict(again.inputs.images)
     here = smear_system(prediction.model, smear.card).key
     if here != names[1]:
         return _unavailable(names, here)
-    again = smear_observation(prediction, {}, images=inputs.submission.images, device="")
-    part = _compared(names, observation, again)
-    wrote, reads = _component(observation, SOFTWARE[0]), _component(again, SOFTWARE[0])
+    computed = smear_observation(prediction, {}, images=submission.images, device="")
+    stored = await drawings_stored(again.fhir, again.report, submission.images)
+    drawn = drawings_again(prediction, submission.task, submission.images)
+    part = _judged(
+        names,
+        _values(observation) | _values(stored, tuple(stored)),
+        _values(computed) | _values(drawn, tuple(drawn)),
+    )
+    wrote, reads = _component(observation, SOFTWARE[0]), _component(computed, SOFTWARE[0])
     if wrote == reads:
         return part
     text = f"computed by other code than the stored result: {wrote or 'not recorded'}, now {reads}"
@@ -157,7 +177,10 @@ def _unavailable(names: tuple[str, str], here: str) -> Part:
 
 
 def _compared(names: tuple[str, str], stored: Resource, computed: Resource) -> Part:
-    was, now = _values(stored), _values(computed)
+    return _judged(names, _values(stored), _values(computed))
+
+
+def _judged(names: tuple[str, str], was: Mapping[str, str], now: Mapping[str, str]) -> Part:
     places = list(dict.fromkeys([*was, *now]))
     differences = tuple(
         Difference(place, was.get(place), now.get(place))
@@ -168,12 +191,12 @@ def _compared(names: tuple[str, str], stored: Resource, computed: Resource) -> P
     return Part(*names, verdict, len(places) - len(differences), differences)
 
 
-def _values(observation: Resource) -> Mapping[str, str]:
+def _values(told: Mapping[str, Any], compared: Sequence[str] = _COMPARED) -> dict[str, str]:
     """Every value of the compared elements by its place; numbers with the digits as written."""
     found: dict[str, str] = {}
-    for name in _COMPARED:
-        if name in observation:
-            _walk(name, observation[name], found)
+    for name in compared:
+        if name in told:
+            _walk(name, told[name], found)
     return found
 
 

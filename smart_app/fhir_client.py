@@ -140,6 +140,11 @@ class FhirClient:
             raise FhirFailure(0) from error
 
 
+async def call(client: FhirClient, path: str, parameters: Resource) -> Resource:
+    """Call an operation (`Type/id/$name`); its answer comes back."""
+    return await client._json("POST", path, content=codec.encode(parameters))
+
+
 async def send(
     client: FhirClient, resource: Resource, headers: Mapping[str, str]
 ) -> httpx.Response:

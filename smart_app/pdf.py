@@ -3,7 +3,7 @@ a character that the font lacks could be the "≥" of a dose."""
 
 import io
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,11 @@ class CantPrint(ValueError):
         super().__init__(f"characters without a glyph: {self.characters!r}")
 
 
-def report_pdf(banner: Banner, report: ReportView) -> bytes:
-    """The report as a PDF with the patient's identity on each page; the same report gives the
-    same bytes. CPU work: call it in a thread. CantPrint when a character can't be shown."""
-    lines = list(_lines(banner, report))
+def report_pdf(banner: Banner, report: ReportView, notices: Sequence[str] = ()) -> bytes:
+    """The report as a PDF with the patient's identity on each page, under the `notices` that must
+    be read first; the same report gives the same bytes. CPU work: call it in a thread. CantPrint
+    when a character can't be shown."""
+    lines = [*(("notice", text) for text in notices), *_lines(banner, report)]
     head = _head(banner, report)
     _check([head, *(text for _style, text in lines)])
     styles = _styles()
@@ -146,6 +147,16 @@ def _styles() -> dict[str, ParagraphStyle]:
     return {
         "plain": plain,
         "quiet": ParagraphStyle("quiet", plain, fontSize=8, leading=11, textColor="#444444"),
+        "notice": ParagraphStyle(
+            "notice",
+            plain,
+            fontName=BOLD,
+            borderWidth=1.5,
+            borderColor="#000000",
+            borderPadding=4,
+            spaceBefore=4,
+            spaceAfter=10,
+        ),
         "strong": ParagraphStyle("strong", plain, fontName=BOLD, spaceBefore=4),
         "head": ParagraphStyle("head", plain, fontName=BOLD, fontSize=12, spaceBefore=10),
         "title": ParagraphStyle("title", plain, fontName=BOLD, fontSize=15, leading=20),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from fhir_server.fhir import feedback
 from fhir_server.fhir.assessment import CANONICAL, FINDINGS, LOINC
+from fhir_server.fhir.double_reading import ADJUDICATION_OF_REPORT
 from fhir_server.fhir.drawings import drawing_of
 from fhir_server.fhir.feedback import FIRST_READING
 from smart_app.fhir_client import Resource
@@ -72,6 +73,13 @@ def first_reading(report: Resource, reader: str, answer: str | None, when: str) 
     return {**observation, "valueCodeableConcept": _answer(answer)}
 
 
+def adjudicated_reading(report: Resource, reader: str, answer: str, when: str) -> Resource:
+    """The Observation of a third reader, where two have read the images differently."""
+    observation = _observation(feedback.ADJUDICATED_READING, report, reader, when=when)
+    name = {"system": ADJUDICATION_OF_REPORT, "value": reading_key(report, reader)}
+    return {**observation, "identifier": [name], "valueCodeableConcept": _answer(answer)}
+
+
 def final_finding(report: Resource, reader: str, chosen: Mapping[str, str], when: str) -> Resource:
     """The Observation of the finding the clinician signs, with what they say about the AI's."""
     observation = _observation(FINAL_FINDING, report, reader, when=when)
@@ -96,7 +104,11 @@ def _answer(code: str) -> Resource:
 
 
 def _observation(code: str, report: Resource, reader: str, *, when: str) -> Resource:
-    titles = {FIRST_READING: "First reading", FINAL_FINDING: "Clinician's finding"}
+    titles = {
+        FIRST_READING: "First reading",
+        FINAL_FINDING: "Clinician's finding",
+        feedback.ADJUDICATED_READING: "Adjudicated reading",
+    }
     observation: Resource = {
         "resourceType": "Observation",
         "status": "final",

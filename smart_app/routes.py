@@ -6,9 +6,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from smart_app.pages import (
+    adjudication,
     cells,
     chart,
     downloads,
+    drift,
     feedback,
     images,
     intake,
@@ -21,6 +23,7 @@ from smart_app.pages import (
     review,
     sending,
     start,
+    versions,
 )
 from smart_app.parts import Parts
 from smart_app.visit import Visit
@@ -75,4 +78,16 @@ WITHIN: tuple[tuple[str, str, SessionPage], ...] = (
     ("POST", "/reports/{report}/download", downloads.download),
     ("POST", "/reports/{report}/print", printing.log_print),
     ("GET", "/reports/{report}/print/{what}", printing.show),
+    ("GET", "/versions", versions.show_all),
+    ("GET", "/versions/{device}", versions.show),
+    ("POST", "/versions/{device}/propose", versions.propose),
+    ("POST", "/versions/{device}/approve", versions.approve),
+    ("POST", "/versions/{device}/decline", versions.decline),
+    ("POST", "/versions/{device}/retire", versions.retire),
+    ("GET", "/drift", drift.show),
+    ("POST", "/drift/release", drift.release),
+    ("GET", "/adjudication", adjudication.queue),
+    ("POST", "/adjudication/open", adjudication.open_case),
+    ("GET", "/reports/{report}/adjudicate", adjudication.show),
+    ("POST", "/reports/{report}/adjudicate", adjudication.save),
 )

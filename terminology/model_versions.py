@@ -4,7 +4,7 @@ what it said (docs/adr/0021-registry-of-models.md)."""
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fhir_server.fhir.model_versions import COMPARISON, SHADOW_RESULT, STANDING
+from fhir_server.fhir.model_versions import COMPARISON, SHADOW_RESULT
 from terminology.concepts import Concept, Resource, System, own, unlisted_system
 
 USE = System(
@@ -53,9 +53,17 @@ _STANDING = (
 )
 
 
+_COMPARED = (
+    _Part("candidate", "string", "The key of the version that was judged.", True),
+    _Part("active", "string", "The key of the version that was in use.", True),
+    _Part("cells-sha256", "string", "The SHA-256 of the file of labelled cells.", True),
+    _Part("split", "string", "Which of its patients both read.", True),
+)
+
+
 def resources() -> list[Resource]:
     """The extensions, the Measure of comparisons, and the CodeSystem of models' own answers."""
-    return [_standing(), _verdict(), *_shadow(), _comparison(), _answers()]
+    return [_standing(), _verdict(), _compared(), *_shadow(), _comparison(), _answers()]
 
 
 def _standing() -> Resource:
@@ -63,14 +71,28 @@ def _standing() -> Resource:
         "Where a version of an AI model stands. The server alone writes it, by $model-propose, "
         "$model-approve, $model-decline and $model-retire."
     )
+    definition = own("StructureDefinition", "model-standing", "Standing of a version", meaning)
+    return _complex(definition, "Device", _STANDING)
+
+
+def _compared() -> Resource:
+    meaning = (
+        "Which files were compared on which cells. The server takes a comparison from the client "
+        "that measures alone."
+    )
+    definition = own("StructureDefinition", "model-compared", "What was compared", meaning)
+    return _complex(definition, "MeasureReport", _COMPARED)
+
+
+def _complex(definition: Resource, context: str, parts: Sequence[_Part]) -> Resource:
+    meaning, url = definition["description"], definition["url"]
     elements = [
         {"id": "Extension", "path": "Extension", "definition": meaning, "min": 0, "max": "1"},
-        *_slices("Extension", "Extension", _STANDING),
-        {"id": "Extension.url", "path": "Extension.url", "fixedUri": STANDING},
+        *_slices("Extension", "Extension", parts),
+        {"id": "Extension.url", "path": "Extension.url", "fixedUri": url},
         {"id": "Extension.value[x]", "path": "Extension.value[x]", "max": "0"},
     ]
-    definition = own("StructureDefinition", "model-standing", "Standing of a version", meaning)
-    return _extension(definition, "Device", elements)
+    return _extension(definition, context, elements)
 
 
 def _verdict() -> Resource:

@@ -36,6 +36,38 @@ IMAGE_SIGNS = (
         "How many cells were given a calibrated probability of 0 to 0.1, 0.1 to 0.2 and so on.",
     ),
 )
+TRAINING = (
+    Concept("patients-infected", "Patients with parasites", "In the candidate training set."),
+    Concept("patients-clean", "Patients without parasites", "In the candidate training set."),
+    Concept("infected-cells", "Infected cells", "In the candidate training set."),
+    Concept("clean-cells", "Clean cells", "In the candidate training set."),
+    Concept(
+        "lacks-consent",
+        "Left out: no consent to training",
+        "No Consent permits it, or one refuses it.",
+    ),
+    Concept("lacks-images", "Left out: no image", "The report has no image that is stored here."),
+    Concept(
+        "lacks-second-reader",
+        "Left out: read by fewer than two",
+        "Two first readings are needed, made before the AI was shown.",
+    ),
+    Concept(
+        "lacks-adjudication",
+        "Left out: read differently, not adjudicated",
+        "A third reader is to decide.",
+    ),
+    Concept(
+        "lacks-quality",
+        "Left out: poor image, artefact or wrong slide",
+        "As a clinician said in the feedback on the AI result.",
+    ),
+    Concept(
+        "lacks-cells",
+        "Left out: no cell that may be labelled",
+        "Which cells of an infected field hold a parasite nobody said.",
+    ),
+)
 MODEL_MONITORING = System(
     "model-monitoring",
     "MedSAGE monitoring of models",
@@ -75,13 +107,15 @@ MODEL_MONITORING = System(
         Concept("same", "No difference beyond the interval", "The interval holds zero."),
         Concept("worse", "Worse", "The interval lies below zero, or the tolerance is exceeded."),
         Concept("ai-reading", "AI reading of images", "The service that is held at a site."),
+        Concept("enough", "Enough", "As many as are needed."),
+        *TRAINING,
     ),
 )
 SYSTEMS = (MODEL_MONITORING,)
 
 
 def measures() -> list[Resource]:
-    """The Measure that MeasureReports of drift are made by."""
+    """The Measures that MeasureReports of the watch over the models are made by."""
     return [
         _measure(
             "ai-drift",
@@ -90,6 +124,13 @@ def measures() -> list[Resource]:
             "of the period, against its validation. How each is judged: "
             "docs/adr/0022-drift-holds-and-feedback.md.",
             ("brightness", "contrast", "stain", "sharpness", "scores", "refusals", "overrides"),
+        ),
+        _measure(
+            "training-set",
+            "Progress of the candidate training set",
+            "How many consented, double-read cases there are to train a candidate on, against how "
+            "many are needed, and why others teach nothing. No patient is named.",
+            tuple(concept.code for concept in TRAINING),
         ),
     ]
 

@@ -195,7 +195,7 @@ class RecordSystem:
             found = [r for r in found if f'"Patient/{patient}"' in codec.encode(r).decode()]
         if identifier := query.get("identifier"):
             system, _, value = identifier.rpartition("|")
-            wanted = {"system": system, "value": value}
+            wanted = {"system": system} | ({"value": value} if value else {})
             found = [
                 r for r in found
                 if any(wanted.items() <= i.items() for i in r.get("identifier", ()))

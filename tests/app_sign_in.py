@@ -15,7 +15,7 @@ from tests.app_browser import Browser, hidden_fields
 from tests.app_world import EHR_ORIGIN, ORIGIN, PASSWORD
 
 
-async def sign_in_at(browser: Browser, url: str, until: str) -> str:
+async def sign_in_at(browser: Browser, url: str, until: str, user: str = "dr.amina") -> str:
     """Go through the authorization server's own pages; the address that it sends back to."""
     while not url.startswith(until):
         page = await browser.get(url)
@@ -23,7 +23,7 @@ async def sign_in_at(browser: Browser, url: str, until: str) -> str:
         if page.status_code == 200:
             action = re.search(r'action="([^"]+)"', page.text)
             assert action, page.text
-            who = {"user": "dr.amina", "username": "dr.amina", "password": PASSWORD}
+            who = {"user": user, "username": user, "password": PASSWORD}
             fields = {**hidden_fields(page.text), **who}
             page = await browser.post(str(here.join(action[1])), fields)
         assert page.status_code in {302, 303}, page.text

@@ -27,6 +27,7 @@ from models.monitoring.drift_report import UNNAMED, verdict_in
 from models.monitoring.reference import SHIPPED, UnusableReference, as_json, read_reference
 from models.monitoring.watch import DriftWatch, Watched, transaction
 from models.retraining.gathering import gather
+from models.retraining.progress_report import store_progress
 from models.retraining.training_set import MANIFEST, TrainingSet, lines_of, write_set
 from models.retraining.verdicts import (
     UnknownVersion,
@@ -164,10 +165,16 @@ def training_set(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Count the consented, double-read cases, and write them as a candidate training set."""
+    """Count the consented, double-read cases, and write them as a candidate training set. The
+    counts are stored as a MeasureReport, which the app's page on AI systems shows."""
     settings = read_settings({"data": data})
     made = TrainingSet(_keys(settings).secret)
-    _on_server(settings, lambda fhir: gather(fhir, made, utc_now()))
+
+    async def work(fhir: FhirClient) -> None:
+        await gather(fhir, made, utc_now())
+        await store_progress(fhir, made.progress, utc_now(), new_id)
+
+    _on_server(settings, work)
     for line in lines_of(made.progress):
         typer.echo(line)
     if out is not None:

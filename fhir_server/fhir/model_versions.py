@@ -5,6 +5,7 @@ writes. What changes what patients' results come from needs two people: one prop
 approves. Taking a version out of use is the safe direction, and needs one.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -23,6 +24,12 @@ COMPARISON = f"{CANONICAL}/Measure/model-comparison"
 """The Measure of a comparison of two versions on the same patients."""
 VERDICT = f"{CANONICAL}/StructureDefinition/model-verdict"
 """On its MeasureReport: a code, `better`, `no-better` or `worse`."""
+COMPARED = f"{CANONICAL}/StructureDefinition/model-compared"
+"""On it too: which two versions (their keys) were compared, and on which cells (a SHA-256)."""
+MEASURER = "medsage-monitor"
+"""The client that compares versions: from it alone the server takes a comparison."""
+SYSTEM_VERSIONS = f"{CANONICAL}/identifier/ai-system-version"
+"""Device.identifier of a version: made of the hashes of its files."""
 BETTER = "better"
 SHADOW_RESULT = {
     "system": f"{CANONICAL}/CodeSystem/model-use",
@@ -164,15 +171,86 @@ def _waiting(standing: Standing) -> Proposal:
     return standing.proposal
 
 
-def require_verdict(report: Resource, candidate: str, active: str | None) -> None:
-    """FhirError 422 unless the MeasureReport is a finished comparison that found `candidate`
-    better than `active` (both `Device/x`)."""
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What a comparison says that it compared, on which cells: the keys of both versions, the
+    SHA-256 of the file of cells, and its split."""
+
+    candidate: str
+    active: str
+    cells_sha256: str
+    split: str
+
+    @property
+    def key(self) -> str:
+        """The business identifier: the same comparison is stored once."""
+        return f"{self.candidate}.{self.active}.{self.cells_sha256[:16]}.{self.split}"
+
+
+def compared_in(report: Resource) -> Compared | None:
+    """What a MeasureReport says that it compared; None where it does not say all of it."""
+    found = (e for e in report.get("extension", ()) if e.get("url") == COMPARED)
+    parts: Sequence[Resource] = next((each.get("extension", ()) for each in found), ())
+    names = ("candidate", "active", "cells-sha256", "split")
+    values = [_value(parts, name, "valueString") for name in names]
+    if not all(values) or not re.fullmatch("[0-9a-f]{64}", str(values[2])):
+        return None
+    return Compared(*map(str, values))
+
+
+def compared_extension(compared: Compared) -> Resource:
+    """The extension that says it."""
+    values = {
+        "candidate": compared.candidate,
+        "active": compared.active,
+        "cells-sha256": compared.cells_sha256,
+        "split": compared.split,
+    }
+    parts = [{"url": name, "valueString": value} for name, value in values.items()]
+    return {"url": COMPARED, "extension": parts}
+
+
+def is_comparison(resource: Resource) -> bool:
+    """Whether a resource is a comparison of versions, which the MEASURER alone may write."""
+    if resource.get("resourceType") != "MeasureReport":
+        return False
+    said = {each.get("url") for each in resource.get("extension", ())}
+    measure = str(resource.get("measure", "")).partition("|")[0]
+    return measure == COMPARISON or bool(said & {VERDICT, COMPARED})
+
+
+def key_of(device: Resource) -> str:
+    """The key of the version whose Device it is; empty for any other Device."""
+    identifiers = device.get("identifier", ())
+    return next((str(i["value"]) for i in identifiers if i.get("system") == SYSTEM_VERSIONS), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version by its Device (`Device/x`) and its key."""
+
+    reference: str
+    key: str
+
+
+def require_verdict(report: Resource, candidate: Version, active: Version | None) -> None:
+    """FhirError 422 unless the MeasureReport is a finished comparison of these very versions that
+    found `candidate` better than `active`. Who wrote it was judged when it was stored."""
     compared = [each.get("reference") for each in report.get("evaluatedResource", ())]
+    said = compared_in(report)
+    against = active.reference if active else None
     checks = {
         "is no comparison of models": report.get("measure", "").split("|")[0] == COMPARISON,
         "is not complete": report.get("status") == "complete",
-        f"is not about {candidate}": report.get("subject", {}).get("reference") == candidate,
-        f"does not compare with {active}": active is None or active in compared,
+        f"is not about {candidate.reference}": report.get("subject", {}).get("reference")
+        == candidate.reference,
+        f"does not compare with {against}": active is None or against in compared,
+        "does not say which files of which versions were compared on which cells": said is not None,
+        f"compared other files than those of {candidate.reference}": said is None
+        or said.candidate == candidate.key,
+        f"compared with other files than those of {against}": said is None
+        or active is None
+        or said.active == active.key,
         "did not find it better": verdict_of(report) == BETTER,
     }
     wrong = [text for text, holds in checks.items() if not holds]

@@ -10,6 +10,7 @@ from fhir_server.indexing.definitions import Definitions
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
 from fhir_server.security.access import Access
+from fhir_server.security.principal import Principal
 from fhir_server.storage.port import ResourceStore, Stored, Terms
 from fhir_server.validation.validate import Validator
 
@@ -126,3 +127,8 @@ class Context:
     def tenant(self) -> str:
         """The tenant to whom belongs what the caller writes."""
         return self.access.principal.tenant
+
+    @property
+    def writer(self) -> Principal:
+        """Who writes."""
+        return self.access.principal

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from fhir_server.fhir.codec import encode, instant, parse, stamp
 from fhir_server.fhir.outcome import FhirError, invalid
+from fhir_server.interactions.comparison_report import MEASURE_REPORT, require_measured
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
 from fhir_server.interactions.model_device import (
     DEVICE,
@@ -19,6 +20,7 @@ from fhir_server.interactions.model_device import (
     require_unregistered,
 )
 from fhir_server.interactions.recalled_device import require_same_recalls
+from fhir_server.security.principal import Principal
 from fhir_server.security.tenants import in_tenant
 from fhir_server.storage.port import Draft, Key, Stored, Terms, Transaction
 
@@ -31,8 +33,9 @@ _TICK = timedelta(milliseconds=1)
 
 
 class Stamping(Protocol):
-    """What stamping a version takes: the injected now, the extractor, and the tenant who writes
-    (None: the server itself, which leaves labels as they are). A Context has them."""
+    """What stamping a version takes: the injected now, the extractor, the tenant to whom belongs
+    what is written, and who writes (both None: the server itself, which leaves labels as they
+    are). A Context has them."""
 
     @property
     def clock(self) -> Callable[[], datetime]: ...
@@ -42,6 +45,9 @@ class Stamping(Protocol):
 
     @property
     def tenant(self) -> str | None: ...
+
+    @property
+    def writer(self) -> Principal | None: ...
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ def draft(context: Stamping, submission: Submission, current: Stored | None) -> 
     if submission.key.type == DEVICE and context.tenant is not None:
         require_same_standing(submission.resource, current)
         require_same_recalls(submission.resource, current)
+    if submission.key.type == MEASURE_REPORT:
+        require_measured(submission.resource, current, context.writer)
     version = 1 if current is None else current.version + 1
     updated = next_moment(context.clock(), current)
     key = submission.key

@@ -18,8 +18,10 @@ from fhir_server.fhir.model_versions import (
     Proposal,
     Standing,
     State,
+    Version,
     approved,
     declined,
+    key_of,
     proposed,
     require_verdict,
     retired,
@@ -37,7 +39,7 @@ from fhir_server.fhir.outcome import (
 from fhir_server.fhir.recalls import recalls_of
 from fhir_server.interactions.audited import read_record, write_record
 from fhir_server.interactions.context import Context, FhirResponse, Resource
-from fhir_server.interactions.keys import key_of
+from fhir_server.interactions.keys import key_of as asked_key
 from fhir_server.interactions.repeats import Done, Work, once_whole
 from fhir_server.interactions.write import Submission, draft, put, require_valid
 from fhir_server.operations.operation import Operation, OperationRequest, Parameter
@@ -59,6 +61,7 @@ class _Server:
     clock: Callable[[], datetime]
     extract: Callable[[Resource], Terms]
     tenant: None = None
+    writer: None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class _Version:
     @property
     def reference(self) -> str:
         return str(self.stored.key)
+
+    @property
+    def named(self) -> Version:
+        return Version(self.reference, key_of(self.device))
 
 
 @dataclass
@@ -118,8 +125,8 @@ class _Step:
             stored = await self.unit.get(Key(type_, id_))
         if stored is None or not stored.body:
             raise business_rule(f"the comparison {reference} can't be read")
-        against = active.reference if active else None
-        require_verdict(parse(stored.body), self.version.reference, against)
+        against = active.named if active else None
+        require_verdict(parse(stored.body), self.version.named, against)
 
     async def write(self, version: _Version, standing: Standing) -> Stored:
         """The version with another standing."""
@@ -167,7 +174,7 @@ def _step(decide: Decide) -> Callable[[Context, OperationRequest], Awaitable[Fhi
 
     async def run(context: Context, asked: OperationRequest) -> FhirResponse:
         person = _person(context)
-        key = key_of(asked.request)
+        key = asked_key(asked.request)
 
         async def perform(unit: Transaction) -> Done:
             stored = await unit.get(key)

@@ -44,6 +44,7 @@ class _Server:
     clock: Callable[[], datetime]
     extract: Callable[[Resource], Terms]
     tenant: None = None
+    writer: None = None
 
 
 async def recall(context: Context, asked: OperationRequest) -> FhirResponse:

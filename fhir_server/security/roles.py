@@ -55,7 +55,8 @@ ROLES: Mapping[str, Role] = {
     ),
     "governance": Role(
         DIRECTORY | {"Basic", "Measure", "MeasureReport", "Provenance"},
-        frozenset({"Device", "Provenance"}),
+        # They end the hold of a site's AI reading, which is a HealthcareService (ADR 0022).
+        frozenset({"Device", "HealthcareService", "Provenance"}),
         sees_shadows=True,
     ),
     "auditor": Role(DIRECTORY, is_auditor=True),

@@ -34,6 +34,7 @@ class FollowerParts:
     audit: AuditTrail
     owners: Owners
     tenant: None = None
+    writer: None = None
     metrics: SubscriptionMetrics = field(default_factory=SubscriptionMetrics)
 
 

@@ -7,17 +7,23 @@ from typing import Any
 
 from fhir_server.fhir.assessment import CANONICAL, UCUM
 from fhir_server.fhir.codec import instant
+from fhir_server.fhir.drift import (
+    DRIFT,
+    JUDGEMENT,
+    MONITORING,
+    POPULATIONS,
+    UNNAMED,
+    judgement,
+    judgement_of,
+    population,
+)
 from models.monitoring.figures import Figure, Verdict
 
 Resource = dict[str, Any]
 
-DRIFT = f"{CANONICAL}/Measure/ai-drift"
+__all__ = ["DRIFT", "JUDGEMENT", "MONITORING", "POPULATIONS", "UNNAMED", "judgement"]
+
 DRIFT_REPORTS = f"{CANONICAL}/identifier/drift-report"
-MONITORING = f"{CANONICAL}/CodeSystem/model-monitoring"
-JUDGEMENT = f"{CANONICAL}/StructureDefinition/judgement"
-POPULATIONS = "http://terminology.hl7.org/CodeSystem/measure-population"
-UNNAMED = "unnamed-site"
-"""In keys, in the place of a site that no Task, Encounter or Location names."""
 DISPLAYS: Mapping[str, str] = {
     "brightness": "Brightness of images",
     "contrast": "Contrast of images",
@@ -83,32 +89,13 @@ def exceeded(report: Resource) -> list[str]:
 
 def verdict_in(group: Resource) -> str | None:
     """How a group's figure was judged."""
-    return next(
-        (
-            part["valueCode"]
-            for extension in group.get("extension", ())
-            if extension.get("url") == JUDGEMENT
-            for part in extension.get("extension", ())
-            if part.get("url") == "verdict"
-        ),
-        None,
-    )
+    found = judgement_of(group).get("verdict")
+    return None if found is None else str(found)
 
 
 def coded(code: str) -> Resource:
     """A code of the monitoring as a CodeableConcept."""
     return {"coding": [{"system": MONITORING, "code": code, "display": DISPLAYS[code]}]}
-
-
-def judgement(verdict: str, **numbers: float | None) -> Resource:
-    """The extension that says how a figure was judged: limit, low and high, where they are."""
-    parts: list[Resource] = [{"url": "verdict", "valueCode": verdict}]
-    parts += [
-        {"url": name, "valueDecimal": round(value, 6)}
-        for name, value in numbers.items()
-        if value is not None
-    ]
-    return {"url": JUDGEMENT, "extension": parts}
 
 
 def _group(figure: Figure) -> Resource:
@@ -119,18 +106,14 @@ def _group(figure: Figure) -> Resource:
             judgement(figure.verdict.value, limit=hold, low=figure.low, high=figure.high)
         ],
         "code": coded(figure.code),
-        "population": [_population("initial-population", figure.cases)],
+        "population": [population("initial-population", figure.cases)],
     }
     if figure.hits is not None and figure.total is not None:
         group["population"] += [
-            _population("denominator", figure.total),
-            _population("numerator", figure.hits),
+            population("denominator", figure.total),
+            population("numerator", figure.hits),
         ]
     if figure.value is not None:
         value = round(figure.value, 6)
         group["measureScore"] = {"value": value, "unit": "1", "system": UCUM, "code": "1"}
     return group
-
-
-def _population(code: str, count: int) -> Resource:
-    return {"code": {"coding": [{"system": POPULATIONS, "code": code}]}, "count": count}

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from fhir_server.fhir.model_versions import Compared
 from models.analysis import smear_system
 from models.malaria.calibration import WEIGHTS, malaria_card
 from models.malaria.classify import Classifier
 from models.malaria.reading import CellAnswer
 from models.retraining.comparison import Comparison, Readings, compare
-from models.retraining.verdicts import Compared
 from models.training.cells import Cells, file_sha256, read_splits
 from models.training.evaluate import UnknownSplit, read_all
 

@@ -4,20 +4,18 @@ The clinician's final answer is no ground truth: it was given with the AI's in v
 first readings, made before the AI was shown: two readers who agree, or a third who adjudicates.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from fhir_server.fhir.assessment import FINDINGS
-from fhir_server.fhir.feedback import ADJUDICATED_READING, FIRST_READING, reasons_in
+from fhir_server.fhir.double_reading import Agreement, double_reading, images_of
+from fhir_server.fhir.feedback import reasons_in
 from models.retraining.consents import permits_training
 
 Resource = dict[str, Any]
 
-LABELS = {"parasites-seen": 1, "parasites-not-seen": 0}
-"""Readings that say something of a smear, and the class that they mean."""
 SPOILT = frozenset({"poor-image", "artefact", "wrong-slide"})
 """Reasons of feedback after which images teach nothing true."""
 
@@ -61,7 +59,7 @@ def judged(record: Record, now: datetime) -> Case | Lack:
     report = record.report
     if not permits_training(record.consents, now):
         return Lack.CONSENT
-    images = tuple(sorted(each["link"]["reference"] for each in report.get("media", ())))
+    images = tuple(sorted(images_of(report)))
     if not images:
         return Lack.IMAGES
     if any(SPOILT & set(reasons_in(each)) for each in record.feedback):
@@ -76,37 +74,8 @@ def judged(record: Record, now: datetime) -> Case | Lack:
 
 def _label(readings: Sequence[Resource]) -> tuple[int, tuple[str, ...]] | Lack:
     """The class of a double-read case with the readings behind it."""
-    first = _said(readings, FIRST_READING)
-    readers = {reader for reader, _, _ in first}
-    if len(readers) < 2:
-        return Lack.SECOND_READER
-    classes = {label for _, label, _ in first}
-    references = tuple(sorted(reference for _, _, reference in first))
-    if len(classes) == 1 and None not in classes:
-        return int(str(classes.pop())), references
-    # A third reader decides: who read before is not asked again.
-    third = [each for each in _said(readings, ADJUDICATED_READING) if each[0] not in readers]
-    decided = {label for _, label, _ in third}
-    if len(decided) != 1 or None in decided:
-        return Lack.DISAGREEMENT
-    return int(str(decided.pop())), (*references, *sorted(reference for _, _, reference in third))
-
-
-def _said(readings: Iterable[Resource], code: str) -> list[tuple[str, int | None, str]]:
-    """(reader, class, reference) of the readings of a kind; None is said by "cannot tell". One
-    that was not made (a danger sign opened the AI at once) is no reading."""
-    found = []
-    for reading in readings:
-        is_kind = code in _codes(reading.get("code"))
-        if not is_kind or "valueCodeableConcept" not in reading:
-            continue
-        reader = str(reading["performer"][0]["reference"])
-        said = (LABELS.get(each) for each in _codes(reading["valueCodeableConcept"]))
-        label = next((each for each in said if each is not None), None)
-        found.append((reader, label, f"Observation/{reading['id']}"))
-    return found
-
-
-def _codes(concept: Resource | None) -> list[str]:
-    codings = (concept or {}).get("coding", ())
-    return [each["code"] for each in codings if each.get("system") == FINDINGS and "code" in each]
+    found = double_reading(readings)
+    if found.label is not None:
+        return found.label, found.references
+    is_single = found.agreement is Agreement.SINGLE
+    return Lack.SECOND_READER if is_single else Lack.DISAGREEMENT

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.fhir.assessment import FINDINGS
+from fhir_server.fhir.double_reading import images_of, is_of_images
 from fhir_server.fhir.feedback import ADJUDICATED_READING, AI_FEEDBACK, FIRST_READING
 from models.fhir_client import FhirClient
 from models.retraining.cases import Record
@@ -70,14 +71,13 @@ def _record(report: Resource, said: list[Resource], consents: list[Resource]) ->
     """What of a patient's Observations is about this report: its results' feedback, and the
     readings of its images."""
     results = {each.get("reference") for each in report.get("result", ())}
-    images = {each["link"]["reference"] for each in report.get("media", ())}
+    images = images_of(report)
     feedback, readings = [], []
     for observation in said:
-        sources = {each.get("reference") for each in observation.get("derivedFrom", ())}
         focus = {each.get("reference") for each in observation.get("focus", ())}
         if _is_feedback(observation):
             feedback += [observation] if focus & results else []
-        elif images and sources == images:
+        elif is_of_images(observation, images):
             readings.append(observation)
     return Record(report, readings, feedback, consents)
 

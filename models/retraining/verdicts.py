@@ -1,14 +1,18 @@
 """A comparison of two versions as FHIR: the MeasureReport that a promotion names (ADR 0021)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from fhir_server.fhir.assessment import CANONICAL, UCUM
 from fhir_server.fhir.codec import instant
-from fhir_server.fhir.model_versions import COMPARISON, VERDICT
-from models.ai_systems import SYSTEM_VERSIONS
+from fhir_server.fhir.model_versions import (
+    COMPARISON,
+    SYSTEM_VERSIONS,
+    VERDICT,
+    Compared,
+    compared_extension,
+)
 from models.fhir_client import FhirClient
 from models.monitoring.drift_report import MONITORING, POPULATIONS, judgement
 from models.retraining.comparison import Comparison, Difference
@@ -28,22 +32,6 @@ class UnknownVersion(LookupError):
     """No Device of that version is registered; the text names its key."""
 
 
-@dataclass(frozen=True, slots=True)
-class Compared:
-    """What was compared on which cells: the keys of both versions (AiSystem.key), the SHA-256 of
-    the file of cells, and its split."""
-
-    candidate: str
-    active: str
-    cells_sha256: str
-    split: str
-
-    @property
-    def key(self) -> str:
-        """The business identifier: the same comparison is stored once."""
-        return f"{self.candidate}.{self.active}.{self.cells_sha256[:16]}.{self.split}"
-
-
 async def device_of(fhir: FhirClient, key: str) -> str:
     """The reference of the Device of a version; UnknownVersion when there is none."""
     async for device in fhir.search("Device", [("identifier", f"{SYSTEM_VERSIONS}|{key}")]):
@@ -57,7 +45,10 @@ def comparison_report(
     """The MeasureReport; `devices` are (candidate, active)."""
     return {
         "resourceType": "MeasureReport",
-        "extension": [{"url": VERDICT, "valueCode": found.verdict.value}],
+        "extension": [
+            {"url": VERDICT, "valueCode": found.verdict.value},
+            compared_extension(compared),
+        ],
         "identifier": [{"system": COMPARISONS, "value": compared.key}],
         "status": "complete",
         "type": "summary",

@@ -27,7 +27,16 @@ BESIDE: Mapping[str, str] = {
     "Device": "rs",
     "AuditEvent": "c",
 }
-STANDALONE_EXTRA: Mapping[str, str] = {"Patient": "crs"}
+STANDALONE_EXTRA: Mapping[str, str] = {
+    "Patient": "crs",
+    # Pages of governance: versions of models and decisions on them, drift, and holds. What of it
+    # a person may do, their role says.
+    "Device": "rus",
+    "MeasureReport": "rs",
+    "HealthcareService": "rus",
+    "Organization": "r",
+    "Location": "r",
+}
 
 # What the app does in its own name: it leaves an AuditEvent for each request that it refuses.
 AUDIT_SCOPE = "system/AuditEvent.c"

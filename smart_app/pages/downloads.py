@@ -9,6 +9,7 @@ from smart_app.auditing import audit_event
 from smart_app.charts import LoadedReport, load_banner, load_report
 from smart_app.fhir_client import Resource
 from smart_app.headers import PRIVATE
+from smart_app.notices import load_notices
 from smart_app.pages.acting import signer
 from smart_app.pdf import CantPrint, report_pdf
 from smart_app.problems import Problem
@@ -41,7 +42,8 @@ async def _pdf(visit: Visit, loaded: LoadedReport) -> bytes:
     if loaded.missing:
         raise Problem("incomplete")
     try:
-        return await asyncio.to_thread(report_pdf, await load_banner(visit), loaded.view)
+        banner, notices = await load_banner(visit), await load_notices(visit, loaded)
+        return await asyncio.to_thread(report_pdf, banner, loaded.view, notices.texts)
     except CantPrint as problem:
         raise Problem("no-glyph", (" ".join(problem.characters),)) from problem
 

@@ -4,6 +4,7 @@ from starlette.responses import Response
 
 from smart_app.auditing import audit_event
 from smart_app.charts import load_banner, load_prescription, load_report
+from smart_app.notices import load_notices
 from smart_app.pages.acting import signer
 from smart_app.visit import Visit
 
@@ -33,6 +34,7 @@ async def show(visit: Visit) -> Response:
         banner=await load_banner(visit),
         report=loaded.view,
         prescribed=prescribed,
+        notices=await load_notices(visit, loaded) if what == "report" else None,
         printed=visit.parts.clock().isoformat(),
         printer=signer(visit),
     )

@@ -9,6 +9,7 @@ from smart_app.charts import LoadedReport, load_banner, load_drawings, load_repo
 from smart_app.feedback import feedback_observation, feedback_of, judged_in
 from smart_app.fhir_client import Resource
 from smart_app.launch.keys import signature_over
+from smart_app.notices import load_notices
 from smart_app.pages.acting import now_of, signer
 from smart_app.pages.feedback import MOST_COMMENT, choices, chosen_reasons, feedback_shown
 from smart_app.pages.sending import sending_of, state_of, task_for
@@ -23,7 +24,6 @@ from smart_app.reading import (
     first_reading,
     reading_key,
 )
-from smart_app.recalls import RecallLine, recall_lines, recalls_of_chart
 from smart_app.signing import (
     Signer,
     final_report,
@@ -45,7 +45,7 @@ async def show(visit: Visit) -> Response:
             banner=banner,
             report=loaded.view,
             loaded=loaded,
-            recalls=await _recalls(visit, loaded),
+            notices=await load_notices(visit, loaded),
             drawn=await load_drawings(visit, loaded),
             sending=await state_of(visit, loaded.view.id),
             feedback=await feedback_shown(visit, loaded),
@@ -193,7 +193,7 @@ async def _review(visit: Visit, loaded: LoadedReport, *missing: str) -> Response
         **choices(),
         fields={"conclusion": loaded.view.conclusion, **fields},
         missing=missing,
-        recalls=await _recalls(visit, loaded),
+        notices=await load_notices(visit, loaded),
         can_sign=_can_sign(visit) and not (loaded.view.is_recalled or loaded.view.is_withdrawn),
     )
 
@@ -211,13 +211,6 @@ async def shows_result(visit: Visit, loaded: LoadedReport) -> bool:
     if loaded.view.is_signed or not _can_sign(visit):
         return True
     return await _own_reading(visit, loaded.resource) is not None
-
-
-async def _recalls(visit: Visit, loaded: LoadedReport) -> tuple[RecallLine, ...]:
-    """Why the report was recalled; nothing is asked where it was not."""
-    if not loaded.view.is_recalled:
-        return ()
-    return recall_lines(visit, (await recalls_of_chart(visit)).items)
 
 
 def _missing(loaded: LoadedReport, fields: Mapping[str, str]) -> list[str]:

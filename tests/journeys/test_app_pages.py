@@ -33,6 +33,7 @@ from tests.app_records import (
     smear_result,
     symptom_result,
 )
+from tests.governance_records import governed, read_by
 
 pytestmark = pytest.mark.browser
 
@@ -271,7 +272,34 @@ def test_home_leads_to_patients_old_and_new(site: Site, browser: Browser) -> Non
     page.get_by_role("link", name="Enter a new patient").click()
     submit(page, "Save and go on to symptoms")
     one.inspect("new patient with problems")
+    govern(one, site.world)
     context.close()
+
+
+def govern(one: Visitor, world: World) -> None:
+    """The pages about the AI systems, and the third reader's."""
+    signed = {**report("smear"), "id": "r2", "status": "final"}
+    readings = (read_by("ada", "parasites-seen", of="r2"), read_by("ben", "cannot-tell", of="r2"))
+    for resource in (*governed(), signed, *readings):
+        world.records.put(resource)
+    page = one.page
+    page.get_by_role("link", name="AI systems").click()
+    one.inspect("versions")
+    page.locator("main h2 a").nth(1).click()
+    one.inspect("a version")
+    page.get_by_role("link", name="Drift and holds").click()
+    one.inspect("drift")
+    page.get_by_label("Why").fill("Stained anew")
+    submit(page, "Release North clinic (Organization/north)")
+    assert page.get_by_text("No AI reading is held.").is_visible()
+    page.get_by_role("link", name="Third reader").click()
+    one.inspect("cases that wait")
+    submit(page, "Read it 1")
+    one.inspect("a third reading")
+    page.check("[value=parasites-seen]")
+    submit(page, "Lock my reading")
+    one.inspect("a decided case")
+    assert page.get_by_text("The case is decided.").is_visible()
 
 
 def test_a_result_arrives_without_reloading(site: Site, browser: Browser) -> None:

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from deploy.watching import limits_of
-from fhir_server.fhir.model_versions import BETTER, require_verdict, verdict_of
+from fhir_server.fhir.model_versions import BETTER, Compared, Version, require_verdict, verdict_of
 from fhir_server.fhir.outcome import FhirError
 from fhir_server.load_settings import UnusableSettings
 from fhir_server.settings import Settings
@@ -20,7 +20,7 @@ from models.malaria.calibration import WEIGHTS, read_calibration
 from models.monitoring.cds_feedback import cds_feedback
 from models.monitoring.reference import read_reference
 from models.retraining.comparison import Comparison, Difference, Verdict
-from models.retraining.verdicts import Compared, UnknownVersion, comparison_report, device_of
+from models.retraining.verdicts import UnknownVersion, comparison_report, device_of
 from models.smear_report import SCORE_BINS
 from tests.fhir_double import BASE, FhirDouble
 from tests.unit.models.test_training_set import feedback
@@ -81,10 +81,15 @@ def test_a_promotion_takes_the_verdict_of_a_better_candidate_and_no_other() -> N
     assert comparison(0.01, 0.004).verdict is Verdict.BETTER
     assert [Validator().issues(each) for each in (better, same)] == [(), ()]
     assert verdict_of(better) == BETTER
-    require_verdict(better, "Device/new", "Device/old")
-    for report, active in ((same, "Device/old"), (better, "Device/other")):
+    new, old = Version("Device/new", "new"), Version("Device/old", "old")
+    require_verdict(better, new, old)
+    others = (Version("Device/other", "old"), Version("Device/old", "other files"))
+    for report, active in ((same, old), *((better, other) for other in others)):
         with pytest.raises(FhirError):
-            require_verdict(report, "Device/new", active)
+            require_verdict(report, new, active)
+    without = {**better, "extension": better["extension"][:1]}
+    with pytest.raises(FhirError, match="does not say which files"):
+        require_verdict(without, new, old)
 
 
 def test_a_version_that_is_not_registered_can_not_be_stored() -> None:

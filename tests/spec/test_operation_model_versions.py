@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -11,10 +12,14 @@ from fhir_server.fhir.model_versions import (
     AI_DEVICE,
     COMPARISON,
     DEVICE_TYPES,
+    MEASURER,
     SHADOW_RESULT,
+    SYSTEM_VERSIONS,
     VERDICT,
+    Compared,
     Standing,
     State,
+    compared_extension,
     standing_of,
     with_standing,
 )
@@ -41,18 +46,27 @@ def person(user: str, *roles: str, scopes: str = "user/*.cruds", who: str = "") 
 
 
 ADA, BEN = person("ada"), person("ben", "admin")
+MEASURING = replace(
+    person(MEASURER, scopes="system/*.cruds"),
+    client_id=MEASURER,
+    roles=frozenset(),
+    fhir_user=None,
+)
 
 
 def version(id: str, state: State, **standing: bool) -> Json:
     device = {
         "resourceType": "Device",
         "id": id,
+        "identifier": [{"system": SYSTEM_VERSIONS, "value": f"key-of-{id}"}],
         "type": {"coding": [{"system": DEVICE_TYPES, "code": AI_DEVICE}]},
     }
     return with_standing(device, Standing("malaria-cell", "malaria", state, **standing))
 
 
-def comparison(candidate: str, active: str, verdict: str = "better") -> Json:
+def comparison(candidate: str, active: str, verdict: str = "better", **files: str) -> Json:
+    keys = {name: f"key-of-{name}" for name in ("on-trial", "in-use")} | files
+    compared = Compared(keys["on-trial"], keys["in-use"], "c" * 64, "test")
     return {
         "resourceType": "MeasureReport",
         "status": "complete",
@@ -61,7 +75,7 @@ def comparison(candidate: str, active: str, verdict: str = "better") -> Json:
         "subject": {"reference": candidate},
         "period": {"start": "2026-11-01", "end": "2026-11-20"},
         "evaluatedResource": [{"reference": active}],
-        "extension": [{"url": VERDICT, "valueCode": verdict}],
+        "extension": [{"url": VERDICT, "valueCode": verdict}, compared_extension(compared)],
     }
 
 
@@ -105,7 +119,7 @@ async def propose_new(world: World, **given: object) -> None:
 
 
 async def compared(world: World, verdict: str = "better") -> Json:
-    world.caller.principal = None
+    world.caller.principal = MEASURING
     id = await world.create(comparison("Device/on-trial", "Device/in-use", verdict))
     return {"reference": f"MeasureReport/{id}"}
 
@@ -162,6 +176,44 @@ async def test_becoming_active_needs_a_comparison_that_found_it_better(world: Wo
     assert "did not find it better" in worse["text"]
     other = await propose_active(world, "new")
     assert other["status"] == 422
+
+
+async def test_a_comparison_is_taken_from_the_client_that_measures_alone(world: World) -> None:
+    said = comparison("Device/on-trial", "Device/in-use")
+    other = replace(MEASURING, client_id="x", subject="x")
+    for who in (None, BEN, person("dora", "doctor"), other):
+        world.caller.principal = who
+        for forged in (said, {**said, "measure": f"{COMPARISON}|1"}, {**said, "measure": "urn:x"}):
+            refused = await world.post("/MeasureReport", forged)
+            assert refused.status_code == 403, refused.text
+        put = await world.put("/MeasureReport/forged", {**said, "id": "forged"})
+        assert put.status_code == 403, put.text
+
+
+async def test_a_stored_comparison_is_changed_by_nobody(world: World) -> None:
+    reference = (await compared(world, "no-better"))["reference"]
+    for who in (None, person("dora", "doctor"), MEASURING):
+        world.caller.principal = who
+        now = (await world.get(f"/{reference}")).json()
+        better = [{"url": VERDICT, "valueCode": "better"}, *now["extension"][1:]]
+        for changed in ({**now, "extension": better}, {**now, "measure": "urn:x:y"}):
+            refused = await world.put(f"/{reference}", changed)
+            assert refused.status_code == 422, refused.text
+            assert "nobody changes it" in text_of(refused)
+
+
+async def test_a_comparison_of_other_files_promotes_nothing(world: World) -> None:
+    for files, says in (
+        ({"on-trial": "other"}, "compared other files than those of Device/on-trial"),
+        ({"in-use": "other"}, "compared with other files than those of Device/in-use"),
+    ):
+        world.caller.principal = MEASURING
+        id = await world.create(comparison("Device/on-trial", "Device/in-use", **files))
+        report = {"reference": f"MeasureReport/{id}"}
+        asked = {"to": "active", "reason": "Better", "verdict": report}
+        answer = await call(world, ADA, "on-trial/$model-propose", **asked)
+        assert answer.status_code == 422
+        assert says in text_of(answer)
 
 
 async def test_a_new_active_version_retires_the_one_before_in_the_same_step(world: World) -> None:

@@ -10,10 +10,11 @@ import pytest
 
 from deploy.replaying import Wanted, told
 from fhir_server.fhir.assessment import Image, Intake, Parties, submission
+from fhir_server.fhir.drawings import drawing_of
 from models.analysis import Analysts
 from models.fhir_client import CallerToken, FhirClient
 from models.malaria.predict import MalariaModel
-from models.malaria.reading import CellAnswer, SmearAnswer
+from models.malaria.reading import CellAnswer, Drawing, SmearAnswer, ViewKind
 from models.replay import ModelOf, NotReplayable, replay
 from models.symptoms.facts import SymptomFacts
 from models.symptoms.port import Analysis, Statement, Urgency
@@ -84,6 +85,7 @@ async def test_the_shipped_model_gives_the_same_bits_again(world: World) -> None
     smear, symptoms = found.parts
     assert smear.version.startswith(f"{model.version.id}-{model.version.version}-")
     assert smear.equal > 40
+    assert await drawings_of(world, task) == {"cell-gallery", "model-reaction"}
     assert symptoms.equal > 20
     assert smear.notes == symptoms.notes == ()
 
@@ -101,6 +103,37 @@ async def test_a_number_that_was_changed_later_is_found(world: World) -> None:
     (difference,) = found.parts[0].differences
     assert difference.place == "component[probability].valueQuantity.value"
     assert (difference.stored, difference.computed) == ("0.9701", "0.97")
+
+
+async def drawings_of(world: World, task: str) -> set[str]:
+    done = await fhir(world).read(task)
+    report = await fhir(world).read(done["output"][0]["valueReference"]["reference"])
+    return {kind for each in report["media"] if (kind := drawing_of(each))}
+
+
+async def test_a_drawing_that_was_exchanged_or_deleted_is_found(world: World) -> None:
+    cells = field_of(600, 40, SmearAnswer.SUSPECTED)
+    drawn = [Drawing(0, kind, b"bytes of a jpeg", 64, 64) for kind in ViewKind]
+    model = ScriptedSmearModel(replace(cells, drawings=tuple(drawn)))
+    task = await assess(world, model)
+    assert (await replay(fhir(world), only(model), task)).is_same
+
+    done = await fhir(world).read(task)
+    report = await fhir(world).read(done["output"][0]["valueReference"]["reference"])
+    links = {drawing_of(each): each["link"]["reference"] for each in report["media"]}
+    media = await fhir(world).read(links["cells-framed"])
+    binary = await fhir(world).read(media["content"]["url"])
+    other = {**binary, "data": "b3RoZXI="}
+    assert (await world.put(f"/Binary/{binary['id']}", other)).status_code == 200
+    assert (await world.delete(f"/{links['cell-gallery']}")).status_code in (200, 204)
+
+    found = await replay(fhir(world), only(model), task)
+
+    assert found.parts[0].verdict == "different"
+    places = {each.place: each for each in found.parts[0].differences}
+    assert places["drawing[cells-framed of image 1].sha256"].stored is not None
+    assert places["drawing[cell-gallery of image 1].sha256"].stored is None
+    assert not any("model-reaction" in place for place in places)
 
 
 async def test_inputs_are_read_as_they_were(world: World) -> None:

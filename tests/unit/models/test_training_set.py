@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from fhir_server.fhir.assessment import AI_ASSERTED, FINDINGS
+from fhir_server.fhir.drawings import DRAWING
 from models.fhir_client import CallerToken, FhirClient
 from models.retraining import consents
 from models.retraining.cases import Case, Lack, Record, judged
@@ -172,6 +173,36 @@ def test_a_third_reader_adjudicates() -> None:
     assert isinstance(case, Case)
     assert case.label == 0
     assert "Observation/adjudicated-reading-c" in case.readings
+
+
+def test_where_one_adjudicator_cant_tell_another_may_decide() -> None:
+    thirds = [
+        reading("c", "cannot-tell", "adjudicated-reading"),
+        reading("d", "parasites-seen", "adjudicated-reading"),
+    ]
+
+    case = judged(record([A, UNSURE, *thirds]), NOW)
+
+    assert isinstance(case, Case)
+    assert case.label == 1
+    assert "Observation/adjudicated-reading-d" in case.readings
+    other = reading("e", "parasites-not-seen", "adjudicated-reading")
+    assert judged(record([A, UNSURE, *thirds, other]), NOW) is Lack.DISAGREEMENT
+
+
+async def test_what_the_ai_drew_is_no_image_of_a_case() -> None:
+    ward = Ward("p")
+    drawing = {
+        "extension": [{"url": DRAWING, "valueCode": "cell-gallery"}],
+        "link": {"reference": "Media/drawn"},
+    }
+    report = ward.found["DiagnosticReport"][0]
+    ward.found["DiagnosticReport"] = [{**report, "media": [*report["media"], drawing]}]
+
+    made = await gathered(ward)
+
+    assert [len(source["images"]) for source in made.sources] == [1]
+    assert made.sources[0]["images"][0]["media"] == "Media/p/_history/1"
 
 
 @pytest.mark.parametrize("reason", ["poor-image", "artefact", "wrong-slide"])

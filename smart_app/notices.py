@@ -1,0 +1,123 @@
+"""What must be said at the top of a report, on its page, in print and in its PDF: that its AI
+result was recalled (ADR 0024), and that a newer analysis has read the same images (ADR 0034).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fhir_server.fhir.assessment import FINDINGS
+from fhir_server.fhir.dates import time_range
+from fhir_server.fhir.double_reading import images_of
+from smart_app.charts import LoadedReport
+from smart_app.fhir_client import FhirFailure, Resource
+from smart_app.language import gettext as _
+from smart_app.presenters.history import report_status
+from smart_app.presenters.times import show_time
+from smart_app.recalls import RecallLine, recall_lines, recalls_of_chart
+from smart_app.visit import Visit
+
+REPORT = "malaria-assessment-ai"
+MOST_NEWER = 3
+"""So many of the newer reports are looked at, the newest first: the addresses of all their images
+go into one query."""
+_WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
+
+
+@dataclass(frozen=True)
+class NewerReport:
+    """The newest report that has read some of the same images."""
+
+    id: str
+    when: str
+    status: str
+
+
+@dataclass(frozen=True)
+class Notices:
+    """What is said of one report; `is_known` False when it could not be found out whether there
+    is a newer one."""
+
+    is_recalled: bool
+    recalls: tuple[RecallLine, ...]
+    newer: NewerReport | None
+    is_known: bool
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The same for paper, where nothing can be opened."""
+        said = []
+        if self.is_recalled:
+            reasons = "; ".join(dict.fromkeys(line.reason for line in self.recalls if line.reason))
+            said.append(
+                _("RECALLED: do not rely on the AI result in this report.")
+                + (f" {_('Reason:')} {reasons}" if reasons else "")
+            )
+        if self.newer is not None:
+            words = {"when": self.newer.when, "status": self.newer.status, "id": self.newer.id}
+            text = _(
+                "SUPERSEDED: a newer analysis of %(when)s (%(status)s, report %(id)s) has read "
+                "these images. Use that one."
+            )
+            said.append(text % words)
+        if not self.is_known:
+            said.append(_("Whether a newer analysis has read these images could not be found out."))
+        return tuple(said)
+
+
+async def load_notices(visit: Visit, loaded: LoadedReport) -> Notices:
+    """What is said of a report of this chart."""
+    is_recalled = loaded.view.is_recalled
+    lines: tuple[RecallLine, ...] = ()
+    if is_recalled:
+        tasks = (await recalls_of_chart(visit)).items
+        lines = tuple(line for line in recall_lines(visit, tasks) if line.report == loaded.view.id)
+    try:
+        newer, is_known = await _newer(visit, loaded.resource), True
+    except FhirFailure as failure:
+        if failure.status == 0:
+            raise
+        newer, is_known = None, False
+    return Notices(is_recalled, lines, newer, is_known)
+
+
+async def _newer(visit: Visit, report: Resource) -> NewerReport | None:
+    own = images_of(report)
+    if not own:
+        return None
+    query = {"patient": visit.patient, "code": f"{FINDINGS}|{REPORT}", "_sort": "-date"}
+    reports = await visit.fhir.search("DiagnosticReport", query)
+    later = [each for each in reports if _is_later(each, report)]
+    later.sort(key=_made, reverse=True)
+    candidates = [each for each in later if images_of(each)][:MOST_NEWER]
+    if not candidates:
+        return None
+    wanted = own.union(*(images_of(each) for each in candidates))
+    prints = await _prints(visit, wanted)
+    for each in candidates:
+        if _printed(own, prints) & _printed(images_of(each), prints):
+            return NewerReport(each["id"], show_time(each.get("issued")), report_status(each))
+    return None
+
+
+async def _prints(visit: Visit, images: Iterable[str]) -> Mapping[str, str]:
+    """By image: the checksum of its content. An image that was sent again is another Media."""
+    ids = sorted({visit.fhir.key(each)[1] for each in images})
+    query = {"_id": ",".join(ids), "patient": visit.patient, "_count": "200"}
+    found = await visit.fhir.search("Media", query)
+    return {f"Media/{m['id']}": str(m.get("content", {}).get("hash", "")) for m in found}
+
+
+def _printed(images: Iterable[str], prints: Mapping[str, str]) -> set[str]:
+    """What tells the images: their checksum, else the very Media."""
+    return {prints.get(each) or each for each in images}
+
+
+def _is_later(other: Resource, report: Resource) -> bool:
+    is_other = other["id"] != report["id"] and other.get("status") not in _WITHDRAWN
+    return is_other and _made(other) > _made(report)
+
+
+def _made(report: Resource) -> int:
+    """When its analysis was asked for, in microseconds: signing changes `issued`, and not this."""
+    when = report.get("effectiveDateTime") or report.get("issued")
+    return time_range(when).low if when else 0

@@ -1,0 +1,279 @@
+"""The app's pages for governance: versions and decisions by two people, drift and release, the
+third reader. Decisions on the real server, whose guard decides; the rest on a small one."""
+
+import re
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from fhir_server.fhir.model_versions import State, standing_of
+from fhir_server.publication import Publisher, publish
+from fhir_server.search.extract import Extractor
+from fhir_server.security.authorization.users import User, hash_password, register_user
+from fhir_server.security.guard_terms import with_guard_terms
+from tests.app_browser import Browser, World, hidden_fields
+from tests.app_records import MEDIA, report
+from tests.app_sign_in import sign_in_at
+from tests.app_world import FHIR, ORIGIN, PASSWORD, AppWorld, app_world
+from tests.fhir_world import registry
+from tests.governance_records import governed, held, read_by
+from tests.spec.test_operation_model_versions import comparison, version
+
+Json = dict[str, Any]
+NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def small() -> World:
+    world = World()
+    for resource in governed():
+        world.records.put(resource)
+    return world
+
+
+async def test_the_versions_page_tells_states_recalls_holds_and_the_training_set(
+    small: World,
+) -> None:
+    browser = small.browser()
+    home = await browser.sign_in()
+    page = (await browser.get(f"{home}versions")).text
+    for said in (
+        "Malaria cells 3.1",
+        "Active: in use",
+        "Candidate: gets its share",
+        "RECALLED",
+        "12 reports marked",
+        "held at 1 site",
+        "Clean cells",
+        "2000: not enough yet",
+        "Left out: no consent to training",
+    ):
+        assert said in page, said
+    one = (await browser.get(f"{home}versions/old")).text
+    assert "Marked so far: 12 reports, 7 of them signed; 12 requests" in one
+    assert "Under way." in one
+    trial = (await browser.get(f"{home}versions/on-trial")).text
+    assert "Better beyond the interval" in trial
+    assert "key-of-on-trial" in trial
+
+
+async def test_what_a_role_may_not_see_says_so_and_the_rest_is_shown(small: World) -> None:
+    small.records.forbidden |= {"MeasureReport", "HealthcareService"}
+    browser = small.browser()
+    home = await browser.sign_in()
+    for path in ("versions", "versions/on-trial", "drift"):
+        answer = await browser.get(f"{home}{path}")
+        assert answer.status_code == 200
+        assert "You are not permitted to see this" in answer.text, path
+
+
+async def test_pages_of_governance_are_not_in_a_session_launched_from_a_chart(
+    small: World,
+) -> None:
+    browser = small.browser()
+    chart = await browser.launch()
+    for path in ("versions", "versions/on-trial", "drift", "adjudication"):
+        assert (await browser.get(f"{chart}{path}")).status_code == 404, path
+    assert "AI systems" not in (await browser.get(chart)).text
+
+
+async def test_drift_has_its_figures_and_a_hold_is_released_with_a_reason(small: World) -> None:
+    browser = small.browser()
+    home = await browser.sign_in()
+    page = f"{home}drift"
+    shown = (await browser.get(page)).text
+    for said in (
+        "North clinic (Organization/north)",
+        "31.0%",
+        "22.0% to 41.0%",
+        "20.0%",
+        "Above the limit that holds",
+        "Too few cases to judge",
+        "Stain changed",
+    ):
+        assert said in shown, said
+    ask = {"reading": "reading", "version": "1"}
+    nothing = await browser.submit(page, f"{page}/release", **ask, reason=" ")
+    assert nothing.status_code == 422
+    assert "Say why the hold is released" in nothing.text
+    done = await browser.submit(page, f"{page}/release", **ask, reason="Stained anew")
+    assert done.status_code == 303, done.text
+    reading = small.records.resources["HealthcareService", "reading"]
+    assert (reading["active"], reading["comment"]) == (True, "Stained anew")
+    assert "No AI reading is held" in (await browser.get(page)).text
+    late = await browser.submit(page, f"{page}/release", **ask, reason="Again")
+    assert late.status_code == 412
+    other = {"resourceType": "HealthcareService", "id": "ward", "active": False}
+    small.records.put(other)
+    refused = await browser.submit(page, f"{page}/release", reading="ward", version="1", reason="x")
+    assert refused.status_code == 404
+
+
+async def opened_case(browser: Browser) -> str:
+    home = await browser.sign_in()
+    queue = f"{home}adjudication"
+    assert "1 case waits" in (await browser.get(queue)).text
+    answer = await browser.submit(queue, f"{queue}/open", patient="p1", report="r1")
+    assert answer.status_code == 303, answer.text
+    return str(answer.headers["location"])
+
+
+async def test_a_third_reader_decides_without_seeing_what_others_said(small: World) -> None:
+    for resource in (
+        MEDIA,
+        {**report(), "status": "final"},
+        read_by("ada", "parasites-seen"),
+        read_by("ben", "parasites-not-seen"),
+    ):
+        small.records.put(resource)
+    browser = small.browser()
+    page = await opened_case(browser)
+    asked = (await browser.get(page)).text
+    assert "What do you see in the smear?" in asked
+    assert "first-reading" not in asked
+    assert "parasites-not-seen:" not in asked
+    assert "Images (AI)" not in asked
+    missing = await browser.submit(page, page)
+    assert missing.status_code == 422
+    assert "Choose your own reading" in missing.text
+    stored = await browser.submit(page, page, reading="parasites-seen")
+    assert stored.status_code == 303, stored.text
+    (third,) = [
+        each
+        for each in small.records.all("Observation")
+        if each["code"]["coding"][0]["code"] == "adjudicated-reading"
+    ]
+    assert third["performer"] == [{"reference": "Practitioner/dr-amina"}]
+    assert third["derivedFrom"] == [{"reference": "Media/m1"}]
+    after = (await browser.get(page)).text
+    assert "The case is decided." in after
+    assert "parasites-not-seen" in after
+    again = await browser.submit(page, page, reading="parasites-not-seen")
+    assert again.status_code == 403
+    home = page.partition("reports/")[0]
+    assert "No case waits for a third reader" in (await browser.get(f"{home}adjudication")).text
+
+
+@pytest.mark.parametrize(
+    ("readers", "status"),
+    [(("ada", "dr-amina"), "final"), (("ada", "ben"), "preliminary"), (("ada",), "final")],
+    ids=["who read before is not asked", "not signed yet", "read once"],
+)
+async def test_nobody_else_adjudicates(small: World, readers: tuple[str, ...], status: str) -> None:
+    answers = ("parasites-seen", "parasites-not-seen")
+    small.records.put(MEDIA)
+    small.records.put({**report(), "status": status})
+    for reader, answer in zip(readers, answers, strict=False):
+        small.records.put(read_by(reader, answer))
+    browser = small.browser()
+    home = await browser.sign_in()
+    queue = f"{home}adjudication"
+    listed = (await browser.get(queue)).text
+    assert f"{home}adjudication/open" not in listed
+    fields = {**hidden_fields(listed), "patient": "p1", "report": "r1"}
+    fields["csrf"] = hidden_fields((await browser.get(f"{home}drift")).text)["csrf"]
+    page = (await browser.post(f"{queue}/open", fields)).headers["location"]
+    form = {**fields, "expected_patient": "p1", "reading": "parasites-seen"}
+    chart = hidden_fields((await browser.get(page.partition("reports/")[0])).text)
+    refused = await browser.post(page, {**form, **chart})
+    assert refused.status_code in {403, 404, 412}
+    assert len(small.records.all("Observation")) == len(readers)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[AppWorld]:
+    async with app_world(tmp_path) as opened:
+        await _fill(opened)
+        yield opened
+
+
+async def _fill(world: AppWorld) -> None:
+    """Three enrolled versions, a comparison, a hold; two who may decide."""
+    extract = with_guard_terms(Extractor(registry(), FHIR), FHIR)
+    numbers = iter(range(99))
+    publisher = Publisher(
+        world.store, extract, lambda: datetime.now(UTC), lambda: f"own-{next(numbers)}", FHIR
+    )
+    versions = [
+        version("in-use", State.ACTIVE, was_active=True),
+        version("on-trial", State.CANDIDATE),
+    ]
+    verdict = {**comparison("Device/on-trial", "Device/in-use"), "id": "better"}
+    await publish(publisher, [*versions, verdict, held()])
+    password = hash_password(PASSWORD)
+
+    async def unit(tx: Any) -> None:
+        for name, role in (("ruth", "governance"), ("ben", "admin")):
+            user = User(name, name.title(), frozenset({role}), f"Practitioner/{name}")
+            await register_user(tx, user, password)
+
+    await world.store.transaction(unit)
+
+
+async def signed_in(world: AppWorld, user: str) -> tuple[Browser, str]:
+    browser = Browser(world.application)
+    answer = await browser.post("/app/sign-in", {"issuer": FHIR})
+    until = f"{ORIGIN}/app/callback"
+    back = await sign_in_at(browser, answer.headers["location"], until, user)
+    done = await browser.get(back)
+    assert done.status_code == 303, done.text
+    return browser, done.headers["location"].removesuffix("patients")
+
+
+async def decide(
+    browser: Browser, home: str, device: str, step: str, **given: str
+) -> httpx.Response:
+    page = f"{home}versions/{device}"
+    return await browser.submit(page, f"{page}/{step}", **given)
+
+
+def problems(answer: httpx.Response) -> str:
+    assert answer.status_code == 422, answer.status_code
+    found = re.search(r'id="problems".*?</div>', answer.text, re.DOTALL)
+    assert found, answer.text
+    return found[0]
+
+
+async def test_one_proposes_another_approves_and_the_guard_decides_who(world: AppWorld) -> None:
+    doctor, clinic = await signed_in(world, "dr.amina")
+    ruth, home = await signed_in(world, "ruth")
+    ben, office = await signed_in(world, "ben")
+    better = {"to": "active", "reason": "Better on 40 patients", "verdict": "better"}
+
+    refused = await decide(doctor, clinic, "on-trial", "propose", **better)
+    assert "for the roles admin, governance" in problems(refused)
+    held_on = {"reading": "reading", "version": "1", "reason": "Stained anew"}
+    no = await doctor.submit(f"{clinic}drift", f"{clinic}drift/release", **held_on)
+    assert no.status_code in {403, 422}
+    bare = await decide(ruth, home, "on-trial", "propose", to="active", reason="It is new")
+    assert "needs a comparison" in problems(bare)
+
+    proposed = await decide(ruth, home, "on-trial", "propose", **better)
+    assert proposed.status_code == 303, proposed.text
+    own = (await ruth.get(f"{home}versions/on-trial")).text
+    assert "You proposed this: somebody else must approve it" in own
+    alone = await decide(ruth, home, "on-trial", "approve")
+    assert "must be somebody else" in problems(alone)
+
+    approved = await decide(ben, office, "on-trial", "approve")
+    assert approved.status_code == 303, approved.text
+    assert "Active: in use" in (await ben.get(f"{office}versions/on-trial")).text
+    assert "Better on 40 patients" in (await ruth.get(f"{home}versions/on-trial")).text
+    before = standing_of(await world.as_worker.read("Device/in-use"))
+    assert before is not None
+    assert before.state is State.RETIRED
+
+    unsure = await decide(ruth, home, "on-trial", "retire", reason="Too many alarms")
+    assert "Confirm that it goes out of use" in problems(unsure)
+    retired = await decide(ruth, home, "on-trial", "retire", reason="Too many alarms", sure="yes")
+    assert retired.status_code == 303, retired.text
+    assert "Too many alarms" in (await ruth.get(f"{home}versions/on-trial")).text
+
+    released = await ruth.submit(f"{home}drift", f"{home}drift/release", **held_on)
+    assert released.status_code == 303, released.text
+    reading = await world.as_worker.read("HealthcareService/reading")
+    assert reading["active"] is True

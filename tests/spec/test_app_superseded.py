@@ -1,0 +1,123 @@
+"""A report whose images a newer analysis has read says so: on its page, in print and as a PDF."""
+
+import re
+from typing import Any
+
+import pytest
+
+from fhir_server.fhir.assessment import FINDINGS
+from fhir_server.fhir.recalls import RECALL_REVIEW, RECALLED
+from tests.app_browser import Browser, World
+from tests.app_records import MEDIA, PATIENT, drawings, drawn, report, smear_result
+
+Json = dict[str, Any]
+KIND = {"code": {"coding": [{"system": FINDINGS, "code": "malaria-assessment-ai"}]}}
+SUPERSEDED = "Superseded: a newer analysis has read these images"
+
+
+def image(id: str, checksum: str = "") -> Json:
+    return {**MEDIA, "id": id, "content": {**MEDIA["content"], "hash": checksum or id}}
+
+
+def older(**changes: Any) -> Json:
+    return {**report("smear"), **KIND, "status": "final", **changes}
+
+
+def newer(*images: str, when: str = "2026-11-23T09:20:00Z", **changes: Any) -> Json:
+    links = [{"link": {"reference": f"Media/{each}"}} for each in images]
+    made = {**older(), "id": "r2", "effectiveDateTime": when, "issued": when, "media": links}
+    return {**made, "status": "preliminary", **changes}
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    for resource in (PATIENT, smear_result("insufficient", "Insufficient"), image("m1", "same")):
+        made.records.put(resource)
+    made.records.put(older())
+    return made
+
+
+async def shown(world: World) -> tuple[Browser, str, str]:
+    browser = world.browser()
+    page = f"{await browser.launch()}reports/r1"
+    return browser, page, (await browser.get(page)).text
+
+
+async def test_the_same_image_sent_again_supersedes_and_leads_to_the_newer(world: World) -> None:
+    for resource in (image("m2", "same"), image("m3"), newer("m2", "m3")):
+        world.records.put(resource)
+
+    browser, page, text = await shown(world)
+
+    assert SUPERSEDED in text
+    assert re.search(r'href="[^"]+/reports/r2">Open the newer report', text)
+    printed = await browser.submit(page, f"{page}/print", what="report")
+    sheet = (await browser.get(printed.headers["location"])).text
+    assert "SUPERSEDED: a newer analysis of 23-Nov-2026 09:20 UTC (PRELIMINARY, report r2)" in sheet
+    chart = page.partition("reports/")[0]
+    assert SUPERSEDED not in (await browser.get(f"{chart}reports/r2")).text
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        newer("m3"),
+        newer("m1", when="2026-11-21T09:20:00Z"),
+        newer("m1", status="entered-in-error"),
+        {**newer("m1"), "code": {"text": "Other"}},
+    ],
+    ids=["other images", "an older one", "withdrawn", "another kind"],
+)
+async def test_what_is_no_newer_analysis_of_these_images_supersedes_nothing(
+    world: World, other: Json
+) -> None:
+    world.records.put(image("m3"))
+    world.records.put(other)
+
+    assert "uperseded" not in (await shown(world))[2]
+
+
+async def test_what_was_drawn_of_an_image_is_no_image(world: World) -> None:
+    for resource in (*drawings(), image("m3")):
+        world.records.put({**resource, "content": {**MEDIA["content"], "hash": resource["id"]}})
+    world.records.put(drawn(older()))
+    world.records.put(drawn(newer("m3")))
+
+    assert "uperseded" not in (await shown(world))[2]
+
+
+async def test_what_could_not_be_found_out_is_said(world: World) -> None:
+    world.records.put(newer("m1"))
+    browser, page, text = await shown(world)
+    assert SUPERSEDED in text
+
+    world.records.forbidden.add("Media")
+
+    assert "could not be found out" in (await browser.get(page)).text
+
+
+async def test_the_pdf_and_the_print_of_a_recalled_report_say_so_first(world: World) -> None:
+    world.records.put(older(meta={**report()["meta"], "tag": [RECALLED]}, media=[]))
+    task = {
+        "resourceType": "Task",
+        "id": "again",
+        "status": "requested",
+        "code": {"coding": [RECALL_REVIEW]},
+        "focus": {"reference": "DiagnosticReport/r1"},
+        "for": {"reference": "Patient/p1"},
+        "reasonCode": {"text": "Mislabelled cells"},
+    }
+    world.records.put(task)
+    browser, page, _text = await shown(world)
+    printed = await browser.submit(page, f"{page}/print", what="report")
+    sheet = (await browser.get(printed.headers["location"])).text
+    said = "RECALLED: do not rely on the AI result in this report. Reason: Mislabelled cells"
+    assert said in sheet
+    assert sheet.index(said) < sheet.index("<h1>")
+    assert (await browser.submit(page, f"{page}/download", what="pdf")).status_code == 200
+    # The reason is in the PDF: one that its fonts can't show is refused, as everything there.
+    world.records.put({**task, "reasonCode": {"text": "\u6f22"}})
+    refused = await browser.submit(page, f"{page}/download", what="pdf")
+    assert refused.status_code == 422
+    assert "\u6f22" in refused.text
