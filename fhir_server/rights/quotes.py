@@ -114,6 +114,7 @@ class Trail:
     clock: Callable[[], datetime]
     sealer: Sealer
     tenant: None = None
+    writer: None = None
 
     async def seal_all(self) -> None:
         """Seal what waits in the journal; a server's own sealer may be at it too. On a server that

@@ -48,6 +48,7 @@ class Withdrawals:
     audit: AuditTrail
     rulebook: Rulebook
     tenant: None = field(default=None, init=False)
+    writer: None = field(default=None, init=False)
     _told: Permissions | None = field(default=None, init=False)
     """What patients said when it was last looked at; None: never yet."""
 
