@@ -21,6 +21,7 @@ from models.training.commands import (
     train_malaria,
     train_pneumonia,
 )
+from models.training.recipe import Run
 
 app = typer.Typer(
     help="Train, evaluate, recall and check models, and decide which versions are used.",
@@ -41,12 +42,16 @@ def train(
     ] = None,
     page: Annotated[Path | None, typer.Option(help="Markdown page of the results.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Fewer epochs, for a trial.")] = None,
+    work: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the networks of the folds; a run that was cut off goes on."),
+    ] = None,
 ) -> None:
-    """Train with fixed seeds on the training patients; write weights, metrics and model card."""
+    """Train with fixed seeds, a network for each fold of patients; write weights and figures."""
     if name == DEMONSTRATION:
         raise typer.Exit(train_pneumonia(data, weights=weights))
     _known(name)
-    raise typer.Exit(train_malaria(data, weights=weights or WEIGHTS, page=page, epochs=epochs))
+    raise typer.Exit(train_malaria(data, Run(weights or WEIGHTS, work, epochs), page))
 
 
 @app.command(

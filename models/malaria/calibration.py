@@ -1,4 +1,4 @@
-"""What was set on training and validation patients after the weights were final, in one file.
+"""What was set after the weights were final, in one file.
 
 `calibration.json` lies beside the weights and names their hashes: weights and limits that were
 not made together do not start.
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from models.card import ModelCard, read_card
 from models.malaria.bands import Band, read_bands
+from models.malaria.earlier import as_now
 from models.malaria.preprocess import VERSION
 from models.malaria.reading import ImageKind, ModelVersion, Thresholds
 
@@ -43,6 +44,9 @@ class CellLimits:
     """Largest Mahalanobis distance from the training cells."""
     reject: float
     """Largest probability of "not a red cell"."""
+    high: float
+    """From this probability on the answer is parasite likely. In fields, where many cells are
+    counted, it is that with which the smallest share of infected cells is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +57,14 @@ class Calibration:
     offset: float
     """Probability = sigmoid((logit + offset) / temperature)."""
     low: float
-    high: float
     cells: int
     floor_cell: float
     """Upper limit of false positives per cell in single-cell images like the training ones."""
     floor_field: float
     """The same in fields of another hospital, segmented as in serving."""
-    sensitivity: float
-    """Share of infected cells that are answered parasite-likely, on validation patients."""
+    sensitivity: Mapping[ImageKind, float]
+    """Share of infected cells that are answered parasite-likely, by kind of image, of patients
+    that the network which read them had not seen."""
     limits: Mapping[ImageKind, CellLimits]
     """By the kind of image: cameras and stains of fields differ more."""
     means: npt.NDArray[np.float64]
@@ -74,13 +78,20 @@ class Calibration:
     bands: tuple[Band, ...] = ()
     """How validation cells turned out, by score; empty when the file does not say."""
 
+    def told(self, kinds: Collection[ImageKind]) -> float:
+        """Share of infected cells that are answered parasite-likely where images of these kinds
+        are counted together: the least of them."""
+        return min(
+            (self.sensitivity[kind] for kind in kinds if kind in self.sensitivity), default=0.0
+        )
+
     def thresholds(self, kinds: Collection[ImageKind]) -> Thresholds:
         """The thresholds for images of these kinds; the widest limits where they differ."""
         applied = [self.limits[kind] for kind in kinds if kind in self.limits]
         applied = applied or [self.limits[ImageKind.CELL]]
         return Thresholds(
             low=self.low,
-            high=self.high,
+            high=max(limits.high for limits in applied),
             distance=max(limits.distance for limits in applied),
             reject=max(limits.reject for limits in applied),
             cells=self.cells,
@@ -106,7 +117,7 @@ def read_calibration(folder: Path = WEIGHTS) -> Calibration:
             f"the weights were trained on preprocessing {prepared!r}, this code is {VERSION!r}"
         )
     try:
-        return _calibration(found, hashlib.sha256(raw).hexdigest())
+        return _calibration(as_now(found), hashlib.sha256(raw).hexdigest())
     except (KeyError, IndexError, TypeError, ValueError) as problem:
         raise WeightsMismatch(f"{CALIBRATION} lacks a part: {problem!r}") from problem
 
@@ -125,11 +136,10 @@ def _calibration(found: dict[str, object], own_sha256: str) -> Calibration:
             "offset": float(offset),
             "thresholds": {
                 "low": float(low),
-                "high": float(high),
                 "cells": int(cells),
             },
             "floor": {"cell": float(floor_cell), "field": float(floor_field)},
-            "sensitivity": float(sensitivity),
+            "sensitivity": {"cell": float(of_cells), "field": float(of_fields)},
             "limits": dict(limits),
             "distance": {"means": list(means), "precision": list(precision)},
             "activation": list(activation),
@@ -142,11 +152,10 @@ def _calibration(found: dict[str, object], own_sha256: str) -> Calibration:
                 temperature=temperature,
                 offset=offset,
                 low=low,
-                high=high,
                 cells=cells,
                 floor_cell=floor_cell,
                 floor_field=floor_field,
-                sensitivity=sensitivity,
+                sensitivity={ImageKind.CELL: of_cells, ImageKind.FIELD: of_fields},
                 limits={ImageKind(kind): _limits(ends) for kind, ends in limits.items()},
                 means=np.asarray(means, dtype=np.float64),
                 precision=np.asarray(precision, dtype=np.float64),
@@ -168,7 +177,8 @@ def _calibration(found: dict[str, object], own_sha256: str) -> Calibration:
 
 def _limits(ends: dict[str, Any]) -> CellLimits:
     low_high = {name: (ends[name][0], ends[name][1]) for name in ("foreground", "mean", "spread")}
-    return CellLimits(**low_high, distance=ends["distance"], reject=ends["reject"])
+    distance, reject, high = (float(ends[name]) for name in ("distance", "reject", "high"))
+    return CellLimits(**low_high, distance=distance, reject=reject, high=high)
 
 
 def malaria_card(folder: Path = WEIGHTS) -> ModelCard:
@@ -181,7 +191,8 @@ def malaria_card(folder: Path = WEIGHTS) -> ModelCard:
         identity=(version.id, version.version),
         metrics=calibration.metrics,
         thresholds={
-            "parasite likely from": calibration.high,
+            "parasite likely from, cell images": cell.high,
+            "parasite likely from, fields": field.high,
             "not seen below": calibration.low,
             "largest distance, cell images": cell.distance,
             "largest distance, fields": field.distance,

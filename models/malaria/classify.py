@@ -37,6 +37,18 @@ class Outputs:
 
 
 @dataclass(frozen=True, slots=True)
+class Signs:
+    """What is known of n cells when they are judged; each (n,)."""
+
+    probability: Vector
+    """Calibrated, that the cell holds a parasite."""
+    stranger: Vector
+    """The probability that it is no red cell."""
+    distance: Vector
+    """From the training cells."""
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """One cell's answer."""
 
@@ -106,28 +118,35 @@ class Classifier:
         `kind` says whether they came as single cells or were cut out of fields.
         """
         outputs, known = self.network.run(cells), self.calibration
-        limits = known.limits[kind]
-        probabilities = sigmoid((outputs.parasite + known.offset) / known.temperature)
-        strangers = sigmoid(outputs.stranger)
-        distances = mahalanobis(outputs.gap, known.means, known.precision)
-        return probabilities, [
-            _judge(
-                refusal=_shape(cell, limits)
-                or _stranger(float(stranger), limits.reject)
-                or _distance(float(distance), limits.distance),
-                probability=float(probability),
-                distance=float(distance),
-                thresholds=(known.low, known.high),
-            )
-            for cell, probability, stranger, distance in zip(
-                cells, probabilities, strangers, distances, strict=True
-            )
-        ]
+        signs = Signs(
+            probability=sigmoid((outputs.parasite + known.offset) / known.temperature),
+            stranger=sigmoid(outputs.stranger),
+            distance=mahalanobis(outputs.gap, known.means, known.precision),
+        )
+        return signs.probability, judge(cells, signs, known, kind)
 
     def activation(self, cell: Pixels) -> Vector:
         """The class-activation map (6, 6) of one grey cell: where the model looked."""
         seen = self.network.features(cell) @ self.calibration.activation
         return np.asarray(seen, dtype=np.float64)
+
+
+def judge(cells: Pixels, signs: Signs, known: Calibration, kind: ImageKind) -> list[Judgement]:
+    """What is made of grey cells (n, 50, 50) of one kind of image."""
+    limits = known.limits[kind]
+    return [
+        _judge(
+            refusal=_shape(cell, limits)
+            or _stranger(float(stranger), limits.reject)
+            or _distance(float(distance), limits.distance),
+            probability=float(probability),
+            distance=float(distance),
+            thresholds=(known.low, limits.high),
+        )
+        for cell, probability, stranger, distance in zip(
+            cells, signs.probability, signs.stranger, signs.distance, strict=True
+        )
+    ]
 
 
 def _judge(

@@ -123,10 +123,11 @@ class MalariaModel:
         """The same, blocking."""
         known, album = self.classifier.calibration, Album(self.classifier)
         images = tuple(self._read_image(n, image, album) for n, image in enumerate(given))
+        kinds = {image.kind for image in images}
         rules = Rules(
             floor_cell=known.floor_cell,
             floor_field=known.floor_field,
-            sensitivity=known.sensitivity,
+            sensitivity=known.told(kinds),
             cells=known.cells,
         )
         counted = pool(images, rules)
@@ -134,7 +135,7 @@ class MalariaModel:
             images=images,
             pool=counted,
             model=known.version,
-            thresholds=known.thresholds({image.kind for image in images}),
+            thresholds=known.thresholds(kinds),
             views=VIEWS,
             drawings=album.finished(counted.answer),
             undrawn=album.undrawn,

@@ -1,34 +1,42 @@
-"""Temperature, thresholds and limits for final weights, from training and validation cells only.
+"""Temperature, thresholds and limits, from what networks say of patients that they never saw."""
 
-The test patients are not in anything here.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from models.malaria.classify import Network, Outputs, cell_signs, mahalanobis, sigmoid
-from models.malaria.pool import wilson
+from models.malaria.pool import detection_limit, wilson
 from models.malaria.preprocess import Pixels
-from models.training.cells import Cells
+from models.training.cells import Cells, healthy_patients
 from models.training.metrics import Vector, scaling
+from models.training.unseen import OutOfFold
 
 SENSITIVITY_OF_LOW = 0.98
-"""Below the lower threshold lie at most 2 of 100 parasitized validation cells."""
+"""Below the lower threshold lie at most 2 of 100 parasitized cells."""
 SPECIFICITY_OF_HIGH = 0.99
-"""From the upper threshold on lies at most 1 of 100 uninfected validation cells."""
+"""From the upper threshold on lies at most 1 of 100 uninfected cells."""
 STRANGERS_PASS = 0.992
 DISTANCES_PASS = 0.998
 SIGNS_PASS = 0.9985
 FIELD_DISTANCES_PASS = 0.97
 FIELD_SIGNS_PASS = 0.995
-FIELD_REJECT = 0.9
-"""In fields, where red cells are cut out less neatly; white cells and platelets lie above it."""
+STRANGERS_REFUSED = 0.95
+"""Of white cells and platelets cut out of fields by their own masks, as serving cuts them."""
 CELLS_FOR_AN_ANSWER = 500
+CELLS_COUNTED = 1000
+"""The threshold in fields is the one that tells the smallest share in so many cells."""
+CANDIDATES = 1.0 - np.logspace(-0.7, -3.5, 57)
+"""Thresholds that are tried for fields: 0.8 to 0.9997."""
+BANDS = (0.0, 0.02, 0.1, 0.3, 0.7, 0.9, 0.98, 1.0)
+"""Ends of the bands of probability for which it is told how many were parasitized."""
 CHUNK = 512
 
 Progress = Callable[[str, int, int], None]
+Found = dict[str, Any]
 
 
 def run(network: Network, cells: Pixels, *, step: str, progress: Progress) -> Outputs:
@@ -44,82 +52,111 @@ def run(network: Network, cells: Pixels, *, step: str, progress: Progress) -> Ou
     )
 
 
-def calibrate(network: Network, *, train: Cells, val: Cells, progress: Progress) -> dict[str, Any]:
+def calibrate(cells: Cells, unseen: OutOfFold) -> Found:
     """The parts of calibration.json that come from single cells; see `add_fields`."""
-    learnt = run(network, train.x, step="training cells", progress=progress)
-    held = run(network, val.x, step="validation cells", progress=progress)
-    temperature, offset = scaling(val.y, held.parasite)
-    probability = sigmoid((held.parasite + offset) / temperature)
-    means, precision = _spread(learnt.gap, train)
-    distances = mahalanobis(held.gap, means, precision)
-    infected, clean = probability[val.y == 1], probability[val.y == 0]
+    temperature, offset = scaling(cells.y, unseen.parasite)
+    probability = sigmoid((unseen.parasite + offset) / temperature)
+    infected, clean = probability[cells.y == 1], probability[cells.y == 0]
     high = float(np.quantile(clean, SPECIFICITY_OF_HIGH))
     low = min(float(np.quantile(infected, 1 - SENSITIVITY_OF_LOW)), high)
     return {
         "temperature": temperature,
         "offset": offset,
-        "thresholds": {
-            "low": low,
-            "high": high,
-            "cells": CELLS_FOR_AN_ANSWER,
-        },
+        "thresholds": {"low": low, "cells": CELLS_FOR_AN_ANSWER},
         "floor": {"cell": upper_share(clean >= high)},
-        "sensitivity": float((infected >= high).mean()),
+        "sensitivity": {"cell": float((infected >= high).mean())},
+        "bands": _bands(cells, probability),
         "limits": {
             "cell": {
-                **_signs(train.x, SIGNS_PASS),
-                "distance": float(np.quantile(distances, DISTANCES_PASS)),
-                "reject": float(np.quantile(sigmoid(held.stranger), STRANGERS_PASS)),
+                **_signs(cells.x, SIGNS_PASS),
+                "distance": float(np.quantile(unseen.distance, DISTANCES_PASS)),
+                "reject": float(np.quantile(sigmoid(unseen.stranger), STRANGERS_PASS)),
+                "high": high,
             }
         },
-        "distance": {"means": means.tolist(), "precision": precision.tolist()},
     }
 
 
-def upper_share(called: np.ndarray) -> float:
+def _bands(cells: Cells, probability: Vector) -> list[dict[str, float | int]]:
+    found = []
+    for low, high in pairwise(BANDS):
+        inside = (probability >= low) & ((probability < high) | (high == BANDS[-1]))
+        counts = {"cells": int(inside.sum()), "positive": int(cells.y[inside].sum())}
+        found.append({"from": low, "to": high, **counts})
+    return found
+
+
+def upper_share(called: npt.NDArray[np.bool_]) -> float:
     """The upper end of the 95 % Wilson interval of a share."""
     return wilson(int(called.sum()), len(called))[1]
 
 
-def _spread(gap: Vector, cells: Cells) -> tuple[Vector, Vector]:
-    """Class means, and the inverse of the shared covariance, slightly drawn to the diagonal."""
-    means = np.stack([gap[cells.y == kind].mean(axis=0) for kind in (0, 1)])
-    away = gap - means[cells.y.astype(int)]
-    covariance = away.T @ away / len(away)
-    ridge = 1e-3 * float(np.trace(covariance)) / len(covariance)
-    return means, np.linalg.inv(covariance + ridge * np.eye(len(covariance)))
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Cells cut out of fields that set limits and report nothing."""
+
+    films: Sequence[Pixels]
+    """Red cells of neighbouring fields each, presumed free of malaria."""
+    strangers: Pixels
+    """White cells and platelets."""
 
 
 def add_fields(
-    found: dict[str, Any], network: Network, *, films: list[Pixels], progress: Progress
+    found: Found, network: Network, around: Surroundings, *, known: Cells, logits: Vector
 ) -> None:
-    """Complete the calibration with limits for cells cut out of fields, and with their floor.
+    """Complete the calibration with limits for cells cut out of fields, their threshold and floor.
 
-    `films` are the cells of neighbouring fields each, presumed free of malaria and not used to
-    report figures. The floor is the share called positive in the worst of them, for films differ.
+    `known` and `logits` are the single cells out of fold. The floor is the share called positive in
+    the worst film, or in patients without malaria, whichever is more.
     """
+    films = around.films
     cells = np.concatenate(films)
     film = np.repeat(np.arange(len(films)), [len(one) for one in films])
-    outputs = run(network, cells, step="fields without parasites", progress=progress)
+    strange = sigmoid(network.run(around.strangers).stranger)
+    reject = float(np.quantile(strange, 1 - STRANGERS_REFUSED))
+    outputs = run(network, cells, step="fields", progress=lambda *_: None)
     distances = mahalanobis(
         outputs.gap,
         np.asarray(found["distance"]["means"]),
         np.asarray(found["distance"]["precision"]),
     )
-    is_red = sigmoid(outputs.stranger) <= FIELD_REJECT
+    is_red = sigmoid(outputs.stranger) <= reject
     seen, alone = _signs(cells[is_red], FIELD_SIGNS_PASS), found["limits"]["cell"]
     limits = {
         name: [min(ends[0], alone[name][0]), max(ends[1], alone[name][1])]
         for name, ends in seen.items()
     }
     limit = float(np.quantile(distances[is_red], FIELD_DISTANCES_PASS))
-    found["limits"]["field"] = {**limits, "distance": limit, "reject": FIELD_REJECT}
-    logits = (outputs.parasite + found["offset"]) / found["temperature"]
-    positive = sigmoid(logits) >= found["thresholds"]["high"]
     read = is_red & (distances <= limit)
-    in_films = [positive[read & (film == number)] for number in range(len(films))]
-    worst = max(float(one.mean()) for one in in_films if len(one))
-    found["floor"]["field"] = max(worst, upper_share(positive[read]))
+    scaled = _scaled(found, outputs.parasite)
+    in_films = [scaled[read & (film == number)] for number in range(len(films))]
+    high, floor, told = _threshold(in_films, known, _scaled(found, logits))
+    found["limits"]["field"] = {**limits, "distance": limit, "reject": reject, "high": high}
+    found["floor"]["field"], found["sensitivity"]["field"] = floor, told
+
+
+def _threshold(
+    films: Sequence[Vector], known: Cells, probability: Vector
+) -> tuple[float, float, float]:
+    """The threshold with the least detection limit, its floor and its sensitivity."""
+    infected = probability[known.y == 1]
+    healthy = probability[healthy_patients(known)]
+    best: tuple[float, float, float, float] | None = None
+    for high in CANDIDATES:
+        worst = max(float((film >= high).mean()) for film in films if len(film))
+        pooled = upper_share(np.concatenate(films) >= high)
+        floor = max(worst, pooled, upper_share(healthy >= high))
+        told = float((infected >= high).mean())
+        limit = detection_limit(CELLS_COUNTED, floor, told)
+        if limit is not None and (best is None or limit < best[0]):
+            best = limit, float(high), floor, told
+    if best is None:
+        raise ValueError("no threshold tells infected films from clean ones")
+    return best[1:]
+
+
+def _scaled(found: Found, logits: Vector) -> Vector:
+    return sigmoid((logits + found["offset"]) / found["temperature"])
 
 
 def _signs(cells: Pixels, passing: float) -> dict[str, list[float]]:

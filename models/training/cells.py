@@ -59,6 +59,12 @@ def check_no_patient_crosses(patient: npt.NDArray[np.str_], split: npt.NDArray[n
         raise LeakError(f"patients in more than one split: {', '.join(crossing[:10])}")
 
 
+def healthy_patients(cells: Cells) -> npt.NDArray[np.bool_]:
+    """The cells of patients who have no parasitized cell."""
+    infected = np.unique(cells.patient[cells.y == 1])
+    return ~np.isin(cells.patient, infected)
+
+
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:

@@ -18,6 +18,7 @@ from rich.table import Table
 from models.malaria.calibration import WEIGHTS, WeightsMismatch
 from models.training.cells import LeakError
 from models.training.evaluate import UnknownSplit, evaluate
+from models.training.recipe import VERSION_MADE, Recipe, Run
 
 DONE, WRONG_DATA, WRONG_WEIGHTS, NOT_INSTALLED = 0, 2, 3, 4
 SHOWN = ("auc", "sensitivity", "specificity", "ece", "accuracy", "refused", "cells", "patients")
@@ -25,21 +26,15 @@ SHOWN = ("auc", "sensitivity", "specificity", "ece", "accuracy", "refused", "cel
 Report = Callable[[str, int, int], None]
 
 
-def train_malaria(
-    data: Path,
-    *,
-    version: str = "1.0.0",
-    weights: Path = WEIGHTS,
-    page: Path | None = None,
-    epochs: int | None = None,
-) -> int:
+def train_malaria(data: Path, run: Run, page: Path | None = None) -> int:
     """Train from a folder of data, show progress and the result; the exit code comes back."""
-    from models.training.malaria import SetMissing, model_page, train
+    from models.training.malaria import model_page, train
+    from models.training.study import SetMissing
 
     errors = Console(stderr=True)
     try:
         with _bars(errors) as report:
-            measured = train(data, version=version, weights=weights, epochs=epochs, progress=report)
+            measured = train(data, run, report)
     except ModuleNotFoundError as missing:
         errors.print(f"{missing.name} is not installed; install medsage with the train extra")
         return NOT_INSTALLED
@@ -48,8 +43,9 @@ def train_malaria(
         return WRONG_DATA
     if page is not None:
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(model_page(weights), encoding="utf-8")
-    _show(measured["test"])
+        page.write_text(model_page(run.weights), encoding="utf-8")
+    shown = {"split": "out of fold", "model": "malaria-cell", "model_version": VERSION_MADE}
+    _show({**measured["out_of_fold"], **shown})
     return DONE
 
 
@@ -60,8 +56,7 @@ def cross_validate_malaria(
     comes back."""
     errors = Console(stderr=True)
     try:
-        from models.training.cross import cross_validate
-        from models.training.fit import Recipe
+        from models.training.malaria import cross_validate
 
         given = {"epochs": epochs, "seed": seed}
         recipe = replace(Recipe(), **{k: v for k, v in given.items() if v is not None})
@@ -116,6 +111,8 @@ def evaluate_malaria(
     except (OSError, LeakError, UnknownSplit, ValueError) as problem:
         errors.print(str(problem), markup=False)
         return WRONG_DATA
+    if found["learnt_from"]:
+        errors.print("The model learnt from this file: these figures are better than its answers.")
     if as_json:
         print(json.dumps(found, sort_keys=True))
     else:

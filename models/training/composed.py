@@ -1,6 +1,6 @@
 """Composed films with known truth: what is answered, by number of cells and share infected.
 
-Clean cells are drawn from Chula fields that set no limit, infected ones from test patients' cells;
+Clean cells are drawn from Chula fields that set no limit, infected ones are judged out of fold;
 each film draws its clean cells from one field series, so that films differ as they do in life.
 """
 
@@ -19,7 +19,7 @@ from models.malaria.reading import (
     SmearAnswer,
 )
 
-COUNTS = (50, 100, 250, 500, 1000)
+COUNTS = (50, 100, 250, 500, 600, 1000, 2000)
 SHARES = (0.0, 0.02, 0.05, 0.1, 0.3)
 DRAWS = 400
 FIELDS_IN_A_FILM = 12
@@ -33,7 +33,8 @@ def composed_films(
 ) -> list[Row]:
     """`clean` holds the answers of each field's cells. One row for each count and share."""
     chance = np.random.default_rng(11)
-    rules = Rules(known.floor_cell, known.floor_field, known.sensitivity, known.cells)
+    told = known.told({ImageKind.FIELD})
+    rules = Rules(known.floor_cell, known.floor_field, told, known.cells)
     rows = []
     for cells in COUNTS:
         for share in SHARES:

@@ -5,11 +5,11 @@ another hospital that is presumed free of malaria, and of the infected validatio
 those of the fields of two hospitals.
 """
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from models.malaria.calibration import WEIGHTS
 from models.malaria.classify import Classifier
@@ -21,30 +21,31 @@ from models.malaria.reading import ImageKind, ImageSigns
 from models.monitoring.limits import SIGNS
 from models.monitoring.reference import Reference, SignBins
 from models.monitoring.stability import Bins
-from models.smear_report import SCORE_BINS
-from models.training.cells import Cells, read_splits
 from models.training.external import read_chula
 from models.training.outliers import read_bccd
+from models.training.report import METRICS
+from models.training.scores import binned, counted, read_bins
 
 EVERY = 6
 """Every sixth of Chula's 706 fields is counted: more would weigh down the other hospital."""
 SIGN_BINS = 10
-Counts = npt.NDArray[np.float64]
 
 
 def drift_reference(
     data: Path, *, weights: Path = WEIGHTS, progress: Callable[[str], None] = lambda step: None
 ) -> Reference:
-    """Count the folder's `nih50_dev.npz`, `chula_rbc12_fields.tar` and `bccd.tar`; blocking, some
-    minutes. OSError or ValueError when a set is missing or wrong."""
+    """Count the folder's `chula_rbc12_fields.tar` and `bccd.tar`; what single cells scored out of
+    fold stands beside the weights. Blocking, some minutes. OSError, KeyError or ValueError when a
+    set or a figure is missing or wrong."""
     classifier = Classifier.load(weights)
-    progress("validation cells")
-    cells = read_splits(data / "nih50_dev.npz")["val"]
-    clean, infected = (_of_patients(classifier, _only(cells, y), ImageKind.CELL) for y in (0, 1))
-    infected_in_fields = _of_patients(classifier, _only(cells, 1), ImageKind.FIELD)
+    kept = json.loads((weights / METRICS).read_text(encoding="utf-8"))["scores"]
+    clean, infected, infected_in_fields = (
+        read_bins(kept[name]) for name in ("uninfected", "parasitized", "parasitized_in_fields")
+    )
     progress("fields of Chula")
     smears = list(_smears(f.rgb for f in read_chula(_tar(data), remainder=0, step=EVERY)))
-    fields = _binned([_scores(classifier, _pixels(s), ImageKind.FIELD) for s in smears])
+    judged = (classifier.read(_pixels(smear), ImageKind.FIELD)[1] for smear in smears)
+    fields = binned(counted(one) for one in judged)
     progress("fields of BCCD")
     for split in ("train", "val", "test"):
         smears += _smears(field.rgb for field in read_bccd(data / "bccd.tar", split))
@@ -70,11 +71,6 @@ def _tar(data: Path) -> Path:
     return data / "chula_rbc12_fields.tar"
 
 
-def _only(cells: Cells, truth: int) -> Cells:
-    of_class = cells.y == truth
-    return Cells(cells.x[of_class], cells.y[of_class], cells.patient[of_class])
-
-
 def _smears(pictures: Iterable[Pixels]) -> Iterator[Smear]:
     """The fields that pass the gate."""
     for rgb in pictures:
@@ -89,23 +85,3 @@ def _smears(pictures: Iterable[Pixels]) -> Iterator[Smear]:
 def _pixels(smear: Smear) -> Pixels:
     whole = [cell_pixels(cell.crop) for cell in smear.cells if not cell.is_cut_off]
     return np.stack(whole)
-
-
-def _of_patients(classifier: Classifier, cells: Cells, kind: ImageKind) -> Bins:
-    of_patient = (cells.x[cells.patient == name] for name in np.unique(cells.patient))
-    return _binned([_scores(classifier, pixels, kind) for pixels in of_patient])
-
-
-def _scores(classifier: Classifier, pixels: Pixels, kind: ImageKind) -> Counts:
-    """How many cells got which probability; refused ones got none."""
-    _, judged = classifier.read(pixels, kind)
-    scores = [each.probability for each in judged if each.probability is not None]
-    return np.histogram(scores, bins=SCORE_BINS, range=(0.0, 1.0))[0].astype(np.float64)
-
-
-def _binned(units: list[Counts]) -> Bins:
-    """Each unit (patient, field) weighs the same, as each analysis does in what is compared."""
-    counted = [counts for counts in units if counts.sum()]
-    total = sum(counts.sum() for counts in counted)
-    mean = np.mean([counts / counts.sum() for counts in counted], axis=0)
-    return Bins(tuple(round(float(each), 3) for each in mean * total), len(counted))

@@ -10,10 +10,12 @@ import numpy.typing as npt
 from models.malaria.calibration import WEIGHTS
 from models.malaria.classify import Classifier
 from models.malaria.reading import CellAnswer, ImageKind
-from models.training.cells import Cells, file_sha256, read_splits
+from models.training.cells import Cells, file_sha256, healthy_patients, read_splits
 from models.training.metrics import Vector, auc, calibration_error, patient_bootstrap, share
 
 WORST = 8
+LEAST_PARASITIZED = 10
+"""Below so many parasitized cells a patient's sensitivity is mostly chance."""
 CHUNK = 256
 
 
@@ -31,25 +33,27 @@ def evaluate(
     """Measure the model on one split of an npz (`x, y, name, patient, split`).
 
     The answer has `auc, sensitivity, specificity, ece, accuracy, cells, patients`, intervals by
-    patient bootstrap, the share refused, and the worst patients; measures that the split cannot
-    give (no parasitized cells, say) are None. Raises UnknownSplit, LeakError, ValueError.
+    patient bootstrap, the share refused, the worst patients, and whether the model learnt from this
+    file (`learnt_from`); measures that the split cannot give (no parasitized cells, say) are None.
+    Raises UnknownSplit, LeakError, ValueError.
     """
     splits = read_splits(cells)
     if split not in splits:
         raise UnknownSplit(f"no split {split!r} in {cells.name}; there are {', '.join(splits)}")
     chosen = splits[split]
-    classifier = Classifier.load(weights)
+    classifier, sha256 = Classifier.load(weights), file_sha256(cells)
     probability, answers = read_all(classifier, chosen, progress)
     return {
         **measures(chosen, probability),
         "refused": float((answers == CellAnswer.REFUSED).mean()),
         "answers": {
-            "parasitized": _shares(answers[chosen.y == 1]),
-            "uninfected": _shares(answers[chosen.y == 0]),
+            "parasitized": answer_shares(answers[chosen.y == 1]),
+            "uninfected": answer_shares(answers[chosen.y == 0]),
         },
         "worst_patients": worst_patients(chosen, probability),
         "split": split,
-        "cells_sha256": file_sha256(cells),
+        "cells_sha256": sha256,
+        "learnt_from": sha256 == classifier.calibration.version.data_sha256,
         "model": classifier.calibration.version.id,
         "model_version": classifier.calibration.version.version,
         "model_sha256": classifier.calibration.version.sha256,
@@ -70,7 +74,8 @@ def read_all(
     return np.concatenate(probabilities), np.array(answers)
 
 
-def _shares(answers: npt.NDArray[np.str_]) -> dict[str, float | None]:
+def answer_shares(answers: npt.NDArray[np.str_]) -> dict[str, float | None]:
+    """The share of each answer (CellAnswer) among some cells; None for none."""
     return {answer.value: share(answers == answer.value) for answer in CellAnswer}
 
 
@@ -82,7 +87,7 @@ def measures(cells: Cells, probability: Vector) -> dict[str, Any]:
         "auc": auc(cells.y, probability),
         "sensitivity": share(called[infected]),
         "specificity": share(~called[~infected]),
-        "specificity_healthy_patients": share(~called[_healthy(cells)]),
+        "specificity_healthy_patients": share(~called[healthy_patients(cells)]),
         "ece": calibration_error(cells.y, probability),
         "accuracy": share(called == infected),
         "accuracy_interval": patient_bootstrap(cells.patient, called == infected, seed=1),
@@ -91,14 +96,21 @@ def measures(cells: Cells, probability: Vector) -> dict[str, Any]:
     }
 
 
-def _healthy(cells: Cells) -> npt.NDArray[np.bool_]:
-    """The cells of patients who have no parasitized cell."""
-    infected = np.unique(cells.patient[cells.y == 1])
-    return ~np.isin(cells.patient, infected)
-
-
 def worst_patients(cells: Cells, probability: Vector) -> list[dict[str, Any]]:
     """The patients with the lowest accuracy, with their sensitivity and false-positive share."""
+    patients = _each_patient(cells, probability)
+    return sorted(patients, key=lambda one: (one["accuracy"], one["patient"]))[:WORST]
+
+
+def least_sensitive(cells: Cells, probability: Vector) -> list[dict[str, Any]]:
+    """The same of those with LEAST_PARASITIZED parasitized cells or more, lowest sensitivity
+    first."""
+    patients = _each_patient(cells, probability)
+    told = [one for one in patients if one["parasitized"] >= LEAST_PARASITIZED]
+    return sorted(told, key=lambda one: (one["sensitivity"], one["patient"]))[:WORST]
+
+
+def _each_patient(cells: Cells, probability: Vector) -> list[dict[str, Any]]:
     called = probability >= 0.5
     found = []
     for name in np.unique(cells.patient):
@@ -115,4 +127,4 @@ def worst_patients(cells: Cells, probability: Vector) -> list[dict[str, Any]]:
                 "false_positives": share(called[clean]),
             }
         )
-    return sorted(found, key=lambda one: (one["accuracy"], one["patient"]))[:WORST]
+    return found

@@ -13,22 +13,7 @@ from models.malaria.network import build
 from models.malaria.preprocess import Floats, Pixels
 from models.training.augment import augment
 from models.training.cells import Cells
-
-
-@dataclass(frozen=True, slots=True)
-class Recipe:
-    """Everything that a run depends on besides its data."""
-
-    seed: int = 20240611
-    epochs: int = 22
-    cells_per_batch: int = 96
-    foreign_per_batch: int = 6
-    """Red cells of another hospital, not parasitized."""
-    outliers_per_batch: int = 18
-    peak_rate: float = 2e-3
-    decay: float = 0.01
-    smoothing: float = 0.02
-    reject_weight: float = 0.3
+from models.training.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +41,9 @@ Progress = Callable[[int, int, float], None]
 
 
 def fix_threads() -> None:
-    """Two threads in an operation, one operation at a time: the sums are added in one order."""
+    """One thread: sums are added in one order, and several networks learn faster side by side."""
     with suppress(RuntimeError):  # TensorFlow has started already, with the threads it has
-        tf.config.threading.set_intra_op_parallelism_threads(2)
+        tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.config.threading.set_inter_op_parallelism_threads(1)
 
 

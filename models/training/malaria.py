@@ -1,16 +1,16 @@
 """Train the malaria cell model: one command from data to weights, limits, metrics and pages.
 
-`train(folder)` expects `nih50_dev.npz` (or another npz of its layout), `bccd.tar` and
-`chula_rbc12_fields.tar` in one folder. Learning sees training patients and training fields,
-limits see validation ones; test patients and test fields are measured once, at the end.
+Five networks learn, each without a fifth of the patients; what each says of those sets
+temperature, thresholds and limits, and is what is reported. A sixth learns from all patients and
+is what is served. Fields of other hospitals learn, set limits and are reported apart.
 """
 
 import json
 import os
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import tempfile
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,153 +22,87 @@ from models.malaria.calibration import (
     malaria_card,
     read_calibration,
 )
-from models.malaria.classify import Classifier, Network
-from models.malaria.predict import MalariaModel
-from models.malaria.preprocess import VERSION, Pixels
-from models.malaria.reading import ImageKind
-from models.training.calibrate import add_fields, calibrate
-from models.training.cells import Cells, file_sha256, read_splits
+from models.malaria.classify import Network
+from models.malaria.preprocess import VERSION
+from models.training.calibrate import Found, Surroundings, add_fields, calibrate
+from models.training.cells import file_sha256
 from models.training.composed import FIELDS_IN_A_FILM as IN_A_FILM
-from models.training.composed import Row, composed_films
-from models.training.evaluate import evaluate
-from models.training.external import (
-    LabelledField,
-    count_errors,
-    labelled,
-    read_chula,
-    whole_cells,
-)
-from models.training.outliers import masked_junk, masked_strangers, read_bccd, red_cells, strangers
+from models.training.external import read_chula, whole_cells
+from models.training.folds import FOLDS
+from models.training.outliers import masked_strangers, read_bccd, red_cells
 from models.training.page import write_page
-from models.training.refusals import Fields, answers_for, read_radiographs, refusal_table
-
-if TYPE_CHECKING:
-    from models.training.fit import Material
+from models.training.recipe import VERSION_MADE, Recipe, Run
+from models.training.report import METRICS, measure, write_json
+from models.training.study import Progress, Sources, Study, gather
+from models.training.unseen import figures, logits_out_of_fold, out_of_fold, spread_of
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-CELLS, BCCD, CHULA = "nih50_dev.npz", "bccd.tar", "chula_rbc12_fields.tar"
-RADIOGRAPHS = "pneumoniamnist_union.npz"
-METRICS = "metrics.json"
 HOW = Path(__file__).parent / "malaria_method.md"
-FIGURES = ("auc", "sensitivity", "specificity", "ece", "accuracy", "refused", "cells", "patients")
 MODEL_ID = "malaria-cell"
-JUNK = 3000
-MASKED_AGAIN = 3
-"""White cells cut out by their own masks are few and the hardest; they count this often."""
 FLOOR_FIELDS = (0, 6)
-"""Chula fields whose number leaves this remainder, by this divisor, set limits for fields; the
-others report them."""
-REPORTED_FIELDS = (3, 6)
-
-Progress = Callable[[str, int, int], None]
+"""Chula fields whose number leaves this remainder, by this divisor, set limits for fields."""
 
 
-class SetMissing(FileNotFoundError):
-    """A file that training needs is not in the folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The files that training reads."""
-
-    cells: Path
-    bccd: Path
-    chula: Path
-
-    @classmethod
-    def find(cls, place: Path) -> "Sources":
-        """From a folder, or from the npz in it; raises SetMissing naming what is absent."""
-        cells = place if place.suffix == ".npz" else place / CELLS
-        sources = cls(cells, cells.parent / BCCD, cells.parent / CHULA)
-        for path in (sources.cells, sources.bccd, sources.chula):
-            if not path.is_file():
-                raise SetMissing(f"{path} is not there; see docs/models/malaria.md for the data")
-        return sources
-
-    def sha256(self) -> dict[str, str]:
-        """The hash of each file by its name."""
-        return {path.name: file_sha256(path) for path in (self.cells, self.bccd, self.chula)}
-
-
-def train(
-    data: Path,
-    *,
-    version: str,
-    weights: Path = WEIGHTS,
-    epochs: int | None = None,
-    progress: Progress = lambda step, done, total: None,
-) -> dict[str, Any]:
-    """Train, export, calibrate, measure and write everything into `weights`; the metrics come back.
+def train(data: Path, run: Run, progress: Progress) -> dict[str, Any]:
+    """Train, export, calibrate, measure, and write all of it into `run.weights`; the metrics come
+    back.
 
     Raises SetMissing, LeakError or ValueError before any work when the data are not right.
     """
     sources = Sources.find(data)
-    splits = read_splits(sources.cells)
 
-    from models.training.fit import Recipe, fit, fix_threads
+    from models.training.cross import networks
 
-    fix_threads()
-    recipe = Recipe() if epochs is None else Recipe(epochs=epochs)
-    material = gather(splits["train"], sources.bccd, seed=recipe.seed, progress=progress)
-    model = fit(material, recipe, lambda done, total, loss: progress("learning", done, total))
+    recipe = Recipe() if run.epochs is None else Recipe(epochs=run.epochs)
+    weights = run.weights
+    study = gather(sources, recipe, progress)
+    with tempfile.TemporaryDirectory() as folder:
+        nets = networks(study, run.work or Path(folder), range(FOLDS + 1), progress)
+    found, whole = out_of_fold(study, nets[:FOLDS], progress), nets[FOLDS]
     weights.mkdir(parents=True, exist_ok=True)
-    model.save(weights / KERAS)
-    finish(sources, version=version, weights=weights, recipe=asdict(recipe), progress=progress)
-    return measure(sources, weights, progress=progress)
+    known = {**_export(whole, weights), **calibrate(study.cells, found)}
+    spread = spread_of(whole, study.cells)
+    known["distance"] = {"means": spread.means.tolist(), "precision": spread.precision.tolist()}
+    around = _surroundings(sources, progress)
+    network = Network(weights / LITERT)
+    add_fields(known, network, around, known=study.cells, logits=found.parasite)
+    _describe(known, weights, sources, study)
+    return measure(sources, weights, study=study, found=found, progress=progress)
 
 
-def gather(train_cells: Cells, bccd: Path, *, seed: int, progress: Progress) -> "Material":
-    """Training cells, foreign red cells and outliers, made from training sides alone."""
-    from models.training.fit import Material
+def cross_validate(data: Path, work: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
+    """The figures of a recipe out of fold; nothing is written but the networks in `work`.
 
-    return Material(train_cells, *surroundings(train_cells, bccd, seed=seed, progress=progress))
+    Raises SetMissing, LeakError, OtherRecipe or ValueError before any learning.
+    """
+    sources = Sources.find(data)
 
+    from models.training.cross import networks
 
-def surroundings(
-    cells: Cells, bccd: Path, *, seed: int, progress: Progress
-) -> tuple[Pixels, Pixels]:
-    """Red cells of BCCD's training fields, and pictures of no red cell; some in outlines of
-    `cells`."""
-    chance = np.random.default_rng(seed)
-    fields = list(read_bccd(bccd, "train"))
-    foreign: list[Pixels] = []
-    outliers: list[Pixels] = []
-    for number, field in enumerate(fields, start=1):
-        foreign += red_cells(field)
-        outliers += strangers(field) + MASKED_AGAIN * masked_strangers(field)
-        progress("training fields", number, len(fields))
-    junk = masked_junk(cells.x, [field.rgb for field in fields], JUNK, chance)
-    return np.stack(foreign), np.concatenate([np.stack(outliers), junk])
+    study = gather(sources, recipe, progress)
+    nets = networks(study, work, range(FOLDS), progress)
+    return figures(study, logits_out_of_fold(study, nets, progress))
 
 
-def finish(
-    sources: Sources,
-    *,
-    version: str,
-    weights: Path,
-    recipe: dict[str, Any],
-    progress: Progress,
-) -> None:
-    """From the Keras file: the LiteRT file, and calibration.json with limits and hashes."""
-    import keras
-
+def _export(model: Any, weights: Path) -> Found:
+    """The Keras file and the LiteRT file of it; the weights of the parasite logit come back."""
     from models.malaria.network import export_litert
 
-    model = keras.models.load_model(weights / KERAS)
+    model.save(weights / KERAS)
     export_litert(model, weights / LITERT)
-    splits = read_splits(sources.cells)
-    network = Network(weights / LITERT)
-    found = calibrate(network, train=splits["train"], val=splits["val"], progress=progress)
-    add_fields(found, network, films=_films(sources), progress=progress)
-    dense = np.asarray(model.get_layer("logits").get_weights()[0], dtype=np.float64)
+    dense = np.asarray(model.get_layer("logits").get_weights()[0], np.float64)
+    return {"activation": dense[:, 0].tolist()}
+
+
+def _describe(known: Found, weights: Path, sources: Sources, study: Study) -> None:
+    """calibration.json: the limits with what they belong to."""
     hashes = sources.sha256()
-    found |= {
+    known |= {
         "id": MODEL_ID,
-        "version": version,
+        "version": VERSION_MADE,
         "preprocessing": VERSION,
-        "activation": dense[:, 0].tolist(),
-        "recipe": recipe,
+        "recipe": asdict(study.recipe),
         "metrics": {},
         "sha256": {
             KERAS: file_sha256(weights / KERAS),
@@ -177,61 +111,22 @@ def finish(
             **hashes,
         },
     }
-    write_json(weights / CALIBRATION, found)
+    write_json(weights / CALIBRATION, known)
 
 
-def _films(sources: Sources) -> list[Pixels]:
+def _surroundings(sources: Sources, progress: Progress) -> Surroundings:
     """Cells of the fields that set limits: a part of Chula, and BCCD's validation fields."""
     remainder, step = FLOOR_FIELDS
     chula = list(read_chula(sources.chula, remainder=remainder, step=step))
-    films = [
-        np.concatenate([whole_cells(field.rgb)[1] for field in chula[start : start + IN_A_FILM]])
-        for start in range(0, len(chula) - IN_A_FILM + 1, IN_A_FILM)
-    ]
-    bccd = [cell for field in read_bccd(sources.bccd, "val") for cell in red_cells(field)]
-    return [*films, np.stack(bccd)]
-
-
-def measure(sources: Sources, weights: Path, *, progress: Progress) -> dict[str, Any]:
-    """Measure the finished model on test sides, and keep the figures and the page beside it."""
-    tested = evaluate(
-        sources.cells,
-        "test",
-        weights=weights,
-        progress=lambda done, total: progress("test patients", done, total),
-    )
-    path = weights / CALIBRATION
-    calibration = json.loads(path.read_text(encoding="utf-8"))
-    calibration["metrics"] = {name: float(tested[name]) for name in FIGURES}
-    write_json(path, calibration)
-    remainder, step = REPORTED_FIELDS
-    chula = list(read_chula(sources.chula, remainder=remainder, step=step))
-    bccd = list(read_bccd(sources.bccd, "test"))
-    model = MalariaModel.load(weights)
-    test = read_splits(sources.cells)["test"]
-    measured = {
-        "test": tested,
-        "composed": _composed(model.classifier, test, chula),
-        "refusals": refusal_table(
-            model,
-            test=test,
-            fields=Fields(bccd, chula),
-            radiographs=read_radiographs(sources.cells.parent / RADIOGRAPHS),
-            progress=progress,
-        ),
-        "segmentation": {
-            "Chula": count_errors(iter(chula)),
-            "BCCD": count_errors(labelled(field) for field in bccd),
-        },
-    }
-    write_json(weights / METRICS, measured)
-    return measured
-
-
-def _composed(classifier: Classifier, test: Cells, chula: list[LabelledField]) -> list[Row]:
-    clean = [answers_for(classifier, whole_cells(field.rgb)[1], ImageKind.FIELD) for field in chula]
-    infected = answers_for(classifier, test.x[test.y == 1][::2], ImageKind.CELL)
-    return composed_films(clean, infected, classifier.calibration)
+    films = []
+    for start in range(0, len(chula) - IN_A_FILM + 1, IN_A_FILM):
+        near = chula[start : start + IN_A_FILM]
+        films.append(np.concatenate([whole_cells(field.rgb)[1] for field in near]))
+        progress("fields that set limits", start + IN_A_FILM, len(chula))
+    bccd = list(read_bccd(sources.bccd, "val"))
+    films.append(np.stack([cell for field in bccd for cell in red_cells(field)]))
+    strangers = np.stack([cell for field in bccd for cell in masked_strangers(field)])
+    return Surroundings(films, strangers)
 
 
 def model_page(weights: Path = WEIGHTS) -> str:
@@ -243,9 +138,3 @@ def model_page(weights: Path = WEIGHTS) -> str:
         measured=measured,
         how=HOW.read_text(encoding="utf-8"),
     )
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write JSON with six significant digits where numbers are long."""
-    rounded = json.loads(json.dumps(content), parse_float=lambda text: float(f"{float(text):.7g}"))
-    path.write_text(json.dumps(rounded, indent=None, sort_keys=True) + "\n", encoding="utf-8")

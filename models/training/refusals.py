@@ -1,7 +1,7 @@
 """What the finished model refuses: red cells that it should read, and pictures that it should not.
 
-Everything here comes from test sides: BCCD's test fields, Chula fields that set no limit, NIH
-test patients, and radiographs, which learning never saw at all.
+Everything here comes from sides that learning never saw: BCCD's test fields, Chula fields that set
+no limit, radiographs, and NIH cells out of fold; NIH cells lend their outlines to the rest.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,11 +26,14 @@ CHUNK = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Fields:
-    """Fields of two other hospitals, from test sides."""
+class Pictures:
+    """Fields of two other hospitals from test sides, radiographs when there are any, and NIH cells
+    that lend their outlines."""
 
     bccd: list[Field]
     chula: list[LabelledField]
+    radiographs: Pixels | None
+    masks: Cells
 
 
 Row = dict[str, Any]
@@ -38,45 +41,37 @@ Progress = Callable[[str, int, int], None]
 
 
 def refusal_table(
-    model: MalariaModel,
-    *,
-    test: Cells,
-    fields: Fields,
-    radiographs: Pixels | None,
-    progress: Progress,
+    model: MalariaModel, answers: list[CellAnswer], pictures: Pictures, progress: Progress
 ) -> list[Row]:
-    """One row for each kind of picture: how many, the share refused, the share called positive."""
+    """One row for each kind of picture: how many, the share refused, the share called positive.
+    `answers` are those for all NIH cells, out of fold."""
     chance = np.random.default_rng(7)
-    rows = []
-    sets = list(_sets(test, fields, radiographs, chance))
+    rows = [_row("NIH cells, out of fold", SHOULD_PASS, answers)]
+    sets = list(_sets(pictures, chance))
     for number, (name, expectation, kind, cells) in enumerate(sets, start=1):
-        answers = answers_for(model.classifier, cells, kind)
-        rows.append(_row(name, expectation, answers))
+        rows.append(_row(name, expectation, answers_for(model.classifier, cells, kind)))
         progress("refusals", number, len(sets))
-    rows += _whole_pictures(model, fields, radiographs)
+    rows += _whole_pictures(model, pictures)
     return rows
 
 
 def _sets(
-    test: Cells,
-    fields: Fields,
-    radiographs: Pixels | None,
-    chance: np.random.Generator,
+    pictures: Pictures, chance: np.random.Generator
 ) -> Iterator[tuple[str, str, ImageKind, Pixels]]:
+    masks, radiographs = pictures.masks, pictures.radiographs
     cell, field = ImageKind.CELL, ImageKind.FIELD
-    yield "NIH cells of test patients", SHOULD_PASS, cell, test.x
-    chula_cells = np.concatenate([whole_cells(one.rgb)[1] for one in fields.chula])
+    chula_cells = np.concatenate([whole_cells(one.rgb)[1] for one in pictures.chula])
     yield "Chula red cells, cut out of fields", SHOULD_PASS, field, chula_cells
-    yield "BCCD red cells, cut out of fields", SHOULD_PASS, field, _each(red_cells, fields.bccd)
-    yield "BCCD white cells and platelets, ellipse", HARD, cell, _each(strangers, fields.bccd)
-    own_mask = _each(masked_strangers, fields.bccd)
+    yield "BCCD red cells, cut out of fields", SHOULD_PASS, field, _each(red_cells, pictures.bccd)
+    yield "BCCD white cells and platelets, ellipse", HARD, cell, _each(strangers, pictures.bccd)
+    own_mask = _each(masked_strangers, pictures.bccd)
     yield "BCCD white cells and platelets, own mask, in fields", HARD, field, own_mask
-    junk = masked_junk(test.x, [one.rgb for one in fields.bccd], SAMPLE, chance)
+    junk = masked_junk(masks.x, [one.rgb for one in pictures.bccd], SAMPLE, chance)
     yield "field pieces, noise, letters, stripes, inverted cells", HARD, cell, junk
     if radiographs is not None:
-        yield "radiographs", HARD, cell, _in_masks(radiographs[:SAMPLE], test.x, chance)
-    blurred = [np.asarray(cv2.GaussianBlur(one, (0, 0), 5)) for one in test.x[::8]]
-    yield "NIH test cells, heavily blurred", EASY, cell, np.stack(blurred)
+        yield "radiographs", HARD, cell, _in_masks(radiographs[:SAMPLE], masks.x, chance)
+    blurred = [np.asarray(cv2.GaussianBlur(one, (0, 0), 5)) for one in masks.x[::8]]
+    yield "NIH cells, heavily blurred", EASY, cell, np.stack(blurred)
 
 
 def _each(cut: Callable[[Field], list[Pixels]], fields: list[Field]) -> Pixels:
@@ -109,19 +104,18 @@ def _row(name: str, expectation: str, answers: list[CellAnswer]) -> Row:
     }
 
 
-def _whole_pictures(
-    model: MalariaModel, fields: Fields, radiographs: Pixels | None
-) -> Iterator[Row]:
+def _whole_pictures(model: MalariaModel, pictures: Pictures) -> Iterator[Row]:
     """Pictures as they are sent, read as they are served."""
-    chula, bccd = ([one.rgb for one in some] for some in (fields.chula[::4], fields.bccd))
+    radiographs = pictures.radiographs
+    chula, bccd = ([one.rgb for one in some] for some in (pictures.chula[::4], pictures.bccd))
     yield _served(model, "whole Chula fields", SHOULD_PASS, chula)
     yield _served(model, "whole BCCD fields", SHOULD_PASS, bccd)
     if radiographs is not None:
         enlarged = [
             cv2.resize(one, (512, 512), interpolation=cv2.INTER_CUBIC) for one in radiographs[:200]
         ]
-        pictures = [np.asarray(np.repeat(one[..., None], 3, 2), np.uint8) for one in enlarged]
-        yield _served(model, "whole radiographs", EASY, pictures)
+        coloured = [np.asarray(np.repeat(one[..., None], 3, 2), np.uint8) for one in enlarged]
+        yield _served(model, "whole radiographs", EASY, coloured)
 
 
 def _served(model: MalariaModel, name: str, expectation: str, pictures: list[Pixels]) -> Row:

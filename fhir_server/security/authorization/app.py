@@ -40,7 +40,12 @@ from fhir_server.security.authorization.key_sets import Fetch, KeySets
 from fhir_server.security.authorization.launch_endpoint import launch
 from fhir_server.security.authorization.metrics import AuthorizationMetrics
 from fhir_server.security.authorization.openid_client import OpenIdClient
-from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
+from fhir_server.security.authorization.pages import (
+    NOT_FOUND,
+    problem_page,
+    stylesheet,
+    stylesheet_path,
+)
 from fhir_server.security.authorization.picker.encounters import choose_encounter, show_encounters
 from fhir_server.security.authorization.picker.patients import choose_patient, show_patients
 from fhir_server.security.authorization.revoke_endpoint import revoke
@@ -191,7 +196,7 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/logout", bound(sign_out), methods=["GET", "POST"]),
             Route("/jwks", bound(_jwks), methods=["GET"]),
             Route("/.well-known/openid-configuration", bound(_openid), methods=["GET"]),
-            Route("/pages.css", stylesheet, methods=["GET"]),
+            Route(f"/{stylesheet_path()}", stylesheet, methods=["GET"]),
             Route(STYLE_PATH, style, methods=["GET"]),
         ],
         exception_handlers={404: not_found, VersionConflict: _busy, StoreUnavailable: _away},

@@ -16,7 +16,8 @@ from models.malaria.classify import Network
 from models.malaria.network import build
 from models.malaria.preprocess import network_input, views
 from models.training.cells import Cells
-from models.training.fit import Material, Recipe, fit
+from models.training.fit import Material, fit
+from models.training.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,35 @@
+"""How the malaria network learns; TensorFlow isn't needed to speak of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from models.malaria.calibration import WEIGHTS
+
+VERSION_MADE = "1.1.0"
+"""Of the weights that are made next; other weights are another version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Everything that a run depends on besides its data."""
+
+    seed: int = 20240611
+    epochs: int = 16
+    cells_per_batch: int = 96
+    foreign_per_batch: int = 6
+    """Red cells of another hospital, not parasitized."""
+    outliers_per_batch: int = 18
+    peak_rate: float = 2e-3
+    decay: float = 0.01
+    smoothing: float = 0.02
+    reject_weight: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Where a run writes to, and how it differs from a release. Networks that are done are kept in
+    `work`, and taken from there when a run is repeated."""
+
+    weights: Path = WEIGHTS
+    work: Path | None = None
+    epochs: int | None = None
