@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs MedSAGE in containers. Needs Docker with the Compose plugin.
+# Runs MedSAGE in containers, which needs Docker with the Compose plugin, or with --processes as
+# processes of this machine.
 set -euo pipefail
 
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
@@ -9,11 +10,14 @@ secrets=deploy/secrets
 
 usage() {
     cat <<'END'
-usage: ./deploy.sh COMMAND
+usage: ./deploy.sh [--processes] COMMAND
 
   dev               everything in one container on the embedded store: http://localhost:5000
   secrets           make the secret files that are missing in deploy/secrets
-  prod              secrets, build, and start the production shape; needs MEDSAGE_BASE_URL
+  prod [backup]     secrets, build, and start the production shape; needs MEDSAGE_BASE_URL; with
+                    `backup`, make one before anything is changed
+  upgrade           backup, build, the new version's look at the store and its migration, then one
+                    role after the other runs it; back to the old one when one does not get healthy
   status            what runs, and whether it is healthy
   logs [SERVICE]    the last lines of all services or of one, and what comes
   monitor           where the dashboard is, and whether all targets are up
@@ -21,9 +25,12 @@ usage: ./deploy.sh COMMAND
   restore [OPTION …] fill an empty database from the newest backup, before `prod` (--at, --backup)
   cleanup [--all]   stop and remove the containers; --all removes the data too, after a question
 
+With --processes the same verbs run nginx, servers, workers, app, Redis and MongoDB as processes of
+this machine, and `exec` runs `medsage` with their settings; ./deploy.sh --processes --help.
+
 Variables: MEDSAGE_BASE_URL (https://medsage.example.org), MEDSAGE_LOG_LEVEL,
 MEDSAGE_WORKER_CONCURRENCY, MEDSAGE_GEMINI_MODEL, MEDSAGE_GEMINI_INPUT_PRICE,
-MEDSAGE_GEMINI_OUTPUT_PRICE, PUBLISHED_HTTP_PORT (80),
+MEDSAGE_GEMINI_OUTPUT_PRICE, COMPOSE_PROFILES=acme with ACME_EMAIL, PUBLISHED_HTTP_PORT (80),
 PUBLISHED_HTTPS_PORT (443), IMAGE_VERSION; they may stand in a file .env here.
 END
 }
@@ -42,13 +49,16 @@ need_docker() {
 prod() { MEDSAGE_BASE_URL=$(base_url) "$docker" compose -f docker-compose.yml "$@"; }
 dev() { "$docker" compose -f deploy/docker/compose.dev.yml "$@"; }
 
-base_url() {
-    if [ -n "${MEDSAGE_BASE_URL-}" ]; then
-        printf '%s' "$MEDSAGE_BASE_URL"
+# Of the environment, or of the file .env, as Compose itself reads it.
+setting() {
+    if [ -n "${!1-}" ]; then
+        printf '%s' "${!1}"
     elif [ -f .env ]; then
-        sed -n 's/^MEDSAGE_BASE_URL=//p' .env | tail -n 1 | tr -d "\"'"
+        sed -n "s/^$1=//p" .env | tail -n 1 | tr -d "\"'"
     fi
 }
+
+base_url() { setting MEDSAGE_BASE_URL; }
 
 # The shape that runs: production when any of its containers is there, else development.
 running() {
@@ -63,8 +73,10 @@ running() {
 }
 
 make_secrets() {
-    mkdir -p "$secrets"
+    mkdir -p "$secrets/tls"
     chmod 0700 "$secrets"
+    # nginx and certbot, in their containers, are other users; the folder above keeps people out.
+    chmod 0777 "$secrets/tls"
     if [ -x .venv/bin/python ]; then
         .venv/bin/python -m deploy.secret_files "$secrets"
     else
@@ -77,31 +89,50 @@ make_secrets() {
 
 # Compose's own --wait takes the container that makes the replica set, and ends, for a failure.
 wait_for() {
-    local service health end=$((SECONDS + 180))
+    local service health end=$((SECONDS + ${WAIT_SECONDS:-180}))
     for service in "$@"; do
         while health=$("$docker" inspect --format '{{.State.Health.Status}}' \
             "$(prod ps --quiet "$service")" 2>/dev/null) && [ "$health" != healthy ] ||
             [ -z "$health" ]; do
             [ "$SECONDS" -lt "$end" ] ||
-                fail "$service is not healthy after three minutes; see ./deploy.sh logs $service"
+                fail "$service is not healthy after ${WAIT_SECONDS:-180} s; see ./deploy.sh logs $service"
             sleep 2
         done
     done
 }
 
+# nginx does not start without one, and without nginx no authority can look whose the name is.
+need_certificate() {
+    local host=${1#https://}
+    if [ -f "$secrets/tls/tls.crt" ] && [ -f "$secrets/tls/tls.key" ]; then return; fi
+    case ,$(setting COMPOSE_PROFILES), in
+    *,acme,*)
+        [ -n "$(setting ACME_EMAIL)" ] || fail "set ACME_EMAIL to whom the authority may write"
+        deploy/nginx/self_signed.sh "$secrets/tls" "${host%%[:/]*}"
+        ;;
+    *)
+        fail "put the certificate chain and its key into $secrets/tls/tls.crt and tls.key; or let \
+an authority give one (COMPOSE_PROFILES=acme ACME_EMAIL=…); or, to try it out: \
+deploy/nginx/self_signed.sh $secrets/tls HOST"
+        ;;
+    esac
+}
+
 start_prod() {
-    local url
+    local url first=${1-}
     url=$(base_url)
+    case $first in
+    '' | backup) ;;
+    *) fail "prod knows backup only" ;;
+    esac
     case $url in
     https://*) ;;
     '') fail "set MEDSAGE_BASE_URL to the public address, as https://medsage.example.org" ;;
     *) fail "MEDSAGE_BASE_URL must begin with https:// and is $url" ;;
     esac
     make_secrets
-    if [ ! -f "$secrets/tls.crt" ] || [ ! -f "$secrets/tls.key" ]; then
-        fail "put the certificate chain and its key into $secrets/tls.crt and tls.key, or, to try \
-it out: deploy/nginx/self_signed.sh $secrets HOST"
-    fi
+    need_certificate "$url"
+    if [ "$first" = backup ]; then backup_before; fi
     prod build
     prod up --detach
     wait_for nginx worker grafana
@@ -122,6 +153,47 @@ backup() {
     if [ $# -eq 0 ]; then set -- create; fi
     prod exec -T worker medsage backup "$@"
 }
+
+# What is there is saved by the version that made it. Without a store there is nothing to save.
+backup_before() {
+    if [ -n "$(prod ps -q worker)" ]; then
+        backup create
+    elif [ -n "$(prod ps --all -q mongo-1)" ]; then
+        prod up --detach mongo-init
+        prod run --rm --no-deps -T worker backup create
+    fi
+}
+
+upgrade() {
+    local role
+    [ -n "$(prod ps -q server)" ] || fail "nothing runs; ./deploy.sh prod starts it"
+    backup create
+    local -A before=()
+    for role in server worker app; do
+        before[$role]=$("$docker" inspect --format '{{.Image}}' "$(prod ps -q "$role" | head -n 1)")
+    done
+    prod build
+    if ! prod run --rm --no-deps -T --env MEDSAGE_ROLE=worker worker check; then
+        for role in server worker app; do untag "$role" "${before[$role]}"; done
+        fail "the new version can't work with what is here (above); nothing was changed"
+    fi
+    prod run --rm --no-deps -T worker migrate ||
+        fail "the store's migration did not end (above); the old version runs on"
+    for role in server worker app nginx; do
+        prod up --detach --no-deps "$role"
+        if ! (wait_for "$role"); then
+            for role in server worker app; do
+                untag "$role" "${before[$role]}"
+                prod up --detach --no-deps "$role"
+            done
+            fail "the old version runs again"
+        fi
+    done
+    echo "upgraded"
+}
+
+# The name that Compose starts is the old image's again.
+untag() { "$docker" tag "$2" "medsage-$1:${IMAGE_VERSION:-0.1.0}"; }
 
 # A server that runs writes into the database, which would not be empty then.
 restore() {
@@ -149,6 +221,11 @@ cleanup() {
     esac
 }
 
+if [ "${1-}" = --processes ]; then
+    shift
+    [ -x .venv/bin/python ] || fail "no .venv here; ./quickstart.sh setup makes it"
+    PYTHONPATH=$root exec .venv/bin/python -m deploy.processes "$@"
+fi
 command=${1-help}
 if [ $# -gt 0 ]; then shift; fi
 case $command in
@@ -160,7 +237,7 @@ secrets)
     make_secrets
     exit 0
     ;;
-dev | prod | status | logs | monitor | backup | restore | cleanup) need_docker ;;
+dev | prod | upgrade | status | logs | monitor | backup | restore | cleanup) need_docker ;;
 *)
     usage >&2
     fail "unknown command: $command"
@@ -171,7 +248,8 @@ dev)
     dev up --build --detach --wait
     echo "MedSAGE answers at http://localhost:5000"
     ;;
-prod) start_prod ;;
+prod) start_prod "$@" ;;
+upgrade) upgrade ;;
 status) running ps ;;
 logs) running logs --tail 200 --follow "$@" ;;
 monitor) monitor ;;

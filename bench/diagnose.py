@@ -34,7 +34,7 @@ ALONE = 1.0
 """The most seconds that one submission alone may take."""
 _ALONE_TIMES = 5
 _PNG_HEAD = 33
-_BOUNDARY = "medsage-bench-part"
+BOUNDARY = "medsage-bench-part"
 _FIELDS = {
     "name": "Bench Patient",
     "age": "34",
@@ -109,7 +109,7 @@ async def _measured(server: Running, arrivals: Arrivals) -> dict[str, Any]:
 
 def _submissions(image: str | None, bearer: str) -> Iterator[bytes]:
     """Requests that never send the same image twice."""
-    kind = f"multipart/form-data; boundary={_BOUNDARY}"
+    kind = f"multipart/form-data; boundary={BOUNDARY}"
     content = (IMAGES / image).read_bytes() if image else None
     for number in count():
         body = form(image, marked(content, number) if content else None)
@@ -118,13 +118,13 @@ def _submissions(image: str | None, bearer: str) -> Iterator[bytes]:
 
 def form(name: str | None, content: bytes | None) -> bytes:
     """The multipart body of one submission."""
-    head = f"--{_BOUNDARY}\r\nContent-Disposition: form-data; name="
+    head = f"--{BOUNDARY}\r\nContent-Disposition: form-data; name="
     parts = [f'{head}"{each}"\r\n\r\n{value}\r\n'.encode() for each, value in _FIELDS.items()]
     if name is not None and content is not None:
         kind = "image/png" if name.endswith(".png") else "image/jpeg"
         opening = f'{head}"imageUpload"; filename="{name}"\r\nContent-Type: {kind}\r\n\r\n'
         parts.append(opening.encode() + content + b"\r\n")
-    return b"".join(parts) + f"--{_BOUNDARY}--\r\n".encode()
+    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
 
 
 def marked(image: bytes, number: int) -> bytes:

@@ -101,7 +101,8 @@ async def prove(plan: Plan, folder: Path, uri: str | None) -> dict[str, Any]:
             codes = [each.stop() for each in reversed(service.services) if each.process]
     if any(codes):
         found.fault("processes that did not end in order", codes)
-    await check_trail(service.store, service.origin, clients.sent, found)
+    acknowledged = [version for each in clients.sent for version in each.versions]
+    await check_trail(service.store, service.origin, acknowledged, found)
     return _head(plan, service, time.monotonic() - began) | found.as_json()
 
 

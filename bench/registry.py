@@ -73,11 +73,25 @@ def _proof_guard(options: Mapping[str, str]) -> dict[str, Any]:
     return run(options)
 
 
+def _load(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.shape.load import run
+
+    return run(options)
+
+
+def _proof_availability(options: Mapping[str, str]) -> dict[str, Any]:
+    from bench.proof_availability import run
+
+    return run(options)
+
+
 BENCHES: Mapping[str, Bench] = {
     "synthea": _synthea,
     "diagnose": _diagnose,
     "encryption": _encryption,
     "index": _index,
+    "load": _load,
+    "proof-availability": _proof_availability,
     "proof-concurrency": _proof_concurrency,
     "proof-faults": _proof_faults,
     "proof-fuzz": _proof_fuzz,

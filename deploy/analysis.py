@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 
 import httpx
 import structlog
@@ -14,7 +15,10 @@ from deploy.background import Work
 from deploy.keys import Jwk
 from deploy.process import Process
 from fhir_server.app import FhirServer
+from fhir_server.rest.errors import translated
+from fhir_server.security.principal import Principal
 from fhir_server.settings import Settings
+from fhir_server.storage.port import StoreUnavailable
 from fhir_server.system import new_id, utc_now
 from models.app import cards_router, notifications_router, symptom_analyst
 from models.diagnose import Diagnosis, diagnose_router, refusals_to
@@ -136,14 +140,23 @@ def _notification_secret(process: Process) -> str:
     return hmac.new(process.keys.secret, b"worker notification", "sha256").hexdigest()
 
 
+async def _known(server: FhirServer, authorization: str | None) -> Principal:
+    """Whose the token is; FhirError for one that is not good, or a store that is away."""
+    try:
+        return await server.smart.verifier.verify(authorization)
+    except StoreUnavailable as failure:
+        raise translated(failure, "-") from failure
+
+
 def _diagnosis(process: Process, server: FhirServer, worker: FhirClient) -> Diagnosis:
     settings = process.settings
     fhir = FhirClient(process.http, f"{settings.base_url}/fhir", CallerToken(None))
     return Diagnosis(
         fhir=fhir,
         check_image=check_image,
-        authenticate=server.smart.verifier.verify,
+        authenticate=partial(_known, server),
         refused=refusals_to(worker, utc_now),
         is_open_access=settings.open_access,
         most_upload_bytes=settings.max_upload_bytes,
+        is_ending=lambda: process.draining.has_begun,
     )

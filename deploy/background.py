@@ -43,6 +43,13 @@ class Background:
         if any(task.done() for task in self._tasks):
             raise WorkEnded
 
+    def stop(self) -> None:
+        """Nothing new is begun; what is worth finishing is finished meanwhile."""
+        self._is_ending = True
+        for work, task in zip(self._work, self._tasks, strict=False):
+            if work.stop is not None and not task.done():
+                work.stop()
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Runs the work for as long as this is open; finishes it in bounded time."""
@@ -52,15 +59,12 @@ class Background:
         try:
             yield
         finally:
-            self._is_ending = True
+            self.stop()
             await self._finish()
 
     async def _finish(self) -> None:
-        finishing = []
-        for work, task in zip(self._work, self._tasks, strict=True):
-            if work.stop is not None and not task.done():
-                work.stop()
-                finishing.append(task)
+        both = zip(self._work, self._tasks, strict=True)
+        finishing = [task for work, task in both if work.stop is not None and not task.done()]
         if finishing:
             await asyncio.wait(finishing, timeout=FINISH_SECONDS)
         for task in self._tasks:

@@ -23,6 +23,7 @@ COMMANDS: Mapping[str, str] = {
     "keys": "deploy.commands.keys",
     "issuer": "deploy.commands.issuer",
     "reindex": "deploy.commands.reindex",
+    "migrate": "deploy.commands.migrate",
     "encryption": "deploy.commands.encryption",
     "policy": "deploy.commands.policy",
     "patient": "deploy.commands.patient",

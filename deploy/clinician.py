@@ -40,6 +40,7 @@ async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
         max_upload_bytes=settings.max_upload_bytes,
         cell_check=cell_check(),
         analyses_an_hour=read_rules(settings.rate_limits)["diagnoses", "", ""],
+        is_ending=lambda: process.draining.has_begun,
     )
     store = await _sessions(process, stack)
     app = create_app(config, process.http, store=store, clock=utc_now, new_id=new_id)
@@ -51,9 +52,12 @@ async def _sessions(process: Process, stack: AsyncExitStack) -> SessionStore | N
     if process.settings.redis_url is None:
         return None
     from fhir_server.storage.redis.connect import connect
+    from smart_app.steady_sessions import SteadySessions
 
     url = process.settings.redis_url.get_secret_value()
     redis = connect(url, _REDIS_SECONDS, process.settings.tls_ca_file)
     stack.push_async_callback(redis.aclose)
     process.checks["redis"] = redis.ping
-    return RedisSessionStore(redis)
+    # Every process would leave at once, with pages that say what is the matter, and with FHIR.
+    process.readiness.borne.add("redis")
+    return SteadySessions(RedisSessionStore(redis))

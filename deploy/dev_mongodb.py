@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
@@ -81,7 +81,7 @@ def running(
     port = port or _free_port()
     with (data.parent / f"{data.name}.log").open("ab") as log:
         process = subprocess.Popen(  # noqa: S603 - a program that `find` chose
-            _command(program, data, port), stdout=log, stderr=log, start_new_session=True
+            command(program, data, port), stdout=log, stderr=log, start_new_session=True
         )
     try:
         uri = f"mongodb://127.0.0.1:{port}/"
@@ -109,7 +109,9 @@ def serve(data: Path, port: int = 0, out: TextIO = sys.stdout) -> int:
     return 0 if stopped else code
 
 
-def _command(program: Path, data: Path, port: int) -> list[str]:
+def command(program: Path, data: Path, port: int) -> list[str]:
+    """What starts the program (`find`) on the folder `data`; `problem` then makes it a replica
+    set."""
     if program.name == "mongod":
         return [
             str(program), "--dbpath", str(data), "--port", str(port), "--bind_ip", "127.0.0.1",
@@ -121,38 +123,38 @@ def _command(program: Path, data: Path, port: int) -> list[str]:
 
 def _initiate(process: subprocess.Popen[bytes], port: int) -> None:
     """Wait until the server answers, make it a replica set, wait until it takes writes."""
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and process.poll() is None:
+        if problem(port) is None:
+            return
+        time.sleep(0.05)
+    raise NoServer(f"{process.args!r} does not answer; its log lies beside its data")
+
+
+def problem(port: int) -> str | None:
+    """Why the server on this port takes no writes yet, or None; it is made a replica set of one
+    when it is none."""
     # The `medsage` command, of which this is a part, must start without the extra `mongodb`.
     from pymongo import MongoClient
     from pymongo.errors import PyMongoError
 
     member = f"127.0.0.1:{port}"
-    configuration: dict[str, object] = {
-        "_id": _REPLICA_SET,
-        "members": [{"_id": 0, "host": member}],
-    }
-    end = time.monotonic() + _START_SECONDS
     with MongoClient[dict[str, object]](
         f"mongodb://{member}/?directConnection=true", serverSelectionTimeoutMS=200
     ) as client:
-        is_initiated = False
-        while time.monotonic() < end:
-            if process.poll() is not None:
-                break
-            with suppress(PyMongoError):
-                if not is_initiated:
-                    _initiate_once(client, configuration)
-                    is_initiated = True
-                if client.admin.command("hello").get("isWritablePrimary"):
-                    return
-            time.sleep(0.05)
-    raise NoServer(f"{process.args!r} does not answer; its log lies beside its data")
+        try:
+            _initiate_once(client, member)
+            hello = client.admin.command("hello")
+        except PyMongoError as failure:
+            return type(failure).__name__
+    return None if hello.get("isWritablePrimary") else "no primary"
 
 
-def _initiate_once(
-    client: "MongoClient[dict[str, object]]", configuration: dict[str, object]
-) -> None:
+def _initiate_once(client: "MongoClient[dict[str, object]]", member: str) -> None:
     from pymongo.errors import OperationFailure
 
+    members = [{"_id": 0, "host": member}]
+    configuration: dict[str, object] = {"_id": _REPLICA_SET, "members": members}
     try:
         client.admin.command("replSetInitiate", configuration)
     except OperationFailure as failure:

@@ -17,9 +17,16 @@ class Readiness:
 
     checks: Mapping[str, Check]
     interval_seconds: float
+    staying: Check | None = None
+    """Fails from the moment that the process is about to end; asked each time."""
     clock: Callable[[], float] = time.monotonic
+    borne: set[str] = field(default_factory=set)
+    """What the process can do without, once it was there: its failure is told and no more."""
+    doubts: dict[str, Callable[[], bool]] = field(default_factory=dict)
+    """What makes one of the checks due before its time."""
     _asked: float = field(default=float("-inf"), init=False)
     _found: dict[str, str] = field(default_factory=dict, init=False)
+    _worked: set[str] = field(default_factory=set, init=False)
 
     @property
     def known(self) -> Mapping[str, str]:
@@ -29,14 +36,24 @@ class Readiness:
     async def problems(self) -> dict[str, str]:
         """What does not work: the part's name and the kind of failure. Empty when all is well.
         A failure is looked at again with the next question."""
-        if self.clock() - self._asked >= self.interval_seconds or self._found:
+        leaves = None if self.staying is None else await _problem(self.staying)
+        return await self._problems() | ({} if leaves is None else {"process": leaves})
+
+    async def _problems(self) -> dict[str, str]:
+        is_due = self.clock() - self._asked >= self.interval_seconds
+        if is_due or self._found or any(doubt() for doubt in self.doubts.values()):
             self._asked = self.clock()
             self._found = {
                 name: problem
                 for name, check in self.checks.items()
                 if (problem := await _problem(check)) is not None
             }
+            self._worked |= self.checks.keys() - self._found.keys()
         return self._found
+
+    def is_kept_by(self, problems: Mapping[str, str]) -> bool:
+        """Whether these keep the process from its work."""
+        return not problems.keys() <= self.borne & self._worked
 
 
 async def _problem(check: Check) -> str | None:
@@ -61,12 +78,13 @@ def health_router(
     @router.get("/health/ready", summary="The process can do its work")
     async def ready() -> Response:
         problems = await readiness.problems()
-        status = 503 if problems else 200
+        is_kept = readiness.is_kept_by(problems)
+        status = 503 if is_kept else 200
         body = {
-            "status": "not ready" if problems else "ready",
-            "checks": {name: problems.get(name, "ok") for name in readiness.checks},
+            "status": "not ready" if is_kept else "ready",
+            "checks": dict.fromkeys(readiness.checks, "ok") | problems,
         }
-        return JSONResponse(body, status, headers={"Retry-After": "5"} if problems else None)
+        return JSONResponse(body, status, headers={"Retry-After": "5"} if is_kept else None)
 
     @router.get("/api/metrics", summary="Metrics for Prometheus")
     async def exposition() -> Response:

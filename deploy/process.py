@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
 from deploy.background import Work
+from deploy.draining import Draining
 from deploy.front import Front
 from deploy.health import Check, Readiness
 from deploy.keys import Keys
@@ -20,7 +21,8 @@ from fhir_server.settings import Settings
 class Process:
     """The front and, as they are added, its parts. `http` reaches the server role under its
     public address; `others` holds the routes outside the parts; `running` is what goes on behind
-    the requests; `before_metrics` brings the metrics up to now when they are asked for."""
+    the requests; `before_metrics` brings the metrics up to now when they are asked for; `draining`
+    says that the process is about to end."""
 
     settings: Settings
     keys: Keys
@@ -34,7 +36,8 @@ class Process:
     checks: dict[str, Check] = field(default_factory=dict)
     running: list[Work] = field(default_factory=list)
     before_metrics: list[Check] = field(default_factory=list)
+    draining: Draining = field(default_factory=Draining)
     readiness: Readiness = field(init=False)
 
     def __post_init__(self) -> None:
-        self.readiness = Readiness(self.checks, self.settings.health_seconds)
+        self.readiness = Readiness(self.checks, self.settings.health_seconds, self.draining.check)

@@ -11,9 +11,11 @@ import hmac
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from datetime import timedelta
 from importlib.metadata import version
 
 import httpx
+import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from prometheus_client import CollectorRegistry
@@ -22,6 +24,7 @@ from deploy import analysis, backups, registrations, tls
 from deploy.background import Background, Work
 from deploy.clinician import clinician_app
 from deploy.demo.loading import load_ward
+from deploy.draining import Draining
 from deploy.enrolment import Enrolment, enrol
 from deploy.front import Front
 from deploy.health import health_router
@@ -57,12 +60,15 @@ from fhir_server.security.rate_limit import Counters, MemoryCounters
 from fhir_server.settings import Settings
 from fhir_server.storage.master_keys import UnusableKeys
 from fhir_server.storage.measured import MeasuredStore
-from fhir_server.storage.port import ResourceStore
+from fhir_server.storage.port import Past, ResourceStore
+from fhir_server.storage.schema import SchemaMismatch
 from fhir_server.storage.snapshot import WholeStore
 from fhir_server.system import new_id, utc_now
 from terminology import own
 
 _HOOKS = {"request": [in_trace]}
+_log = structlog.get_logger("medsage.deploy")
+_CLOCK_BEHIND = timedelta(hours=1)
 _REDIS_SECONDS = 1.0
 """What a request waits for Redis before it goes on without."""
 
@@ -85,16 +91,18 @@ def check_profile(settings: Settings) -> None:
 
 @asynccontextmanager
 async def composed(
-    settings: Settings, origins: Sequence[str] | None = None
+    settings: Settings, origins: Sequence[str] | None = None, draining: Draining | None = None
 ) -> AsyncIterator[Callable[..., Awaitable[None]]]:
     """The running application of a process. `origins` are the addresses that browsers open it
-    at, the base URL's among them; the EHR may frame the app from any of them."""
+    at, the base URL's among them; the EHR may frame the app from any of them. With `draining` the
+    process begins to finish before this is left."""
     check_profile(settings)
     if settings.role in ("all", "server"):
         sign_in_rules(settings)  # what can't be met stops the start before anything is opened
     front = Front()
     async with AsyncExitStack() as stack:
-        process = await _process(settings, front, origins or [settings.base_url], stack)
+        places = origins or [settings.base_url]
+        process = await _process(settings, front, places, draining or Draining(), stack)
         dates = watch_process(process)
         if settings.role in ("all", "server", "worker"):
             await _server_and_worker(process, stack, dates)
@@ -104,6 +112,7 @@ async def composed(
         process.checks["background"] = background.check
         _finish(process)
         async with background.running():
+            process.draining.tell(background.stop)
             if settings.demo and settings.role in ("all", "server"):
                 await load_ward(process.http, settings.base_url)
             measured = MeasuredRequests(front, process.metrics, process.parts)
@@ -111,7 +120,11 @@ async def composed(
 
 
 async def _process(
-    settings: Settings, front: Front, origins: Sequence[str], stack: AsyncExitStack
+    settings: Settings,
+    front: Front,
+    origins: Sequence[str],
+    draining: Draining,
+    stack: AsyncExitStack,
 ) -> Process:
     transport: httpx.AsyncBaseTransport
     if settings.role in ("all", "server"):
@@ -151,6 +164,7 @@ async def _process(
         parts={},
         checks={},
         running=[],
+        draining=draining,
     )
 
 
@@ -163,6 +177,8 @@ async def _server_and_worker(
     store = MeasuredStore(opened, process.metrics)
     stack.push_async_callback(store.close)
     process.checks["store"] = store.check
+    process.readiness.doubts["store"] = lambda: opened.is_away
+    await _go_on_from(store)
     known = await asyncio.to_thread(knowledge, f"{settings.base_url}/fhir")
     definitions = await defined(store, known)
     board = watch_store(process, store, known, dates)
@@ -173,7 +189,7 @@ async def _server_and_worker(
     server = None
     if settings.role != "worker":
         server = await _server(process, store, (known, definitions), board)
-        process.running.append(Work(server.run_jobs))
+        process.running.append(Work(server.run_jobs, server.stop_jobs))
     if settings.role != "server":
         process.running += map(
             Work,
@@ -183,11 +199,23 @@ async def _server_and_worker(
     await analysis.add(process, server)
 
 
+async def _go_on_from(store: ResourceStore) -> None:
+    """Let this process tell no time before the newest version's, which a clock that was put back
+    would. Beyond a limit it is that version's time which is not to be believed."""
+    versions = (await store.history(Past(limit=1))).versions
+    if versions and versions[0].updated - utc_now() <= _CLOCK_BEHIND:
+        utc_now.begin_at(versions[0].updated)
+    elif versions:
+        _log.error("the clock is far behind the newest version", see="medsage check")
+
+
 async def _opened(settings: Settings) -> WholeStore:
     try:
         return await open_store(settings)
     except UnusableKeys as problem:
         raise RefusedStart(f"MEDSAGE_ENCRYPTION_KEY_FILE: {problem}") from None
+    except SchemaMismatch as problem:
+        raise RefusedStart(str(problem)) from None
     except Exception as problem:
         # The text of a driver's error may quote the address with its password.
         raise StoreNotOpened(f"the store can't be opened: {type(problem).__name__}") from problem

@@ -1,7 +1,10 @@
 """TLS of a process: whom it believes when it calls others, and how it is called itself."""
 
+import asyncio
+import logging
 import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import uvicorn
@@ -10,6 +13,11 @@ from fhir_server.rest.middleware import STRICT_TRANSPORT, Headers
 from fhir_server.settings import Settings
 from fhir_server.tls import MINIMUM, trusting
 
+LOOK_SECONDS = 60.0
+"""Between looks at the files of a certificate."""
+
+_log = logging.getLogger("medsage.tls")
+
 
 def calling(settings: Settings) -> ssl.SSLContext:
     """For HTTPS calls, by the authorities of the settings."""
@@ -17,8 +25,9 @@ def calling(settings: Settings) -> ssl.SSLContext:
 
 
 def called(config: uvicorn.Config, settings: Settings) -> None:
-    """Speak TLS with this process' own certificate, where it has one."""
-    if settings.tls_certificate_file is None:
+    """Speak TLS with this process' own certificate, where it has one, and with a renewed one from
+    the minute on that it lies there; for a running loop."""
+    if settings.tls_certificate_file is None or settings.tls_key_file is None:
         return
     config.ssl_certfile = settings.tls_certificate_file
     config.ssl_keyfile = settings.tls_key_file
@@ -26,6 +35,51 @@ def called(config: uvicorn.Config, settings: Settings) -> None:
     if config.ssl is None:
         raise ValueError("uvicorn made no TLS context of a certificate")
     config.ssl.minimum_version = MINIMUM[settings.tls_minimum]
+    renewal = Renewal(config.ssl, settings.tls_certificate_file, settings.tls_key_file)
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        renewal.look()
+        loop.call_later(LOOK_SECONDS, look)
+
+    loop.call_later(LOOK_SECONDS, look)
+
+
+@dataclass
+class Renewal:
+    """The files that a running context took its certificate from."""
+
+    context: ssl.SSLContext
+    certificate: Path
+    key: Path
+    _taken: object = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._taken = self._seen()
+
+    def look(self) -> bool:
+        """Take up what lies there, if it is other than before; whether that was done. Connections
+        that are open keep theirs. What does not fit, as of two files only one is new, is looked at
+        again the next time."""
+        now = self._seen()
+        if now is None or now == self._taken:
+            return False
+        problem = next(_unusable("a renewed certificate", self.certificate, self.key), None)
+        if problem is not None:
+            _log.warning(problem)
+            return False
+        # Only now: a context that has read half of it can greet nobody any more.
+        self.context.load_cert_chain(self.certificate, self.key, password=_no_password)
+        self._taken = now
+        return True
+
+    def _seen(self) -> object:
+        """What tells one state of the files from another; None while one is missing."""
+        try:
+            found = [each.stat() for each in (self.certificate, self.key)]
+        except OSError:
+            return None
+        return [(each.st_ino, each.st_mtime_ns, each.st_size) for each in found]
 
 
 def headers(settings: Settings) -> Headers:

@@ -96,13 +96,14 @@ class Knowledge:
 class FhirServer:
     """The parts that answer requests: the FHIR base, its SMART discovery document, and the
     authorization server with its pages; `run_jobs` answers, until it is cancelled, the requests
-    that are to be answered later."""
+    that are to be answered later; after `stop_jobs` it returns when none is under way."""
 
     fhir: ASGIApp
     discovery: ASGIApp
     authorization: ASGIApp
     smart: AuthorizationServer
     run_jobs: Callable[[], Awaitable[None]]
+    stop_jobs: Callable[[], None]
 
 
 async def open_store(settings: Settings) -> WholeStore:
@@ -202,7 +203,8 @@ async def create_server(
     )
     fhir = FhirApplication(parts)
     runner = JobRunner(fhir.jobs, fhir.perform_job)
-    return FhirServer(fhir, create_discovery(smart), create_authorization(smart), smart, runner.run)
+    discovery, authorization = create_discovery(smart), create_authorization(smart)
+    return FhirServer(fhir, discovery, authorization, smart, runner.run, runner.stop)
 
 
 def sign_in_rules(settings: Settings) -> SignInRules:

@@ -222,6 +222,13 @@ class Settings(BaseSettings):
         description="TOML file of the limits of drift, the one that holds a site's AI reading "
         "among them; the shipped models/monitoring/limits.toml when not set",
     )
+    drain_seconds: int | None = Field(
+        None,
+        ge=0,
+        le=30,
+        description="so long after SIGTERM a process still takes requests, while it says that it "
+        "is not ready; 3 when not set, and 0 in dev",
+    )
     health_seconds: int = Field(30, description="interval of the store's own health check")
 
     @field_validator("jwks_networks")
@@ -237,6 +244,13 @@ class Settings(BaseSettings):
     def _are_rules(cls, text: str) -> str:
         read_rules(text)
         return text
+
+    @property
+    def drains_for(self) -> int:
+        """Seconds from SIGTERM until no request is taken any more."""
+        if self.drain_seconds is None:
+            return 0 if self.profile == "dev" else 3
+        return self.drain_seconds
 
     @property
     def issuers_file(self) -> Path:

@@ -1,16 +1,48 @@
 """Time and ids of a running process; everything below is handed them."""
 
 import os
-from datetime import UTC, datetime
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 _IDS_AT_ONCE = 64
 _SIZE = 16
 _entropy: list[bytes] = []
 
 
-def utc_now() -> datetime:
-    """The clock."""
-    return datetime.now(UTC)
+PACE = 0.5
+"""How fast time goes here while the machine's clock is behind what was told already."""
+
+
+class SteadyClock:
+    """The machine's clock, which never goes backwards here: what is written later has no earlier
+    time, and nothing that has expired is good again. Where the machine's is put back, time goes on
+    at PACE until the machine's has caught up."""
+
+    def __init__(
+        self,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        # One value, so that threads see both parts of the same moment.
+        self._last = (datetime.min.replace(tzinfo=UTC), monotonic())
+
+    def __call__(self) -> datetime:
+        ticks = self._monotonic()
+        last, then = self._last
+        now = max(self._wall(), last + timedelta(seconds=(ticks - then) * PACE))
+        self._last = (now, ticks)
+        return now
+
+    def begin_at(self, moment: datetime) -> None:
+        """Go on from a moment that others have told already."""
+        self._last = (max(moment, self._last[0]), self._monotonic())
+
+
+utc_now = SteadyClock()
+"""The clock."""
 
 
 def new_id() -> str:

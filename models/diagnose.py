@@ -9,6 +9,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -52,7 +53,8 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.05, 0.25
 @dataclass(frozen=True)
 class Diagnosis:
     """What the endpoint needs. `authenticate` raises FhirError 401 for a token that is not good;
-    `refused` records a refused call. `fhir` is used with the caller's own token."""
+    `refused` records a refused call. `fhir` is used with the caller's own token. Once `is_ending`
+    nobody is kept waiting: the answer says where the result will be."""
 
     fhir: FhirClient
     check_image: CheckImage
@@ -62,6 +64,7 @@ class Diagnosis:
     most_upload_bytes: int = 16 * 1024 * 1024
     wait_seconds: float = 60.0
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    is_ending: Callable[[], bool] = lambda: False
 
 
 def refusals_to(
@@ -90,7 +93,9 @@ def diagnose_router(diagnosis: Diagnosis) -> APIRouter:
             return await _diagnose(diagnosis, request, authorization)
         except FhirError as error:
             address = request.client.host if request.client else None
-            await diagnosis.refused(RefusedCall(error.status, str(error), authorization, address))
+            call = RefusedCall(error.status, str(error), authorization, address)
+            with suppress(FhirFailure):  # the caller is refused either way, and hears why
+                await diagnosis.refused(call)
             return _outcome(error)
         except FhirFailure as failure:
             # The server that refused has recorded it already.
@@ -190,7 +195,8 @@ async def _finished(diagnosis: Diagnosis, fhir: FhirClient, reference: str) -> R
     end, wait = time.monotonic() + diagnosis.wait_seconds, _FIRST_WAIT_SECONDS
     while True:
         task = await fhir.read(reference)
-        if task["status"] in ("completed", "failed") or time.monotonic() >= end:
+        is_over = task["status"] in ("completed", "failed")
+        if is_over or diagnosis.is_ending() or time.monotonic() >= end:
             return task
         await asyncio.sleep(wait)
         wait = min(wait * 1.5, _LONGEST_WAIT_SECONDS)

@@ -1,7 +1,8 @@
 """The state changes of an analysis Task (R4 Task): pure, each takes a Task and gives the next.
 
-requested → in-progress → completed | failed. A claim whose lease ran out may be repeated; the
-number of claims is kept on the Task, so that one that kills its worker each time comes to an end.
+requested → in-progress → completed | failed, or back to requested. A claim whose lease ran out may
+be repeated; the number of claims is kept on the Task, so that one that kills its worker each time
+comes to an end.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,17 @@ def claimed(task: Resource, owner: str, now: datetime) -> Resource:
         "status": "in-progress",
         "owner": {"reference": owner},
         "executionPeriod": {"start": instant(now), **_without(task.get("executionPeriod"), "end")},
+        "lastModified": instant(now),
+    }
+
+
+def given_back(task: Resource, now: datetime) -> Resource:
+    """As before the claim, which counts for nothing: its worker ended in good order."""
+    others = [e for e in task.get("extension", ()) if e["url"] != ATTEMPT]
+    return {
+        **_without(task, "owner"),
+        "extension": [*others, {"url": ATTEMPT, "valueInteger": attempts(task) - 1}],
+        "status": "requested",
         "lastModified": instant(now),
     }
 

@@ -83,7 +83,8 @@ class Worker:
         self._woken.set()
 
     async def run(self) -> None:
-        """Works until stopped. A cancelled run leaves its claims to their leases."""
+        """Works until stopped. A cancelled run gives its claims back, or leaves them to their
+        leases where the server does not take that."""
         slots = asyncio.Semaphore(self.pace.concurrency)
         async with asyncio.TaskGroup() as group:
             while not self._is_stopping:
@@ -163,6 +164,24 @@ class Worker:
         claimed = await self._claim(task)
         if claimed is None:
             return
+        try:
+            await self._analyse(claimed)
+        except asyncio.CancelledError:
+            await self._give_back(claimed)
+            raise
+
+    async def _give_back(self, claimed: Resource) -> None:
+        """Whoever is up may claim it at once. What was ended meanwhile is not as we claimed it."""
+        try:
+            back = tasks.given_back(claimed, self.clock())
+            await self.fhir.update(back, claimed["meta"]["versionId"])
+        except FhirFailure as failure:
+            _log.warning("task left to its lease", task=claimed["id"], status=failure.status)
+        else:
+            _log.info("given back", task=claimed["id"])
+
+    async def _analyse(self, claimed: Resource) -> None:
+        """Reads, computes, and ends the Task."""
         if tasks.attempts(claimed) > self.pace.most_attempts:
             text = f"The analysis did not come to an end in {self.pace.most_attempts} attempts"
             await self._end(claimed, self._failure(claimed, [Issue("error", "exception", text)]))

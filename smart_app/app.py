@@ -22,7 +22,7 @@ from smart_app.own_tokens import OwnTokens
 from smart_app.parts import Parts
 from smart_app.problems import Problem
 from smart_app.refusals import refuse
-from smart_app.rendering import environment, static_files
+from smart_app.rendering import environment, published_files
 from smart_app.routes import OPEN, WITHIN, OpenPage, SessionPage
 from smart_app.sealing import SealedStore
 from smart_app.sessions import MemorySessionStore, Sessions, SessionStore
@@ -89,8 +89,8 @@ def _session_page(parts: Parts, page: SessionPage) -> Callable[[Request], object
 
 
 async def _static(request: Request) -> Response:
-    found = static_files().get(request.path_params["path"])
+    found = published_files().get(request.path_params["path"])
     if found is None:
         return Response(status_code=404)
-    content, media_type, _version = found
+    content, media_type = found
     return Response(content, media_type=media_type, headers=dict(STATIC_HEADERS))

@@ -50,7 +50,8 @@ class AppConfig:
     an assessment travel in one transaction, in base64, and must stay under `max_total_bytes`.
     `secret` (32 bytes or more) keys the form tokens. `analyses_an_hour` is for each clinician of a
     registered record system; None is no limit. `cell_check` looks at uploads and counts their
-    cells; without it nothing is said of them."""
+    cells; without it nothing is said of them. Event streams end once `is_ending`, before the
+    process does."""
 
     base_url: str
     issuers: tuple[Issuer, ...]
@@ -58,6 +59,7 @@ class AppConfig:
     session_seconds: int = 7200
     max_upload_bytes: int = 16 * 1024 * 1024
     max_images: int = 30
+    is_ending: Callable[[], bool] = lambda: False
     max_total_bytes: int = 40 * 1024 * 1024
     foreign: Callable[[], Sequence[Issuer]] = none_registered
     analyses_an_hour: int | None = 50

@@ -219,6 +219,13 @@ CAUSES: Mapping[str, Explanation] = {
         mark("It refused to store what was sent, and changed nothing."),
         mark("Correct what it names below, or tell your IT support."),
     ),
+    "sessions-away": Explanation(
+        503,
+        mark("Sign-ins can't be looked up now"),
+        mark("MedSAGE can't reach the store of its sign-ins, so it can't know that it is you. "
+          "Nothing is lost that was saved."),
+        AGAIN,
+    ),
     "failed": Explanation(
         500,
         mark("Something went wrong"),

@@ -41,6 +41,8 @@ FHIR_CAUSES = {
     422: "rejected",
     429: "too-many",
 }
+RETRY_SECONDS = "5"
+"""When to come again to what can't be had now."""
 
 
 def refuse(parts: Parts, request: Request, error: Exception) -> Response:
@@ -57,6 +59,8 @@ def refuse(parts: Parts, request: Request, error: Exception) -> Response:
         response: Response = JSONResponse(body, told.status)
     else:
         response = _page(parts, request, problem, told, reference)
+    if told.status == 503:
+        response.headers["retry-after"] = RETRY_SECONDS
     if problem.cause in AUDITED:
         response.background = BackgroundTask(audit_refusal, parts, request, problem.cause)
     return response

@@ -9,7 +9,7 @@ from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from smart_app.cookies import is_bound
@@ -123,7 +123,8 @@ async def read_form(request: Request, max_bytes: int) -> FormData:
         raise Problem("too-large")
     try:
         return await request.form(max_files=50, max_fields=200, max_part_size=64 * 1024)
-    except HTTPException as problem:  # too many fields, or one that is too long
+    # too many fields, or one that is too long; or the browser went away before the end of it
+    except (HTTPException, ClientDisconnect) as problem:
         raise Problem("bad-form") from problem
 
 

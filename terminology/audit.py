@@ -20,6 +20,7 @@ AUDIT_EVENT = System(
             "ai-feedback", "Feedback on AI", "A clinician said, or changed, what an AI result was."
         ),
         Concept("app-refusal", "Request refused by the app", "The app refused a request."),
+        Concept("migrate", "Migrate", "The store was brought to the schema of a later version."),
         Concept("ai-result", "AI result", "An analysis was written as a preliminary report."),
         Concept("ai-refusal", "AI gave no result", "An analysis ended without a finding."),
         Concept("diagnose", "Diagnose", "A call of /api/diagnose was refused."),
@@ -55,6 +56,7 @@ AUDIT_SUBTYPE = System(
         Concept("signing-keys", "Signing keys", "The server's own keys were rotated or retired."),
         Concept("backup", "Backup", "A backup of everything was made."),
         Concept("restore", "Restore", "Everything was brought back from a backup."),
+        Concept("migrate", "Migrate", "The store was brought to the schema of a later version."),
         Concept("ai-result", "AI result", "A result of an AI system was recorded."),
         Concept("sign", "Sign", "A report was signed."),
         Concept("print", "Print", "A report was printed."),

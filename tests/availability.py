@@ -20,6 +20,12 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
 # .ci/run reads these two lines and packs the package into the folder of tools.
 NPM_PACKAGE = "fhirclient"
 NPM_VERSION = "2.6.3"
+# And these two: `go install GO_MODULE@GO_VERSION`.
+GO_MODULE = "github.com/letsencrypt/pebble/v2/cmd/pebble"
+GO_VERSION = "v2.10.3"
+# And these two, where there is no kubectl.
+KUSTOMIZE_MODULE = "sigs.k8s.io/kustomize/kustomize/v5"
+KUSTOMIZE_VERSION = "v5.6.0"
 TOOLS = (Path.home() / ".cache/medsage/tools", ROOT / ".tools")
 
 
@@ -91,12 +97,35 @@ def _nginx() -> str | None:
     return None if nginx() else "no nginx on the PATH"
 
 
+def pebble() -> str | None:
+    """The ACME server, on the PATH or where .ci/run builds it."""
+    return program("pebble") or shutil.which("pebble", path=str(TOOLS[0] / "bin"))
+
+
+def _acme() -> str | None:
+    if not program("certbot"):
+        return "no certbot on the PATH"
+    wanted = f"GOBIN={TOOLS[0]}/bin go install {GO_MODULE}@{GO_VERSION}"
+    return None if pebble() else f"no pebble: {wanted}"
+
+
 def _prometheus() -> str | None:
     return None if program("promtool") else "no promtool on the PATH"
 
 
 def _alertmanager() -> str | None:
     return None if program("amtool") else "no amtool on the PATH"
+
+
+def kustomize() -> str | None:
+    """What renders the Kubernetes manifests; .ci/run builds the second one."""
+    built = (str(folder / "bin/kustomize") for folder in TOOLS)
+    return program("kubectl", "kustomize") or next(filter(os.path.exists, built), None)
+
+
+def _kustomize() -> str | None:
+    wanted = f"GOBIN={TOOLS[0]}/bin go install {KUSTOMIZE_MODULE}@{KUSTOMIZE_VERSION}"
+    return None if kustomize() else f"neither kubectl nor kustomize: {wanted}"
 
 
 def _mongodb() -> str | None:
@@ -136,8 +165,10 @@ SUITES: Mapping[str, Suite] = {
         Suite("redis", _redis),
         Suite("mongodb", _mongodb),
         Suite("nginx", _nginx),
+        Suite("acme", _acme),
         Suite("prometheus", _prometheus),
         Suite("alertmanager", _alertmanager),
+        Suite("kustomize", _kustomize),
         Suite("shared", _shared, always_in_ci=False),
         Suite("train", _train),
     )

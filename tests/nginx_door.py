@@ -4,21 +4,23 @@ import os
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.availability import ROOT, nginx
+from deploy.processes import door as door_files
+from tests.availability import ROOT
 
 
 @dataclass(frozen=True)
 class Door:
-    """Where it listens, and the certificate to trust."""
+    """Where it listens, the certificate to trust, and the lines of its access log."""
 
     plain: int
     tls: int
     certificate: Path
+    log: Path
 
 
 def free_port() -> int:
@@ -29,45 +31,28 @@ def free_port() -> int:
 
 
 @contextmanager
-def opened(folder: Path, *, server: int, app: int, tls: int | None = None) -> Iterator[Door]:
-    """nginx in front of the roles that listen on these ports; stopped at the end."""
+def opened(
+    folder: Path, *, server: int | Sequence[int], app: int, tls: int | None = None
+) -> Iterator[Door]:
+    """nginx in front of the roles that listen on these ports; stopped at the end. A certificate
+    that is put beside its first one is taken up within a second."""
     script = ROOT / "deploy/nginx/self_signed.sh"
     subprocess.run([script, folder / "tls", "localhost"], check=True, capture_output=True)
-    door = Door(free_port(), tls or free_port(), folder / "tls/tls.crt")
-    file = folder / "nginx.conf"
-    file.write_text(_configuration(folder, door, server, app))
-    program = nginx()
-    assert program is not None
-    command = [program, "-c", str(file), "-p", str(folder), "-e", str(folder / "error.log")]
+    door = Door(free_port(), tls or free_port(), folder / "tls/tls.crt", folder / "access.log")
+    ports = {"server": [server] if isinstance(server, int) else server, "app": [app]}
+    doors = {"plain": door.plain, "tls": door.tls, "alive": free_port(), "server": free_port()}
+    file = door_files.write(ROOT, folder, folder / "tls", doors, ports)
+    command = door_files.command(folder, file)
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stderr
-    # Started by root, nginx would give its workers another user, who can't write to our folder.
-    user = " user root;" if os.geteuid() == 0 else ""
-    running = subprocess.Popen([*command, "-g", f"daemon off;{user}"])
+    start = ["sh", str(ROOT / "deploy/nginx/start.sh"), str(folder / "tls"), *command]
+    running = subprocess.Popen(start, env={**os.environ, "LOOK_SECONDS": "0.3"})
     try:
         wait_for(door.tls)
         yield door
     finally:
         running.terminate()
         running.wait(10)
-
-
-def _configuration(folder: Path, door: Door, server: int, app: int) -> str:
-    text = (ROOT / "deploy/nginx/nginx.conf").read_text("utf-8")
-    for old, new in {
-        "/tmp/": f"{folder}/",
-        "/run/secrets/": f"{folder}/tls/",
-        "/etc/nginx/proxy.conf": f"{ROOT}/deploy/nginx/proxy.conf",
-        "/dev/stdout": f"{folder}/access.log",
-        "listen 8080": f"listen {door.plain}",
-        "listen 8443": f"listen {door.tls}",
-        "127.0.0.1:8081": f"127.0.0.1:{free_port()}",
-        "http://server:5000": f"http://127.0.0.1:{server}",
-        "http://app:5000": f"http://127.0.0.1:{app}",
-    }.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    return text
 
 
 def wait_for(port: int, seconds: float = 10.0) -> None:

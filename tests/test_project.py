@@ -29,7 +29,7 @@ UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b|NotImplementedError|pragma: 
 SETTING = re.compile(r"\bMEDSAGE_[A-Z0-9]+(?:_[A-Z0-9]+)*\b")
 # Read before there are settings, by one development command, or by tests alone.
 OTHER_VARIABLES = frozenset(
-    {"MEDSAGE_SECRETS_DIR", "MEDSAGE_MONGODB_STANDIN"}
+    {"MEDSAGE_SECRETS_DIR", "MEDSAGE_MONGODB_STANDIN", "MEDSAGE_PROCESSES"}
     | {"MEDSAGE_TEST_MONGODB_URI", "MEDSAGE_TEST_SCREENSHOTS"}
 )
 # Names that tests misspell on purpose, or use as an example of a family.

@@ -48,6 +48,14 @@ class Sent:
         return bool(self.answers)
 
     @property
+    def versions(self) -> list[tuple[str, str]]:
+        """`Type/id` and version id of what was acknowledged."""
+        return [
+            (f"{each['resourceType']}/{each['id']}", each["meta"]["versionId"])
+            for each in self.answers
+        ]
+
+    @property
     def identifiers(self) -> frozenset[str]:
         """The identifiers of its resources (a Binary has none)."""
         return frozenset(

@@ -2,13 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from bench.kill.checks import Findings
-from bench.kill.clients import Sent
 from fhir_server.app import knowledge, open_store
 from fhir_server.audit.export import export
 from fhir_server.audit.sealer import Sealer, signer_of
@@ -29,7 +28,7 @@ _FOUND = "200"
 
 
 async def check_trail(
-    environment: Mapping[str, str], origin: str, sent: Sequence[Sent], found: Findings
+    environment: Mapping[str, str], origin: str, acknowledged: Iterable[Version], found: Findings
 ) -> None:
     """The chain verifies, and each acknowledged write has its one record in it."""
     settings, _ = load(environment)
@@ -45,8 +44,7 @@ async def check_trail(
     for finding in report.findings:
         found.fault("findings in the audit trail", f"line {finding.line}: {finding.text}")
     records = Counter(_versions(lines))
-    for answer in (each for one in sent for each in one.answers):
-        version = f"{answer['resourceType']}/{answer['id']}", answer["meta"]["versionId"]
+    for version in acknowledged:
         if not records[version]:
             found.fault("acknowledged writes without an audit record", version)
     for version, count in records.items():
@@ -58,9 +56,11 @@ async def check_trail(
 async def _seal_all(store: ResourceStore, sealer: Sealer) -> None:
     """Seal what waits. A process that was killed may have left a transaction open that holds its
     records until the store's server gives it up: then none can be sealed for a while."""
-    async with asyncio.timeout(REAPED_SECONDS):
+    async with asyncio.timeout(REAPED_SECONDS) as limit:
         while await store.journal(1):
-            if not await sealer.seal_once():
+            if await sealer.seal_once():
+                limit.reschedule(asyncio.get_running_loop().time() + REAPED_SECONDS)
+            else:
                 await asyncio.sleep(1.0)
 
 

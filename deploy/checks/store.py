@@ -9,12 +9,14 @@ from deploy.monitoring.status import backup_finding
 from fhir_server.app import knowledge, open_store
 from fhir_server.findings import Finding
 from fhir_server.indexing.definitions import Definitions
+from fhir_server.migrating import schema_state
 from fhir_server.security.keys import read_keys
 from fhir_server.security.signing_keys import USES, Keys, NotRotatable, signer
 from fhir_server.settings import Settings
 from fhir_server.storage.master_keys import UnusableKeys
 from fhir_server.storage.port import Past, ResourceStore
 from fhir_server.storage.rotation import SealedStore
+from fhir_server.storage.schema import SchemaMismatch, SchemaState
 
 KEY_DAYS = 365
 """Older signing keys should be rotated."""
@@ -28,18 +30,31 @@ async def store_findings(settings: Settings, clock: Callable[[], datetime]) -> S
     if settings.mongodb_uri is None and not file.exists():
         return [Finding(_WHAT, "unknown", f"{file} is not there: the first start makes it")]
     try:
+        schema = _schema(await schema_state(settings))
+        if schema.state != "ok":
+            return [schema]  # to open it would bring it forward
         store = await open_store(settings)
     except UnusableKeys as problem:
         to_do = "Set MEDSAGE_ENCRYPTION_KEY_FILE to the file that has this store's master key"
         return [Finding(_WHAT, "failed", str(problem), to_do)]
+    except SchemaMismatch as problem:
+        return [Finding(_WHAT, "failed", str(problem), "See docs/operating.md, Upgrades")]
     except Exception as problem:  # a driver's text may quote the address with its password
         return [_away(type(problem).__name__)]
     try:
-        return await _looked_at(settings, store, clock())
+        return [schema, *await _looked_at(settings, store, clock())]
     except Exception as problem:
         return [_away(type(problem).__name__)]
     finally:
         await store.close()
+
+
+def _schema(found: SchemaState) -> Finding:
+    what = "Schema of the store"
+    if found.steps:
+        left = f"{found.found}, this version's is {found.needed}"
+        return Finding(what, "warning", left, "Run medsage migrate, or let the next start do it")
+    return Finding(what, "ok", str(found.found))
 
 
 def _away(kind: str) -> Finding:

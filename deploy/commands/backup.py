@@ -34,7 +34,7 @@ from fhir_server.storage.master_keys import (
     read_master_keys,
 )
 from fhir_server.storage.port import StoreUnavailable
-from fhir_server.storage.sqlite.connect import SchemaMismatch
+from fhir_server.storage.schema import SchemaMismatch
 from fhir_server.system import utc_now
 
 app = typer.Typer(help="Backups of everything that MedSAGE keeps.", no_args_is_help=True)

@@ -1,11 +1,7 @@
 """`medsage serve`: the parts of a role in one process."""
 
-import asyncio
 import os
-import signal
-import socket
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,8 +12,11 @@ import uvloop
 from deploy import tls, tuning
 from deploy.commands.ending import UNUSABLE, fail
 from deploy.demo.identities import PASSWORD, USERS
+from deploy.draining import Draining
 from deploy.keys import MissingSecret
 from deploy.logs import configure
+from deploy.serving import CantListen, bound, heeding
+from deploy.serving import serve as serve_until_the_end
 from deploy.standalone import RefusedStart, StoreNotOpened, composed
 from fhir_server.load_settings import UnusableSettings, load
 from fhir_server.settings import Settings
@@ -25,13 +24,7 @@ from smart_app.registered import BadRegistration
 
 app = typer.Typer(add_completion=False)
 EXAMPLE = "Example: medsage serve --port 5000 --data data"
-_GRACE_SECONDS = 6
-"""What answers under way may take at the end; a process ends within 20 seconds of SIGTERM."""
 _LOOPBACK = ("localhost", "127.0.0.1")
-
-
-class CantListen(Exception):
-    """The address or port can't be had; the text says why."""
 
 
 @app.command(epilog=EXAMPLE)
@@ -82,72 +75,22 @@ def read_settings(given: dict[str, object]) -> Settings:
 
 
 async def _serve(settings: Settings, host: str, port: int) -> None:
-    listening = _listen(host, port)
-    stop = _Stop(asyncio.get_running_loop())
-    async with composed(settings, _origins(settings, port)) as application:
-        config = uvicorn.Config(
-            application,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=True,
-            forwarded_allow_ips=settings.trusted_proxies,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-            server_header=False,
-        )
-        tls.called(config, settings)
-        server = _Server(config)
-        stop.ends(server)
-        tuning.for_serving()
-        typer.echo(_where(settings))
-        await server.serve([listening])
-
-
-class _Server(uvicorn.Server):
-    """Leaves the signals to _Stop: uvicorn's own handling raises them once more when it has ended,
-    which kills the process before the work behind the requests is finished and the store closed."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-
-class _Stop:
-    """SIGTERM and SIGINT end the server in order; a second one does not wait for its answers."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._asked = 0
-        self._server: uvicorn.Server | None = None
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(each, self._ask)
-
-    def ends(self, server: uvicorn.Server) -> None:
-        """From now on it is this server that ends; at once if a signal came before it was there."""
-        self._server = server
-        self._tell()
-
-    def _ask(self) -> None:
-        self._asked += 1
-        self._tell()
-
-    def _tell(self) -> None:
-        if self._server is not None:
-            self._server.should_exit = self._asked > 0
-            self._server.force_exit = self._asked > 1
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """Taken before anything is opened, so that a busy port stops the start at once."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind((host, port))
-    except OSError as problem:
-        raise CantListen(f"can't listen on {host}:{port}: {problem.strerror}") from problem
-    # From here on a client's connection waits instead of being refused.
-    listening.listen(128)
-    return listening
+    draining = Draining()
+    with bound(host, port) as listening, heeding(draining):
+        async with composed(settings, _origins(settings, port), draining) as application:
+            config = uvicorn.Config(
+                application,
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=True,
+                forwarded_allow_ips=settings.trusted_proxies,
+                server_header=False,
+            )
+            tls.called(config, settings)
+            tuning.for_serving()
+            typer.echo(_where(settings))
+            await serve_until_the_end(config, listening, draining, settings.drains_for)
 
 
 def _origins(settings: Settings, port: int) -> Sequence[str]:

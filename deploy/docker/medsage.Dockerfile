@@ -18,7 +18,9 @@ LABEL org.opencontainers.image.title="MedSAGE" \
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
-# Fonts for PDFs; without them the letters of many languages are refused.
+# Fonts for PDFs; without them the letters of many languages are refused. No version: Debian serves
+# the last one only.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install -y --no-install-recommends fonts-dejavu-core \
     && rm -rf /var/lib/apt/lists/*

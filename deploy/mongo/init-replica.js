@@ -3,7 +3,8 @@
 
 const fs = require("fs");
 
-const MEMBERS = ["mongo-1:27017", "mongo-2:27017", "mongo-3:27017"];
+// Another set than that of docker-compose.yml is named in the environment.
+const MEMBERS = (process.env.MEMBERS || "mongo-1:27017,mongo-2:27017,mongo-3:27017").split(",");
 const SET = "medsage";
 const DATABASE = "medsage";
 const PATIENCE_MS = 120000;

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from deploy.simulated_ehr import pages, sign_in
 from deploy.simulated_ehr.oauth import Server, private_key
-from deploy.simulated_ehr.rendering import SimulatedEhr, stylesheet
+from deploy.simulated_ehr.rendering import SimulatedEhr, stylesheet, stylesheet_path
 from deploy.simulated_ehr.sessions import Sessions
 
 Endpoint = Callable[[SimulatedEhr, Request], Awaitable[Response]]
@@ -69,7 +69,7 @@ def create_simulated_ehr(
     }
     application = Starlette(
         routes=[
-            Route("/ehr.css", stylesheet),
+            Route(stylesheet_path(), stylesheet),
             *(Route(path, bound(endpoint), methods=["GET"]) for path, endpoint in routes.items()),
         ]
     )

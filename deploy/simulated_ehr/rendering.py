@@ -1,5 +1,6 @@
 """Pages of the simulated EHR: templates, security headers, error pages."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -42,6 +43,7 @@ def _environment() -> Environment:
     )
     # The i18n extension adds this method at run time.
     environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+    environment.globals["stylesheet"] = stylesheet_path()
     return environment
 
 
@@ -68,8 +70,21 @@ def problem(ehr: SimulatedEhr, title: str, reason: str, status: int) -> Response
     return render(ehr, "problem.html", status, title=title, reason=reason, user_name=None)
 
 
+@cache
+def _css() -> bytes:
+    return (files(__package__) / "templates" / "ehr.css").read_bytes()
+
+
+@cache
+def stylesheet_path() -> str:
+    """Where the style sheet is; another content has another name."""
+    return f"/static/ehr.{hashlib.sha256(_css()).hexdigest()[:12]}.css"
+
+
 async def stylesheet(_: Request) -> Response:
     """The style sheet."""
-    css = (files(__package__) / "templates" / "ehr.css").read_bytes()
-    headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
-    return Response(css, media_type="text/css", headers=headers)
+    headers = {
+        "Cache-Control": "public, max-age=31536000, immutable",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(_css(), media_type="text/css", headers=headers)

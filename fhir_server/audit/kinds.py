@@ -39,6 +39,7 @@ AUTHENTICATION = Coding(DICOM, "110114", "User Authentication")
 SECURITY = Coding(DICOM, "110113", "Security Alert")
 EXPORT = Coding(DICOM, "110106", "Export")
 IMPORT = Coding(DICOM, "110107", "Import")
+ACTIVITY = Coding(DICOM, "110100", "Application Activity")
 
 APPLICATION = Coding(DICOM, "110150", "Application")
 DESTINATION = Coding(DICOM, "110152", "Destination Role ID")
@@ -134,6 +135,7 @@ KINDS: Mapping[str, Kind] = {
     "emergency-end": _sign_in(Coding(OWN_SUBTYPES, "emergency-end", "Emergency access ended")),
     "backup": Kind(EXPORT, Coding(OWN_SUBTYPES, "backup"), "R"),
     "restore": Kind(IMPORT, Coding(OWN_SUBTYPES, "restore"), "C"),
+    "migrate": Kind(ACTIVITY, Coding(OWN_SUBTYPES, "migrate"), "E"),
     "ai-result": _lifecycle("originate", "Originate/Retain Record Lifecycle Event", "ai-result"),
     "sign": _lifecycle("attest", "Attest Record Lifecycle Event", "sign"),
     "hand-over": _lifecycle("extract", "Extract Record Lifecycle Event", "hand-over"),

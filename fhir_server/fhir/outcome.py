@@ -135,6 +135,12 @@ def throttled(text: str, retry_after_seconds: int) -> FhirError:
     return FhirError(429, issues, {"Retry-After": str(retry_after_seconds)})
 
 
+def full(text: str, retry_after_seconds: int) -> FhirError:
+    """507: there is no room to store it; nothing was written."""
+    headers = {"Retry-After": str(retry_after_seconds)}
+    return FhirError(507, (Issue("error", "no-store", text),), headers)
+
+
 def busy(text: str, retry_after_seconds: int) -> FhirError:
     """503: try the same request again after the given time."""
     return FhirError(

@@ -3,8 +3,8 @@
 import logging
 import traceback
 
-from fhir_server.fhir.outcome import FhirError, busy, conflict, error
-from fhir_server.storage.port import StoreUnavailable, VersionConflict
+from fhir_server.fhir.outcome import FhirError, busy, conflict, error, full
+from fhir_server.storage.port import StoreAway, StoreFull, StoreUnavailable, VersionConflict
 
 _log = logging.getLogger("fhir_server.errors")
 
@@ -17,6 +17,9 @@ def translated(failure: Exception, request_id: str) -> FhirError:
             return failure
         case VersionConflict():
             return conflict("another write came first; read the current version and try again")
+        case StoreFull():
+            log_failure(failure, request_id)
+            return full("the disk of the store is full", retry_after_seconds=60)
         case StoreUnavailable():
             log_failure(failure, request_id)
             return busy("the store can't be reached now", retry_after_seconds=5)
@@ -28,7 +31,10 @@ def translated(failure: Exception, request_id: str) -> FhirError:
 
 
 def log_failure(failure: BaseException, request_id: str) -> None:
-    """One log line with type and place of the failure: its message may quote a resource."""
+    """One log line with type and place of the failure: its message may quote a resource. None for
+    each of the many who ask while the store is away: who found that out has told it."""
+    if isinstance(failure, StoreAway):
+        return
     frames = traceback.extract_tb(failure.__traceback__)[-8:]
     place = " < ".join(
         f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in reversed(frames)

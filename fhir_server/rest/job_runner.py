@@ -41,12 +41,18 @@ class JobRunner:
         self._perform = perform
         self._woken = asyncio.Event()
         self._running: set[str] = set()
+        self._is_stopping = False
         jobs.wake = self._woken.set
+
+    def stop(self) -> None:
+        """Begin none any more; `run` returns when those under way have ended."""
+        self._is_stopping = True
+        self._woken.set()
 
     async def run(self) -> None:
         """Look for jobs whenever one was added or has ended, and now and then."""
         async with asyncio.TaskGroup() as group:
-            while True:
+            while not self._is_stopping:
                 self._woken.clear()
                 try:
                     for work in await self._due():

@@ -155,6 +155,14 @@ class StoreUnavailable(Exception):
     the caller looks, or sends the same request again later."""
 
 
+class StoreAway(StoreUnavailable):
+    """The store was found to be away a moment ago, and was not asked again."""
+
+
+class StoreFull(StoreUnavailable):
+    """There is no room for what was to be written, and nothing of it is there."""
+
+
 class Transaction(Protocol):
     """What a unit may do; sees its own writes. Nothing of it is visible outside before the
     commit."""

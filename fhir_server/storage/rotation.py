@@ -51,6 +51,10 @@ class SealedStore(ResourceStore, Protocol):
     capacity: Mapping[str, float]
     """How many requests it can work on at once, by pool (storage/measured.py)."""
 
+    @property
+    def is_away(self) -> bool:
+        """Whether it was found to be gone, and has not answered since."""
+
 
 class ResealingTransaction(Transaction, Protocol):
     """A transaction that can also seal anew."""

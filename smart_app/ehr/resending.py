@@ -9,6 +9,7 @@ from smart_app.ehr.sending import send_report
 from smart_app.fhir_client import FhirFailure
 from smart_app.launch.own_scopes import SENDING, sending_access
 from smart_app.parts import Parts
+from smart_app.problems import Problem
 
 log = logging.getLogger("medsage.app")
 POLL_SECONDS = 20.0
@@ -33,5 +34,8 @@ async def send_due(parts: Parts) -> int:
         return 0
     due = [task for task in found if outbox.is_due(task, parts.clock())]
     for task in due:
-        await send_report(parts, task)
+        try:
+            await send_report(parts, task)
+        except Problem as problem:  # what it needs can't be had now: it stays due
+            log.warning("a report waits: %s", problem.cause)
     return len(due)

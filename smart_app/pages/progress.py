@@ -66,7 +66,8 @@ async def _stream(visit: Visit) -> AsyncIterator[bytes]:
             seen, silent = state.version, 0.0
             body = {"task": task, "version": state.version, "over": state.is_over}
             yield b"event: step\nid: %s\ndata: %s\n\n" % (seen.encode(), orjson.dumps(body))
-        if state.is_over:
+        if state.is_over or visit.parts.config.is_ending():
+            # The browser comes back, and another process answers it.
             return
         pause = POLL_SECONDS if waited < 30 else SLOW_POLL_SECONDS
         await asyncio.sleep(pause)

@@ -1,4 +1,5 @@
-"""Redis goes, hangs and comes back: hits are counted all the same, and nobody is locked out."""
+"""Redis goes, hangs and comes back: hits are counted all the same and nobody is locked out; pages
+of the app are refused meanwhile, in words, and sessions go on afterwards."""
 
 import asyncio
 import signal
@@ -9,12 +10,19 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
 import pytest
 
+from deploy.health import Readiness
 from fhir_server.security.rate_limit import MemoryCounters
 from fhir_server.storage.redis.connect import connect
 from fhir_server.storage.redis.counters import RedisCounters
 from fhir_server.storage.redis.steady import RETRY_SECONDS, SteadyCounters
+from smart_app.app import create_app
+from smart_app.issuers import AppConfig, Issuer
+from smart_app.sessions import RedisSessionStore
+from smart_app.steady_sessions import RETRY_SECONDS as SESSION_SECONDS
+from smart_app.steady_sessions import SteadySessions
 from tests.availability import program
 
 pytestmark = pytest.mark.redis
@@ -23,7 +31,8 @@ pytestmark = pytest.mark.redis
 class Server:
     """A redis-server that a test may stop."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, keeps: bool = False) -> None:
+        self.keeps = keeps
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port = int(found.getsockname()[1])
@@ -34,6 +43,7 @@ class Server:
         server = program("redis-server")
         assert server is not None
         options = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        options += ["--appendonly", "yes", "--appendfsync", "always"] if self.keeps else []
         self.process = subprocess.Popen(
             [server, *options, "--dir", str(self._folder)], stdout=subprocess.DEVNULL
         )
@@ -109,3 +119,51 @@ async def test_what_is_cleared_is_forgotten_on_both_sides(server: Server) -> Non
     await steady.hit("a", 60)
     await steady.clear("a")
     assert (await steady.hit("a", 60)).hits == 1
+
+
+async def pages(store: SteadySessions, path: str) -> httpx.Response:
+    """What a browser of nobody gets from the app whose sessions lie in this store."""
+    issuer = Issuer("MedSAGE", "https://medsage.example/fhir", "app", {})
+    config = AppConfig("https://medsage.example", (issuer,), secret=b"s" * 32)
+    async with httpx.AsyncClient() as outside:
+        app = create_app(config, outside, store=store)
+        transport = httpx.ASGITransport(app=app, root_path="/app")
+        async with httpx.AsyncClient(
+            transport=transport, base_url="https://medsage.example"
+        ) as http:
+            return await http.get(path)
+
+
+async def test_without_redis_pages_are_refused_in_words_and_sessions_go_on_after_it(
+    tmp_path: Path,
+) -> None:
+    server, clock = Server(tmp_path, keeps=True), Ticks()
+    redis = connect(f"redis://127.0.0.1:{server.port}/0", 0.3)
+    sessions = SteadySessions(RedisSessionStore(redis), clock)
+    await sessions.put("a", b"kept", 600)
+    assert (await pages(sessions, "/s/abc/")).status_code == 401
+    server.stop()
+    refused = await pages(sessions, "/s/abc/")
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    assert "Sign-ins can&#39;t be looked up now" in refused.text
+    server.start()
+    clock.now += SESSION_SECONDS
+    assert await sessions.get("a") == b"kept"
+    assert (await pages(sessions, "/s/abc/")).status_code == 401
+    server.stop()
+
+
+async def test_readiness_bears_the_loss_of_redis_but_not_its_absence_at_the_start(
+    server: Server,
+) -> None:
+    redis = connect(f"redis://127.0.0.1:{server.port}/0", 0.3)
+    ready = Readiness({"redis": redis.ping}, 0.0, borne={"redis"})
+    server.stop()
+    absent = await ready.problems()
+    assert (list(absent), ready.is_kept_by(absent)) == (["redis"], True)
+    server.start()
+    assert not await ready.problems()
+    server.stop()
+    lost = await ready.problems()
+    assert (list(lost), ready.is_kept_by(lost)) == (["redis"], False)
+    server.start()

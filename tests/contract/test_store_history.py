@@ -149,5 +149,6 @@ async def test_versions_without_a_type_get_theirs(mongodb_server: str) -> None:
         async with AsyncMongoClient[dict[str, object]](mongodb_server) as client:
             history = client[place.address[1]]["history"]
             await history.update_many({}, {"$set": {"type": None}})
+            await client[place.address[1]]["schema"].delete_one({"_id": "store"})
         again = await place.store()
         assert len(await names(again, Past(types=("Patient",)))) == 4

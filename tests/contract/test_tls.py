@@ -14,6 +14,7 @@ import httpx
 import pytest
 from pymongo import AsyncMongoClient
 from pymongo.errors import ServerSelectionTimeoutError
+from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from deploy.dev_mongodb import find
@@ -24,7 +25,7 @@ from fhir_server.storage.redis.counters import RedisCounters
 from tests.availability import ROOT, program
 from tests.certificates import Certificates, certificates
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 STAND_IN = "secantusd-rs"
 
 
@@ -72,8 +73,8 @@ def redis_over_tls(known: Certificates, tmp_path_factory: pytest.TempPathFactory
     options = ["--port", "0", "--tls-port", str(port), "--tls-auth-clients", "no"]
     options += ["--tls-cert-file", str(known.certificate), "--tls-key-file", str(known.key)]
     options += ["--tls-ca-cert-file", str(known.authority), "--save", "", "--dir", folder]
-    with running([server, *options], port):
-        yield f"rediss://localhost:{port}/0"
+    with running([server, *options, "--requirepass", "open sesame"], port):
+        yield f"rediss://:open%20sesame@localhost:{port}/0"
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,17 @@ async def test_redis_is_believed_by_the_authority_of_the_settings(
 ) -> None:
     client = redis(redis_over_tls, 2, known.authority)
     assert (await RedisCounters(client).hit("a", 60)).hits == 1
+    await client.aclose()
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("given", ["", ":wrong@"])
+async def test_a_redis_with_a_password_answers_nobody_without_it(
+    redis_over_tls: str, known: Certificates, given: str
+) -> None:
+    client = redis(redis_over_tls.replace(":open%20sesame@", given), 2, known.authority)
+    with pytest.raises(AuthenticationError):
+        await RedisCounters(client).hit("a", 60)
     await client.aclose()
 
 
@@ -154,34 +166,61 @@ def serving(files: Certificates, **settings: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.redis
-@pytest.mark.mongodb
-def test_a_process_speaks_tls_to_all_and_with_all(
-    tmp_path: Path, known: Certificates, redis_over_tls: str, mongodb_over_tls: str
-) -> None:
+@pytest.fixture(scope="module")
+def process(
+    tmp_path_factory: pytest.TempPathFactory,
+    known: Certificates,
+    redis_over_tls: str,
+    mongodb_over_tls: str,
+) -> Iterator[int]:
+    """The port of one that speaks TLS to all and with all, behind a proxy elsewhere."""
     environment = serving(
         known,
         MEDSAGE_MONGODB_URI=mongodb_over_tls,
         MEDSAGE_REDIS_URL=redis_over_tls,
         MEDSAGE_TLS_MINIMUM="1.3",
+        MEDSAGE_TRUSTED_PROXIES="192.0.2.1, 198.51.100.0/24",
+        MEDSAGE_RATE_LIMITS="anonymous=3",
     )
     port = free_port()
     command = [sys.executable, "-c", "from deploy.cli import main; main()", "serve"]
-    command += ["--port", str(port), "--data", str(tmp_path)]
+    command += ["--port", str(port), "--data", str(tmp_path_factory.mktemp("data"))]
     with running(command, port, environment):
-        context = ssl.create_default_context(cafile=known.authority)
-        with httpx.Client(verify=context, base_url=f"https://localhost:{port}") as http:
-            ready = http.get("/health/ready", timeout=60)
-            assert ready.json() == {
-                "status": "ready",
-                "checks": {"store": "ok", "redis": "ok", "background": "ok"},
-            }
-            told = http.get("/fhir/.well-known/smart-configuration").json()
-            assert told["token_endpoint"] == f"https://localhost:{port}/auth/token"
-        health = [sys.executable, "-m", "deploy.is_ready", f"https://127.0.0.1:{port}/health/ready"]
-        assert subprocess.run(health, cwd=ROOT, check=False).returncode == 0
-        with pytest.raises(httpx.HTTPError):
-            httpx.get(f"http://localhost:{port}/health")
-        context.maximum_version = ssl.TLSVersion.TLSv1_2
-        with pytest.raises(httpx.ConnectError):
-            httpx.get(f"https://localhost:{port}/health", verify=context)
+        yield port
+
+
+@pytest.mark.redis
+@pytest.mark.mongodb
+def test_a_process_speaks_tls_to_all_and_with_all(process: int, known: Certificates) -> None:
+    context = ssl.create_default_context(cafile=known.authority)
+    with httpx.Client(verify=context, base_url=f"https://localhost:{process}") as http:
+        ready = http.get("/health/ready", timeout=60)
+        assert ready.json() == {
+            "status": "ready",
+            "checks": {"store": "ok", "redis": "ok", "background": "ok"},
+        }
+        told = http.get("/fhir/.well-known/smart-configuration").json()
+        assert told["token_endpoint"] == f"https://localhost:{process}/auth/token"
+    health = [sys.executable, "-m", "deploy.is_ready", f"https://127.0.0.1:{process}/health/ready"]
+    assert subprocess.run(health, cwd=ROOT, check=False).returncode == 0
+    with pytest.raises(httpx.HTTPError):
+        httpx.get(f"http://localhost:{process}/health")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"https://localhost:{process}/health", verify=context)
+
+
+@pytest.mark.redis
+@pytest.mark.mongodb
+def test_who_is_not_the_proxy_can_not_pretend_to_speak_for_others(
+    process: int, known: Certificates
+) -> None:
+    """Each request claims another address, and all are counted for the one that they come from."""
+    context = ssl.create_default_context(cafile=known.authority)
+    with httpx.Client(verify=context, base_url=f"https://127.0.0.1:{process}", timeout=60) as http:
+        http.get("/health/ready")
+        statuses = [
+            http.get("/fhir/Patient", headers={"X-Forwarded-For": f"203.0.113.{n}"}).status_code
+            for n in range(5)
+        ]
+    assert statuses == [401, 401, 401, 429, 429]

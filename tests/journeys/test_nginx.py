@@ -10,7 +10,10 @@ from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from cryptography import x509
 
+from deploy.monitoring.certificates import PUBLIC, Certificate, certificates
+from fhir_server.load_settings import load
 from tests.nginx_door import Door, opened
 
 pytestmark = pytest.mark.nginx
@@ -42,7 +45,7 @@ class Caller:
     """Asks the door, and trusts its certificate alone."""
 
     def __init__(self, door: Door) -> None:
-        self._door = door
+        self.door = door
         self._trust = ssl.create_default_context(cafile=str(door.certificate))
 
     def ask(
@@ -53,13 +56,13 @@ class Caller:
         headers: dict[str, str] | None = None,
         body: bytes | None = None,
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = http.client.HTTPSConnection("localhost", self._door.tls, context=self._trust)
+        connection = http.client.HTTPSConnection("localhost", self.door.tls, context=self._trust)
         with suppress(BrokenPipeError):  # a refused body is not read to its end
             connection.request(method, path, body=body, headers=headers or {})
         return answered(connection)
 
     def ask_plainly(self, path: str) -> tuple[http.client.HTTPResponse, bytes]:
-        connection = http.client.HTTPConnection("localhost", self._door.plain)
+        connection = http.client.HTTPConnection("localhost", self.door.plain)
         connection.request("GET", path)
         return answered(connection)
 
@@ -145,6 +148,25 @@ def test_a_body_too_large_for_its_place_is_refused(door: Caller) -> None:
     assert door.ask("/auth/token", method="POST", body=large)[0].status == 413
     accepted, content = door.ask("/api/diagnose", method="POST", body=large)
     assert (accepted.status, json.loads(content)["bytes"]) == (200, len(large))
+
+
+def test_the_end_of_the_certificate_that_the_door_shows_is_known(door: Caller) -> None:
+    shown = x509.load_pem_x509_certificate(door.door.certificate.read_bytes())
+    settings, _ = load({"MEDSAGE_BASE_URL": f"https://localhost:{door.door.tls}"})
+    assert list(certificates(settings)) == [Certificate(PUBLIC, shown.not_valid_after_utc)]
+
+
+def test_an_authority_finds_its_challenges_over_plain_http_and_nothing_else(door: Caller) -> None:
+    folder = door.door.certificate.parent / "webroot/.well-known/acme-challenge"
+    folder.mkdir(parents=True)
+    (folder / "a-token").write_text("a-token.its-proof")
+    answer, content = door.ask_plainly("/.well-known/acme-challenge/a-token")
+    assert (answer.status, content) == (200, b"a-token.its-proof")
+    assert answer.headers["Content-Type"] == "text/plain"
+    for path in ("b-token", "", "../../../tls.key", "%2e%2e/%2e%2e/%2e%2e/tls.key"):
+        answer, content = door.ask_plainly(f"/.well-known/acme-challenge/{path}")
+        assert answer.status in (308, 400, 403, 404), path
+        assert b"PRIVATE" not in content
 
 
 def test_sign_in_is_slowed_down_before_the_rest_is(door: Caller) -> None:

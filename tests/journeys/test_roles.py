@@ -1,36 +1,34 @@
-"""The production shape without containers: the roles as processes with the environments that
-Compose gives them, nginx with TLS in front, MongoDB (or its stand-in) and Redis behind."""
+"""The production shape without containers: nginx with TLS, two servers, two workers and the app
+with the environments that Compose gives them, MongoDB (or its stand-in) and Redis behind."""
 
 import asyncio
-import os
 import re
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import yaml
 from joserfc.jwk import ECKey
 from pymongo import MongoClient
 
 from deploy import registrations
-from deploy.is_ready import problem
 from deploy.keys import public_jwks
-from deploy.secret_files import make_missing
+from deploy.processes import programs, supervisor
+from deploy.processes.shape import Shape, running_shape
 from fhir_server.app import open_store
 from fhir_server.load_settings import load
 from fhir_server.security.authorization.clients import Client
 from fhir_server.system import new_id, utc_now
 from models.fhir_client import BackendClient, BackendToken
 from tests.availability import ROOT
-from tests.nginx_door import free_port, opened
+from tests.nginx_door import free_port
 
 pytestmark = [
     pytest.mark.mongodb,
@@ -39,24 +37,23 @@ pytestmark = [
     pytest.mark.nginx,
 ]
 
-ROLES = ("server", "worker", "app")
-MEDSAGE = (sys.executable, "-c", "from deploy.cli import main; main()")
 PASSWORD = "a-long-enough-password"
 SCOPES = "system/*.cruds system/AuditEvent.rs"
-_START_SECONDS = 90.0
 
 
 @dataclass(frozen=True)
 class Installation:
-    """The public address, the certificate to trust, and a registered service's key."""
+    """The shape that runs, and a registered service's key."""
 
-    origin: str
-    certificate: Path
+    shape: Shape
     key: ECKey
-    logs: Mapping[str, Path]
+
+    @property
+    def origin(self) -> str:
+        return self.shape.base_url
 
     def trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.certificate))
+        return ssl.create_default_context(cafile=str(self.shape.ca_file))
 
     def browser(self) -> httpx.Client:
         return httpx.Client(verify=self.trust(), follow_redirects=True, timeout=60)
@@ -74,37 +71,33 @@ class Installation:
 
 @pytest.fixture(scope="module")
 def installation(
-    tmp_path_factory: pytest.TempPathFactory, mongodb_server: str, redis_port: int
+    tmp_path_factory: pytest.TempPathFactory, mongodb_server: str
 ) -> Iterator[Installation]:
-    folder = tmp_path_factory.mktemp("roles")
-    ports = {role: free_port() for role in ROLES} | {"tls": free_port()}
-    origin = f"https://localhost:{ports['tls']}"
-    with ExitStack() as stack:
-        redis = f"redis://127.0.0.1:{redis_port}/0"
-        secrets = secrets_for(folder / "secrets", mongodb_server, redis)
-        database = f"medsage_test_{new_id().replace('-', '')}"
-        stack.callback(drop, mongodb_server, database)
-        given = {
-            role: environment(role, origin, ports, secrets) | {"MEDSAGE_MONGODB_DATABASE": database}
-            for role in ROLES
-        }
-        key = ECKey.generate_key("P-384", {"kid": "his"}, private=True)
-        for role in ROLES:
-            stack.enter_context(served(role, ports[role], given[role], folder / f"{role}.log"))
-        asyncio.run(register(given["server"], key))
-        add_user(given["server"], folder)
-        (folder / "nginx").mkdir()
-        door = stack.enter_context(
-            opened(folder / "nginx", server=ports["server"], app=ports["app"], tls=ports["tls"])
-        )
-        logs = {role: folder / f"{role}.log" for role in ROLES}
-        yield Installation(origin, door.certificate, key, logs)
+    database = f"medsage_test_{new_id().replace('-', '')}"
+    shape = Shape.plan(
+        tmp_path_factory.mktemp("roles") / "shape",
+        mongodb=mongodb_server,
+        redis=None,
+        port=free_port(),
+        # Nobody is sent to a process that ends: nginx was told before.
+        settings={"MEDSAGE_MONGODB_DATABASE": database, "MEDSAGE_DRAIN_SECONDS": "0"},
+    )
+    key = ECKey.generate_key("P-384", {"kid": "his"}, private=True)
+    try:
+        with running_shape(shape):
+            given = environment(shape, "server-1")
+            asyncio.run(register(given, key))
+            add_user(given, shape.written.folder)
+            yield Installation(shape, key)
+    finally:
+        drop(mongodb_server, database)
+    assert not [part.name for part in shape.all_parts if part.pid is not None]
 
 
 def test_the_worker_has_made_a_backup_of_the_database(installation: Installation) -> None:
-    backups = installation.logs["worker"].parent / "backups"
-    assert list(backups.glob("*/manifest.json"))
-    assert "a backup was made" in installation.logs["worker"].read_text()
+    assert list(installation.shape.written.backups.glob("*/manifest.json"))
+    logs = [part.log for part in installation.shape.parts.values() if part.role == "worker"]
+    assert any("a backup was made" in log.read_text() for log in logs)
 
 
 def drop(uri: str, database: str) -> None:
@@ -112,65 +105,9 @@ def drop(uri: str, database: str) -> None:
         client.drop_database(database)
 
 
-def secrets_for(folder: Path, mongodb: str, redis: str) -> Path:
-    """The secret files as they are made for production, with the addresses of here."""
-    make_missing(folder)
-    for name, value in (("medsage_mongodb_uri", mongodb), ("medsage_redis_url", redis)):
-        (folder / name).chmod(0o600)
-        (folder / name).write_text(value)
-    return folder
-
-
-def environment(role: str, origin: str, ports: Mapping[str, int], secrets: Path) -> dict[str, str]:
-    """What Compose gives the role: its variables and, in a folder of their own, its secrets."""
-    service: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    own = secrets.parent / f"{role}-secrets"
-    own.mkdir()
-    for name in service[role]["secrets"]:
-        (own / name).write_text((secrets / name).read_text())
-    here = {
-        "MEDSAGE_BASE_URL": origin,
-        "MEDSAGE_SECRETS_DIR": str(own),
-        "MEDSAGE_TRUSTED_PROXIES": "127.0.0.1",
-        "MEDSAGE_SERVER_URL": f"http://127.0.0.1:{ports['server']}",
-        "MEDSAGE_WORKER_URL": f"http://127.0.0.1:{ports['worker']}",
-        "MEDSAGE_BACKUP_TARGET": str(secrets.parent / "backups"),
-    }
-    found = {}
-    for name, value in service[role]["environment"].items():
-        default = re.fullmatch(r"\$\{\w+:[-?](.*)\}", value)
-        given = here.get(name, default[1] if default else value)
-        found[name] = given.replace("/run/secrets", str(own))
-    return found
-
-
-@contextmanager
-def served(role: str, port: int, given: dict[str, str], log: Path) -> Iterator[None]:
-    """The role's process, on this machine's loopback."""
-    command = [*MEDSAGE, "serve", "--role", role, "--port", str(port)]
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [*command, "--data", str(log.with_suffix(".data"))],
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **given},
-            cwd=log.parent,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        wait_until_ready(process, port, log)
-        yield
-    finally:
-        process.terminate()
-        assert process.wait(40) == 0, log.read_text()[-3000:]
-
-
-def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    end = time.monotonic() + _START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        if problem(f"http://127.0.0.1:{port}/health/ready") is None:
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"not ready:\n{log.read_text()[-3000:]}")
+def environment(shape: Shape, name: str) -> dict[str, str]:
+    """What the part is started with."""
+    return programs.environment(shape.written, shape.parts[name].slot, ROOT)
 
 
 async def register(given: Mapping[str, str], key: ECKey) -> None:
@@ -183,10 +120,10 @@ async def register(given: Mapping[str, str], key: ECKey) -> None:
 
 
 def add_user(given: dict[str, str], folder: Path) -> None:
-    command = [*MEDSAGE, "user", "add", "dr.test"]
+    command = [sys.executable, "-m", "deploy.cli", "user", "add", "dr.test"]
     done = subprocess.run(
         [*command, "--name", "Dr Test", "--role", "doctor", "--fhir-user", "Practitioner/dr-test"],
-        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), **given},
+        env=given,
         cwd=folder,
         input=f"{PASSWORD}\n{PASSWORD}\n",
         capture_output=True,
@@ -274,9 +211,56 @@ def posted(browser: httpx.Client, page: httpx.Response, typed: dict[str, str]) -
     return browser.post(target, data=dict(hidden) | typed, headers={"Origin": origin})
 
 
+def test_a_rolling_restart_refuses_nobody(installation: Installation) -> None:
+    before = processes(installation.shape)
+    token = installation.token()
+    ended = threading.Event()
+    answers: list[int] = []
+
+    def read() -> None:
+        with installation.browser() as browser:
+            while not ended.is_set():
+                headers = {"Authorization": f"Bearer {token}"}
+                for path in ("/fhir/Patient?_count=1", "/app/"):
+                    url = f"{installation.origin}{path}"
+                    answers.append(browser.get(url, headers=headers).status_code)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    try:
+        installation.shape.rolling_restart()
+    finally:
+        ended.set()
+        reading.join()
+    assert set(answers) == {200}
+    after = processes(installation.shape)
+    replaced = {name for name, pid in before.items() if after[name] != pid}
+    assert replaced == {"server-1", "server-2", "worker-1", "worker-2", "app-1"}
+    assert Shape.open(installation.shape.written.folder).written == installation.shape.written
+
+
+def test_who_was_killed_is_started_again_and_the_others_go_on(installation: Installation) -> None:
+    shape = installation.shape
+    told: list[str] = []
+    keeper = supervisor.Supervisor(Shape.open(shape.written.folder), told.append)
+    shape.parts["server-1"].kill()
+    with installation.browser() as browser:
+        assert browser.get(f"{installation.origin}/fhir/metadata").status_code == 200
+    keeper.look()
+    keeper.look()
+    assert ["server-1 had ended" in line for line in told] == [True]
+    shape.parts["server-1"].wait()
+    keeper.look()
+    assert told[1:] == ["server-1 is ready again"]
+
+
+def processes(shape: Shape) -> Mapping[str, int | None]:
+    return {name: part.pid for name, part in shape.parts.items()}
+
+
 def test_the_logs_hold_no_query(installation: Installation) -> None:
-    for role, log in installation.logs.items():
-        text = log.read_text("utf-8")
-        assert text, role
-        assert "_count=" not in text, role
-        assert "fever" not in text, role
+    for part in installation.shape.parts.values():
+        text = part.log.read_text("utf-8")
+        assert text or part.role == "nginx", part.name
+        assert "_count=" not in text, part.name
+        assert "fever" not in text, part.name

@@ -29,6 +29,7 @@ EXPLAINED = {
     "fhir_server/security/authorization/app.py authorization_server": "composes; two are defaults",
     "fhir_server/security/authorization/issue.py token_response": "what a token says, by keyword",
     "fhir_server/security/authorization/server.py journal_refusal": "the client is mostly unknown",
+    "deploy/processes/shape.py plan": "what an operator decides of a shape, by keyword",
     "deploy/simulated_ehr/app.py create_simulated_ehr": "composes; three are defaults",
 }
 # The parameters of a command are its options.

@@ -3,6 +3,7 @@ versions, reflected input, methods, foreign origins and hosts; and each check fo
 
 import asyncio
 import gzip
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,10 +46,24 @@ async def scanned(folder: Path) -> Scan:
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, timeout=60) as http:
             found = Scan(http)
             await found.walk(application._app._app)  # type: ignore[attr-defined]
+            await with_the_files(found)
             await with_a_session(found, application._app._app)  # type: ignore[attr-defined]
             await with_a_token(found)
             await through_each_door(found)
     return found
+
+
+async def with_the_files(scan: Scan) -> None:
+    """What the first pages of each part load, and the same under its plain name."""
+    for page in ("/app/", "/auth/login", "/ehr/"):
+        shown = await scan.http.get(page)
+        assert shown.status_code < 500, page
+        base = shown.url
+        for found in re.findall(r'(?:href|src)="([^"]+\.(?:css|js|svg))"', shown.text):
+            url = base.join(found)
+            await scan.ask("GET", url.path, headers={"X-Request-Id": "file"})
+            plain = re.sub(r"\.[0-9a-f]{12}(?=\.\w+$)", "", url.path)
+            await scan.ask("GET", plain, headers={"X-Request-Id": "plain-file"})
 
 
 async def with_a_session(scan: Scan, front: Front) -> None:
@@ -123,6 +138,18 @@ def test_every_part_of_the_service_was_asked(scan: Scan) -> None:
         for cookie in seen.answer.headers.get_list("set-cookie")
     }
     assert {"__Host-medsage-home", "__Secure-medsage-session", "__Secure-medsage-form"} <= cookies
+
+
+def test_files_may_be_kept_for_good_and_have_no_plain_name(scan: Scan) -> None:
+    def answers(name: str) -> dict[str, httpx.Response]:
+        named = [s for s in scan.seen if s.answer.request.headers.get("x-request-id") == name]
+        return {s.path: s.answer for s in named}
+
+    kept, plain = answers("file"), answers("plain-file")
+    assert {path.split("/")[1] for path in kept} == {"app", "auth", "ehr"}
+    told = {(answer.status_code, answer.headers["cache-control"]) for answer in kept.values()}
+    assert told == {(200, "public, max-age=31536000, immutable")}
+    assert {answer.status_code for answer in plain.values()} == {404}
 
 
 def test_a_page_that_may_be_framed_is_framed_by_registered_origins_alone(scan: Scan) -> None:

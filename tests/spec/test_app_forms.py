@@ -1,8 +1,11 @@
 """Forms of the app: forgery, mixed-up patients, bad values, and doing a thing once."""
 
 import pytest
+from starlette.requests import Request
 
 from smart_app.pages.intake import SUBMISSION
+from smart_app.problems import Problem
+from smart_app.visit import read_form
 from tests.app_browser import World, hidden_fields
 from tests.app_records import OTHER_PATIENT, PATIENT, chunk, png
 
@@ -230,3 +233,25 @@ async def test_the_home_page_may_not_be_framed(browser):
     page = await browser.get("/app/")
     assert page.status_code == 200
     assert "frame-ancestors 'none'" in page.headers["content-security-policy"]
+
+
+async def test_a_browser_that_goes_away_in_the_middle_of_a_form_is_no_failure_of_ours():
+    came = iter(
+        [
+            {"type": "http.request", "body": b"fever=", "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+
+    async def receive():
+        return next(came)
+
+    kind, length = b"application/x-www-form-urlencoded", b"9"
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "headers": [(b"content-type", kind), (b"content-length", length)],
+    }
+    with pytest.raises(Problem) as refused:
+        await read_form(Request(scope, receive), 1000)
+    assert refused.value.cause == "bad-form"

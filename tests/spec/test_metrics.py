@@ -27,6 +27,7 @@ from models.malaria.reading import CellAnswer, SmearAnswer
 from models.symptoms.port import Urgency
 from tests.availability import ROOT
 from tests.exposition import PEOPLES, Sample, busy_session, groupings, samples_of, selectors
+from tests.kubernetes_metrics import adapter_expressions
 
 FOLDER = ROOT / "deploy/prometheus"
 GIVEN_BY_PROMETHEUS = {"up": {"job", "instance"}, "ALERTS": {"alertname", "alertstate"}}
@@ -186,7 +187,11 @@ def panels() -> Iterator[tuple[str, str]]:
                 yield f"{path.stem}: {panel['title']}", target["expr"]
 
 
-EXPRESSIONS = [*((name, rule["expr"]) for name, rule in rules().items()), *panels()]
+EXPRESSIONS = [
+    *((name, rule["expr"]) for name, rule in rules().items()),
+    *panels(),
+    *adapter_expressions(),
+]
 
 
 @pytest.mark.parametrize(

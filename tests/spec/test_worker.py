@@ -17,6 +17,7 @@ from fhir_server.fhir.assessment import (
     submission,
 )
 from fhir_server.validation.validate import Validator
+from models import tasks
 from models.analysis import Analysts
 from models.fhir_client import CallerToken, FhirClient
 from models.malaria.reading import SmearAnswer
@@ -329,3 +330,26 @@ async def test_a_server_that_refuses_makes_no_hot_loop() -> None:
     await running
 
     assert sum(request.method == "PUT" for request in world.fhir.requests) == 1
+
+
+async def test_a_worker_that_is_ended_gives_its_task_back_at_once() -> None:
+    world = World()
+    reference = await world.submit(images=1)
+    is_reading = asyncio.Event()
+
+    async def never_ends(_: object) -> Any:
+        is_reading.set()
+        await asyncio.Event().wait()
+
+    world.smear.predict = never_ends  # type: ignore[method-assign]
+    running = asyncio.create_task(world.worker().run())
+    await is_reading.wait()
+    assert world.task(reference)["status"] == "in-progress"
+    running.cancel()
+    await asyncio.wait([running])
+    back = world.task(reference)
+    assert (back["status"], back.get("owner"), tasks.attempts(back)) == ("requested", None, 0)
+    world.smear = ScriptedSmearModel(field_of(600, 40, SmearAnswer.SUSPECTED))
+    await world.worker().run_once()  # no lease has to run out
+    assert world.task(reference)["status"] == "completed"
+    assert len(world.reports()) == 1

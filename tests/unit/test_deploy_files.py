@@ -13,11 +13,13 @@ import pytest
 import yaml
 
 from fhir_server.seed_settings import known_names
+from tests.command_line import assert_command
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILES = ("docker-compose.yml", "deploy/docker/compose.dev.yml")
 NOT_SECRET = ("MEDSAGE_SECRETS_DIR", "GF_SECURITY_COOKIE_SECURE")
 ROLES = ("server", "worker", "app")
+MADE_BY_DEPLOY = "./deploy/secrets/tls:"
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.-]+)?")
 
 
@@ -54,7 +56,7 @@ def test_the_schema_refuses_a_misspelt_member() -> None:
 
 def test_all_parts_of_the_production_shape_are_there() -> None:
     assert set(services()) == {
-        "nginx", "server", "worker", "app", "mongo-1", "mongo-2", "mongo-3", "mongo-init",
+        "nginx", "acme", "server", "worker", "app", "mongo-1", "mongo-2", "mongo-3", "mongo-init",
         "redis", "prometheus", "alertmanager", "grafana",
     }  # fmt: skip
 
@@ -73,6 +75,23 @@ def test_every_container_is_hardened(path: str) -> None:
         assert service["user"].split(":")[0] not in ("", "0", "root"), name
         assert not service.get("privileged"), name
         assert all("docker.sock" not in volume for volume in service.get("volumes", ())), name
+
+
+@pytest.mark.parametrize("path", COMPOSE_FILES)
+def test_no_container_can_take_the_whole_machine(path: str) -> None:
+    for name, service in read(path)["services"].items():
+        for limit in ("mem_limit", "cpus", "pids_limit"):
+            assert service.get(limit), f"{name}: {limit}"
+        assert service["logging"]["options"].keys() == {"max-size", "max-file"}, name
+
+
+@pytest.mark.parametrize("path", COMPOSE_FILES)
+def test_our_containers_run_commands_that_exist(path: str) -> None:
+    services = read(path)["services"]
+    ours = {name: each for name, each in services.items() if each["image"].startswith("medsage-")}
+    assert set(ours) in (set(ROLES), {"medsage"})
+    for service in ours.values():
+        assert_command(service["command"])
 
 
 def test_every_service_that_stays_has_a_health_check() -> None:
@@ -104,7 +123,10 @@ def test_networks_volumes_and_secrets_exist_and_are_used() -> None:
 def test_mounted_files_exist_and_are_read_only() -> None:
     for name, service in services().items():
         for volume in service.get("volumes", ()):
-            if volume[0] == ".":
+            if volume.startswith(MADE_BY_DEPLOY):
+                # nginx reads what the authority's client writes.
+                assert volume.endswith(":ro") == (name != "acme"), f"{name}: {volume}"
+            elif volume[0] == ".":
                 assert (ROOT / volume.split(":")[0]).exists(), f"{name}: {volume}"
                 assert volume.endswith(":ro"), f"{name}: {volume}"
 
@@ -114,6 +136,7 @@ def test_networks_keep_the_parts_apart() -> None:
     assert "data" not in nets["nginx"] | nets["app"] | nets["prometheus"] | nets["grafana"]
     assert [name for name, joined in nets.items() if "edge" in joined] == ["nginx"]
     assert [name for name, joined in nets.items() if "outside" in joined] == [
+        "acme",
         "server",
         "worker",
         "app",
@@ -247,6 +270,17 @@ def test_grafana_finds_its_dashboards_where_compose_puts_them() -> None:
 
 
 def test_the_shell_scripts_can_be_parsed() -> None:
-    for path in ("deploy.sh", "deploy/nginx/self_signed.sh", "deploy/mongo/start.sh"):
-        subprocess.run(["bash", "-n", str(ROOT / path)], check=True)
-    subprocess.run(["sh", "-n", str(ROOT / "deploy/redis/start.sh")], check=True)
+    scripts = [ROOT / "deploy.sh", *sorted(ROOT.glob("deploy/*/*.sh"))]
+    assert len(scripts) > 5
+    for path in scripts:
+        shell = path.read_text("utf-8").splitlines()[0].split()[-1].rpartition("/")[2]
+        assert shell in ("bash", "sh"), path
+        subprocess.run([shell, "-n", str(path)], check=True)
+
+
+def test_the_upstreams_of_containers_are_the_services_and_their_ports() -> None:
+    text = (ROOT / "deploy/nginx/upstreams.conf").read_text("utf-8")
+    named = re.findall(r"server (\w+):(\d+) resolve ", text)
+    assert [name for name, _ in named] == re.findall(r"^upstream (\w+)", text, re.MULTILINE)
+    for name, port in named:
+        assert services()[name]["command"][5:7] == ["--port", port]

@@ -13,7 +13,10 @@ STAND_IN = """#!/bin/sh
 echo "[$MEDSAGE_BASE_URL] $*" >>"$ASKED"
 case "$*" in
 *"docker-compose.yml ps -q"*) [ -z "$RUNNING" ] || echo id ;;
-inspect*) echo healthy ;;
+*"ps --all -q"*) [ -z "$STORED" ] || echo id ;;
+*"worker check") [ -z "$UNFIT" ] ;;
+*.Image*) echo image-before ;;
+inspect*) echo "${HEALTH:-healthy}" ;;
 esac
 """
 
@@ -63,7 +66,7 @@ def checkout(tmp_path: Path) -> Checkout:
 
 
 def with_certificate(checkout: Checkout) -> None:
-    folder = checkout.folder / "deploy/secrets"
+    folder = checkout.folder / "deploy/secrets/tls"
     folder.mkdir(parents=True)
     for name in ("tls.crt", "tls.key"):
         (folder / name).touch()
@@ -101,6 +104,25 @@ def test_production_without_a_certificate_is_refused_and_says_how_to_get_one(
     assert done.returncode == 1
     assert "self_signed.sh" in done.stderr
     assert " up " not in checkout.asked()
+
+
+def test_an_authority_is_asked_through_an_nginx_with_a_certificate_of_its_own(
+    checkout: Checkout,
+) -> None:
+    (checkout.folder / "deploy/nginx").mkdir(parents=True)
+    shutil.copy(ROOT / "deploy/nginx/self_signed.sh", checkout.folder / "deploy/nginx")
+    env = checkout.folder / ".env"
+    env.write_text("MEDSAGE_BASE_URL=https://medsage.test:8443/\nCOMPOSE_PROFILES=x,acme\n")
+    refused = checkout.run("prod")
+    assert "ACME_EMAIL" in refused.stderr
+    assert " up " not in checkout.asked()
+    done = checkout.run("prod", ACME_EMAIL="op@medsage.test")
+    assert done.returncode == 0, done.stderr
+    folder = checkout.folder / "deploy/secrets/tls"
+    assert "A certificate for medsage.test," in done.stdout
+    assert (folder / "tls.key").is_file()
+    assert (folder.parent.stat().st_mode & 0o777, folder.stat().st_mode & 0o777) == (0o700, 0o777)
+    assert " up " in checkout.asked()
 
 
 def test_verbs_that_look_take_the_shape_that_runs(checkout: Checkout) -> None:
@@ -141,6 +163,62 @@ def test_a_restore_fills_an_empty_installation_and_no_other(checkout: Checkout) 
     assert done.returncode == 0, done.stderr
     last = checkout.asked().splitlines()[-1]
     assert last.endswith("worker backup restore --data /data/restored --at 2026-11-26T08:00:00Z")
+
+
+def test_production_saves_what_is_there_before_it_changes_anything(checkout: Checkout) -> None:
+    with_certificate(checkout)
+    url = {"MEDSAGE_BASE_URL": "https://medsage.test"}
+    assert checkout.run("prod", "backup", **url).returncode == 0
+    assert "backup create" not in checkout.asked()  # a first start has nothing to save
+    for stored in ({"RUNNING": "yes"}, {"STORED": "yes"}):
+        (checkout.folder / "asked").write_text("")
+        assert checkout.run("prod", "backup", **url, **stored).returncode == 0
+        asked = checkout.asked()
+        assert asked.index("worker") < asked.index("backup create") < asked.index(" build")
+    assert "prod knows backup only" in checkout.run("prod", "bakcup", **url).stderr
+
+
+def test_an_upgrade_saves_builds_looks_and_goes_role_by_role(checkout: Checkout) -> None:
+    refused = checkout.run("upgrade")
+    assert (refused.returncode, "nothing runs" in refused.stderr) == (1, True)
+    assert checkout.run("upgrade", RUNNING="yes").returncode == 0
+    asked = checkout.asked()
+    looks = ("backup create", " build", "worker check", "worker migrate")
+    steps = (*looks, *ups("server", "worker", "app", "nginx"))
+    places = [asked.index(step) for step in steps]
+    assert places == sorted(places)
+    assert " tag " not in asked
+
+
+def test_an_upgrade_that_does_not_fit_changes_nothing(checkout: Checkout) -> None:
+    refused = checkout.run("upgrade", RUNNING="yes", UNFIT="yes")
+    assert refused.returncode == 1
+    assert " up " not in checkout.asked()
+    assert "tag image-before medsage-server:0.1.0" in checkout.asked()
+
+
+def test_an_upgrade_goes_back_when_a_role_does_not_get_healthy(checkout: Checkout) -> None:
+    failed = checkout.run("upgrade", RUNNING="yes", HEALTH="starting", WAIT_SECONDS="0")
+    assert failed.returncode == 1
+    assert "server is not healthy" in failed.stderr
+    assert "the old version runs again" in failed.stderr
+    tagged = checkout.asked().partition(" tag ")[2]
+    assert all(up in tagged for up in ups("server", "worker", "app"))
+
+
+def ups(*roles: str) -> list[str]:
+    return [f"up --detach --no-deps {role}" for role in roles]
+
+
+def test_with_processes_another_program_gets_the_verb(checkout: Checkout) -> None:
+    python = checkout.folder / ".venv/bin/python"
+    python.write_text('#!/bin/sh\necho "[$PYTHONPATH] $*"\n')
+    done = checkout.run("--processes", "prod", "backup", "--port", "9443")
+    told = f"[{checkout.folder}] -m deploy.processes prod backup --port 9443\n"
+    assert (done.returncode, done.stdout) == (0, told)
+    python.unlink()
+    assert "quickstart.sh setup" in checkout.run("--processes", "status").stderr
+    assert not checkout.asked()
 
 
 def test_an_unknown_verb_is_refused_with_the_list(checkout: Checkout) -> None:

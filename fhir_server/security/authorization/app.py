@@ -1,5 +1,6 @@
 """The authorization server as ASGI applications, made of plain values and ports."""
 
+import logging
 import secrets
 import uuid
 from collections.abc import Awaitable, Callable
@@ -39,7 +40,12 @@ from fhir_server.security.authorization.key_sets import Fetch, KeySets
 from fhir_server.security.authorization.launch_endpoint import launch
 from fhir_server.security.authorization.metrics import AuthorizationMetrics
 from fhir_server.security.authorization.openid_client import OpenIdClient
-from fhir_server.security.authorization.pages import NOT_FOUND, problem_page, stylesheet
+from fhir_server.security.authorization.pages import (
+    NOT_FOUND,
+    problem_page,
+    stylesheet,
+    stylesheet_path,
+)
 from fhir_server.security.authorization.picker.encounters import choose_encounter, show_encounters
 from fhir_server.security.authorization.picker.patients import choose_patient, show_patients
 from fhir_server.security.authorization.revoke_endpoint import revoke
@@ -59,10 +65,11 @@ from fhir_server.security.checked_fetch import CheckedFetch, Reach
 from fhir_server.security.keys import KeyRing
 from fhir_server.security.rate_limit import Counters
 from fhir_server.security.tokens import TokenVerifier
-from fhir_server.storage.port import ResourceStore, VersionConflict
+from fhir_server.storage.port import ResourceStore, StoreUnavailable, VersionConflict
 
 PUBLIC = CheckedFetch(Reach())
 Endpoint = Callable[[AuthorizationServer, Request], Awaitable[Response]]
+_log = logging.getLogger("fhir_server.authorization")
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 _PREFLIGHT_SECONDS = "600"
 _PAGES: tuple[tuple[str, Endpoint, Endpoint | None], ...] = (
@@ -189,10 +196,10 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
             Route("/logout", bound(sign_out), methods=["GET", "POST"]),
             Route("/jwks", bound(_jwks), methods=["GET"]),
             Route("/.well-known/openid-configuration", bound(_openid), methods=["GET"]),
-            Route("/pages.css", stylesheet, methods=["GET"]),
+            Route(f"/{stylesheet_path()}", stylesheet, methods=["GET"]),
             Route(STYLE_PATH, style, methods=["GET"]),
         ],
-        exception_handlers={404: not_found, VersionConflict: _busy},
+        exception_handlers={404: not_found, VersionConflict: _busy, StoreUnavailable: _away},
     )
     # A redirect to the path without its slash would lead to whatever host the request names.
     application.router.redirect_slashes = False
@@ -200,8 +207,17 @@ def create_authorization(server: AuthorizationServer) -> ASGIApp:
 
 
 async def _busy(_: Request, __: Exception) -> Response:
+    return _later(1)
+
+
+async def _away(_: Request, failure: Exception) -> Response:
+    _log.error("the store can't be reached (%s)", failure)
+    return _later(5)
+
+
+def _later(seconds: int) -> Response:
     body = {"error": "temporarily_unavailable", "error_description": "try again"}
-    headers = {"Retry-After": "1", "Cache-Control": "no-store"}
+    headers = {"Retry-After": str(seconds), "Cache-Control": "no-store"}
     return Response(orjson.dumps(body), 503, headers, media_type="application/json")
 
 

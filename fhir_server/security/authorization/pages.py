@@ -1,5 +1,6 @@
 """The pages that people see here: server-rendered, without script, ready for translation."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -107,6 +108,7 @@ def _environment() -> Environment:
     )
     # The i18n extension adds this method at run time.
     environment.install_null_translations(newstyle=True)  # type: ignore[attr-defined]
+    environment.globals["stylesheet"] = stylesheet_path()
     return environment
 
 
@@ -139,11 +141,25 @@ def problem_page(
     )
 
 
+@cache
+def _css() -> bytes:
+    return (files(__package__) / "templates" / "pages.css").read_bytes()
+
+
+@cache
+def stylesheet_path() -> str:
+    """Where the style sheet is, below the pages. Another content has another name, so that caches
+    may keep it for good."""
+    return f"static/pages.{hashlib.sha256(_css()).hexdigest()[:12]}.css"
+
+
 async def stylesheet(_request: object) -> Response:
     """The style sheet of the pages."""
-    css = (files(__package__) / "templates" / "pages.css").read_bytes()
-    headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
-    return Response(css, media_type="text/css", headers=headers)
+    headers = {
+        "Cache-Control": "public, max-age=31536000, immutable",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Response(_css(), media_type="text/css", headers=headers)
 
 
 def _headers(frame_origins: Iterable[str], form_targets: Iterable[str]) -> dict[str, str]:

@@ -24,13 +24,13 @@ SOCKET_MILLISECONDS = 65_000
 """Longer than a transaction may live, so that a slow answer is not taken for a lost one."""
 
 MAJORITY = WriteConcern(w="majority", j=True, wtimeout=20_000)
-NAMES = ("resources", "history", "bodies", "records", "journal", "reservations")
+NAMES = ("resources", "history", "bodies", "records", "journal", "reservations", "schema")
 
 
 @dataclass(frozen=True, slots=True)
 class Collections:
     """The collections of one tenant: current versions, all versions, bodies too long for a
-    document, records, the audit journal, and reservations."""
+    document, records, the audit journal, reservations, and what the layout is."""
 
     client: AsyncMongoClient[Document]
     resources: Collection
@@ -39,6 +39,7 @@ class Collections:
     records: Collection
     journal: Collection
     reservations: Collection
+    schema: Collection
 
     def named(self, name: str) -> Collection:
         """The collection of that name, one of NAMES."""

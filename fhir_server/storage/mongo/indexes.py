@@ -8,13 +8,12 @@ wire-compatible engine checks them.
 
 from dataclasses import dataclass
 
-from pymongo import ASCENDING, DESCENDING, UpdateOne
+from pymongo import ASCENDING, DESCENDING
 from pymongo.errors import OperationFailure
 
 from fhir_server.storage.mongo.connect import NAMES, Collections
 
 _NAMESPACE_EXISTS = 48
-_AT_ONCE = 1000
 
 EXPIRED_RECORD_SECONDS = 3600
 """An expired record is absent by comparison; only then, much later, is it swept away."""
@@ -70,17 +69,3 @@ async def create(collections: Collections) -> None:
             await collection.create_index(keys)
         else:
             await collection.create_index(keys, expireAfterSeconds=index.expire_seconds)
-    await _name_types(collections)
-
-
-async def _name_types(collections: Collections) -> None:
-    """Give the versions that an earlier program wrote the field of their type."""
-    while True:
-        found = collections.history.find({"type": None}, {"_id": 1}, limit=_AT_ONCE)
-        writes = [
-            UpdateOne({"_id": each["_id"]}, {"$set": {"type": each["_id"].partition("/")[0]}})
-            async for each in found
-        ]
-        if not writes:
-            return
-        await collections.history.bulk_write(writes, ordered=False)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from fhir_server.search.expression import Query
 from fhir_server.storage.budget import SEARCH_SECONDS
 from fhir_server.storage.master_keys import MasterKeys
-from fhir_server.storage.mongo import indexes, reading, sealed
+from fhir_server.storage.mongo import migrations, reading, sealed
 from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import collections, connect
 from fhir_server.storage.mongo.copying import MongoCopying
@@ -16,7 +16,7 @@ from fhir_server.storage.mongo.explain import explain
 from fhir_server.storage.mongo.feed import Feed
 from fhir_server.storage.mongo.history import history
 from fhir_server.storage.mongo.notes import Notes
-from fhir_server.storage.mongo.reachable import reachable
+from fhir_server.storage.mongo.reachable import Gate, reachable
 from fhir_server.storage.mongo.records import record_id
 from fhir_server.storage.mongo.resealing import MongoSealing
 from fhir_server.storage.mongo.reservations import reservation
@@ -52,6 +52,7 @@ class MongoStore:
         self._collections = reader.collections
         self._reader = reader
         self._notes = Notes(reader)
+        self.gate = Gate(reader.collections.client)
         self._clock = clock
         self.sealing: Sealing = MongoSealing(reader)
         """For the encryption's own commands."""
@@ -76,12 +77,17 @@ class MongoStore:
         client = connect(uri)
         opened = collections(client, database)
         try:
-            await indexes.create(opened)
+            await migrations.prepare(opened)
             vault = await sealed.begin(opened, masters)
         except BaseException:
             await client.close()
             raise
         return cls(Reader(opened, None, search_seconds, vault), clock)
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the server was found to be gone, and has not answered since."""
+        return self.gate.is_closed
 
     @reachable
     async def get(self, key: Key, version: int | None = None) -> Stored | None:

@@ -18,6 +18,7 @@ from pymongo.errors import (
     InvalidOperation,
     OperationFailure,
     PyMongoError,
+    ServerSelectionTimeoutError,
 )
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
@@ -67,6 +68,8 @@ async def run(reader: Reader, clock: Callable[[], datetime], unit: Unit[T]) -> T
             return await _attempt(reader, clock, unit)
         except DocumentTooLarge:
             raise too_large("the resource is too large for the store") from None
+        except ServerSelectionTimeoutError:
+            raise  # it has waited for a server already, and there is none
         except (PyMongoError, Overtaken) as failure:
             if not is_conflict(failure):
                 raise

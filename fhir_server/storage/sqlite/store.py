@@ -69,6 +69,8 @@ class SqliteStore:
         self.capacity: Mapping[str, float] = {"read": THREADS, "write": 1}
         self.copying: Copying = SqliteCopying(path, vault, clock)
         """For backups."""
+        self.is_away = False
+        """A file is never found to be gone; each question finds out for itself."""
 
     @classmethod
     def open(

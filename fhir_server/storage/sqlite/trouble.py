@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from fhir_server.storage.port import StoreUnavailable
+from fhir_server.storage.port import StoreFull, StoreUnavailable
 
 _OF_THE_FILE = frozenset(
     {
@@ -19,13 +19,15 @@ _PRIMARY = 0xFF
 
 
 def told(failure: Exception) -> Exception:
-    """StoreUnavailable for a full disk, a read-only or unreadable file or one that others hold:
-    nothing was written, and the same request may succeed later. Any other failure as it is."""
+    """StoreFull for a full disk, StoreUnavailable for a read-only or unreadable file or one that
+    others hold: nothing was written, and the same request may succeed later. Any other failure as
+    it is."""
     if not isinstance(failure, sqlite3.OperationalError):
         return failure
     code = getattr(failure, "sqlite_errorcode", None)
     if code is None or code & _PRIMARY not in _OF_THE_FILE:
         return failure
-    unavailable = StoreUnavailable(failure.sqlite_errorname)
+    kind = StoreFull if code & _PRIMARY == sqlite3.SQLITE_FULL else StoreUnavailable
+    unavailable = kind(failure.sqlite_errorname)
     unavailable.__cause__ = failure
     return unavailable

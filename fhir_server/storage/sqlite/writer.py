@@ -26,7 +26,8 @@ from fhir_server.storage.sqlite import sealed
 from fhir_server.storage.sqlite.allowance import Allowance
 from fhir_server.storage.sqlite.answers import Answer, Outcome, StoreClosed, deliver
 from fhir_server.storage.sqlite.bulk import insert
-from fhir_server.storage.sqlite.connect import connect, prepare
+from fhir_server.storage.sqlite.connect import connect
+from fhir_server.storage.sqlite.migrations import prepare
 from fhir_server.storage.sqlite.rows import milliseconds
 from fhir_server.storage.sqlite.transaction import ParameterNumbers, SqliteTransaction
 from fhir_server.storage.sqlite.trouble import told

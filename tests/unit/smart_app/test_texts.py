@@ -5,7 +5,7 @@ from babel.messages.pofile import read_po
 from smart_app.catalogue import extract
 from smart_app.language import LOCALES
 from smart_app.problems import CAUSES, explain
-from smart_app.rendering import STATIC, environment, static_files
+from smart_app.rendering import STATIC, environment, published, static_files
 
 
 def test_the_catalogue_has_every_text():
@@ -20,6 +20,18 @@ def test_scripts_and_styles_keep_to_their_budgets():
     assert sum(size for path, size in sizes.items() if path.endswith(".css")) <= 40_000
     for path in STATIC.rglob("*.js"):
         assert len(path.read_text().splitlines()) < 150
+
+
+def test_a_file_with_another_content_has_another_name():
+    assert published("css/a.css", b"a") == "css/a.ca978112ca1b.css"
+    assert published("css/a.css", b"b") != published("css/a.css", b"a")
+
+
+def test_files_name_no_other_file_since_names_change():
+    for path, (content, *_rest) in static_files().items():
+        text = content.decode()
+        for way in ("url(", "@import", "import ", "import(", "new Worker", "href="):
+            assert way not in text, path
 
 
 def test_scripts_use_no_markup_from_strings():

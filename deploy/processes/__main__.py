@@ -1,0 +1,5 @@
+"""`python -m deploy.processes`."""
+
+from deploy.processes.verbs import app
+
+app()

@@ -1,0 +1,119 @@
+"""What Compose gives each role, as a table: the variables and the secret files. A test holds it
+against `docker-compose.yml`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from deploy.processes.plan import Plan
+
+_SETTINGS = {
+    "MEDSAGE_PROFILE": "prod",
+    "MEDSAGE_DEMO": "false",
+    "MEDSAGE_BASE_URL": "{base_url}",
+    "MEDSAGE_SECRETS_DIR": "{secrets}",
+    "MEDSAGE_LOG_LEVEL": "info",
+    "MEDSAGE_TRUSTED_PROXIES": "127.0.0.1",
+}
+_STORE = {
+    "MEDSAGE_MONGODB_DATABASE": "medsage",
+    "MEDSAGE_ENCRYPTION_KEY_FILE": "{secrets}/encryption_master_key",
+}
+ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
+    "server": {
+        **_SETTINGS,
+        **_STORE,
+        "MEDSAGE_CLIENT_REGISTRATION": "true",
+        "MEDSAGE_JWKS_NETWORKS": "",
+    },
+    "worker": {
+        **_SETTINGS,
+        **_STORE,
+        "MEDSAGE_SERVER_URL": "http://127.0.0.1:{server}",
+        "MEDSAGE_WORKER_URL": "http://127.0.0.1:{worker}",
+        "MEDSAGE_WORKER_CONCURRENCY": "2",
+        "MEDSAGE_GEMINI_MODEL": "gemini-2.5-flash",
+        "MEDSAGE_GEMINI_INPUT_PRICE": "",
+        "MEDSAGE_GEMINI_OUTPUT_PRICE": "",
+        "MEDSAGE_BACKUP_TARGET": "{backups}",
+        "MEDSAGE_BACKUP_KEY_FILE": "{secrets}/backup_key",
+        "MEDSAGE_BACKUP_MINUTES": "60",
+        "MEDSAGE_BACKUP_S3_ENDPOINT": "",
+        "MEDSAGE_BACKUP_S3_REGION": "us-east-1",
+    },
+    "app": {
+        **_SETTINGS,
+        "MEDSAGE_SERVER_URL": "http://127.0.0.1:{server}",
+        "MEDSAGE_ISSUERS": "{issuers}/issuers.json",
+    },
+    "all": {"MEDSAGE_PROFILE": "dev", "MEDSAGE_BASE_URL": "{base_url}"},
+}
+"""Role → variable → its value here, or its default where the operator's settings have it too."""
+SECRETS: Mapping[str, tuple[str, ...]] = {
+    "server": (
+        "encryption_master_key",
+        "medsage_mongodb_uri",
+        "medsage_redis_url",
+        "medsage_secret_key",
+        "medsage_app_key",
+        "medsage_worker_key",
+    ),
+    "worker": (
+        "encryption_master_key",
+        "backup_key",
+        "medsage_backup_s3_key_id",
+        "medsage_backup_s3_key",
+        "medsage_mongodb_uri",
+        "medsage_secret_key",
+        "medsage_worker_key",
+        "medsage_gemini_api_key",
+    ),
+    "app": ("medsage_redis_url", "medsage_secret_key", "medsage_app_key"),
+    "all": (),
+}
+"""Role → the secret files that it may read."""
+GIVEN = frozenset(
+    (
+        *("MEDSAGE_LOG_LEVEL", "MEDSAGE_CLIENT_REGISTRATION", "MEDSAGE_JWKS_NETWORKS"),
+        *("MEDSAGE_WORKER_CONCURRENCY", "MEDSAGE_GEMINI_MODEL", "MEDSAGE_GEMINI_INPUT_PRICE"),
+        *("MEDSAGE_GEMINI_OUTPUT_PRICE", "MEDSAGE_BACKUP_TARGET", "MEDSAGE_BACKUP_MINUTES"),
+        *("MEDSAGE_BACKUP_S3_ENDPOINT", "MEDSAGE_BACKUP_S3_REGION"),
+    )
+)
+"""The variables that the operator's environment decides, as in Compose."""
+
+
+def environment(plan: Plan, name: str) -> dict[str, str]:
+    """The variables of this part."""
+    role = plan.slot(name).role
+    here = {
+        "base_url": plan.base_url,
+        "secrets": str(plan.own(name) / "secrets"),
+        "backups": str(plan.backups),
+        "issuers": str(plan.folder / "issuers"),
+    }
+    if not plan.is_development:
+        here |= {door: str(plan.door(door)) for door in ("server", "worker")}
+    table = {name: value.format_map(here) for name, value in ENVIRONMENT[role].items()}
+    # What Compose does not give a role, an operator may still set for all of them.
+    elsewhere = {name for each in ENVIRONMENT.values() for name in each} - set(table)
+    given = {name: value for name, value in plan.settings.items() if name not in elsewhere}
+    return table | given
+
+
+def give_secrets(plan: Plan, name: str) -> None:
+    """Copies of the secret files of the part's role in a folder of its own."""
+    folder = plan.own(name) / "secrets"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    wanted = SECRETS[plan.slot(name).role]
+    for old in set(folder.iterdir()) - {folder / each for each in wanted}:
+        old.unlink()
+    for each in wanted:
+        _copy(plan.secrets / each, folder / each)
+
+
+def _copy(source: Path, target: Path) -> None:
+    draft = target.with_name(f".{target.name}.new")
+    draft.write_bytes(source.read_bytes())
+    draft.chmod(0o400)
+    draft.replace(target)

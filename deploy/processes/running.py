@@ -1,0 +1,143 @@
+"""A process that is known by a file, so that one program may start it and another stop it."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from fcntl import LOCK_EX, LOCK_NB, flock
+from functools import cache
+from pathlib import Path
+
+# By these a benchmark lets the clock of one part jump (bench/shape/faults.py).
+_CLOCK = (
+    *("LD_PRELOAD", "FAKETIME_TIMESTAMP_FILE"),
+    *("FAKETIME_DONT_FAKE_MONOTONIC", "FAKETIME_CACHE_DURATION"),
+)
+_PASSED = ("PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", *_CLOCK)
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Running:
+    """A process: `began` is the kernel's start time of its number, which tells it from a later
+    process of the same number; `port` is where it listens and `code` what it was started from."""
+
+    pid: int
+    began: str
+    port: int
+    code: str
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended; who has ended and was not asked for yet has."""
+        return _began(self.pid) == self.began
+
+    def signal(self, number: int) -> None:
+        """Send it, unless it has ended."""
+        if self.is_alive:
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """SIGKILL to it and to all that it has started, also when it has ended itself: nginx's
+        workers outlive their master and keep its ports."""
+        is_another = _began(self.pid) not in (None, self.began)
+        if not is_another:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def ended(self, seconds: float) -> bool:
+        """Whether it ends in this time."""
+        end = time.monotonic() + seconds
+        while self.is_alive:
+            if time.monotonic() > end:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
+
+@dataclass(frozen=True)
+class State:
+    """What is wanted of a part, its process (None before its first start), and while it is being
+    replaced the process that comes or goes."""
+
+    is_wanted: bool = False
+    running: Running | None = None
+    other: Running | None = None
+
+
+def read(file: Path) -> State:
+    """What the file says; a part that was never started is not wanted."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except FileNotFoundError:
+        return State()
+    known = (found[key] and Running(**found[key]) for key in ("running", "other"))
+    return State(found["is_wanted"], *known)
+
+
+def write(file: Path, state: State) -> None:
+    """All of it or nothing; the folder is made."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    draft.write_text(json.dumps(asdict(state)), "utf-8")
+    draft.replace(file)
+
+
+def launched(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, log: Path
+) -> tuple[subprocess.Popen[bytes], str]:
+    """A process that lives on when its starter ends, and its start time; what it writes is put
+    behind the log. Keep the object for as long as you want to be told when it ends."""
+    for each in (folder, log.parent):
+        each.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - a part's own command
+            command,
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    return process, _began(process.pid) or ""
+
+
+def passed() -> dict[str, str]:
+    """What a process keeps of its starter's environment: where programs and libraries lie."""
+    return {name: os.environ[name] for name in _PASSED if name in os.environ}
+
+
+@contextmanager
+def locked(file: Path, is_patient: bool = True) -> Iterator[bool]:
+    """Alone with what the file stands for; False when another has it and we are not patient."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as handle:
+        try:
+            flock(handle, LOCK_EX if is_patient else LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def _began(pid: int) -> str | None:
+    """The kernel's start time of a process that has not ended."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # Behind the name, which may hold anything: state, …, and as the 20th the start time.
+    state, *rest = text.rpartition(")")[2].split()
+    # Ticks count from the start of the machine.
+    return None if state in "ZX" else f"{_boot()} {rest[18]}"
+
+
+@cache
+def _boot() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,0 +1,178 @@
+"""Keeps a shape up: what has died is started again, as Compose's `restart` does, and nginx takes
+up a certificate that was renewed."""
+
+import hashlib
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event
+
+from deploy.dev_mongodb import STAND_IN_VARIABLE
+from deploy.processes import running
+from deploy.processes.part import NotReady, Part
+from deploy.processes.plan import ROOT, Plan
+from deploy.processes.running import State
+from deploy.processes.shape import Shape
+
+_LOOK_SECONDS = 0.5
+_SLOW_SECONDS = 60.0
+LOG_BYTES, LOG_FILES = 10 * 1024 * 1024, 5
+"""What Compose keeps of a container's log."""
+_LONGEST_SECONDS = 60.0
+_LASTING_SECONDS = 60.0
+"""Who has run for so long starts afresh: the next death is the first one again."""
+
+
+@dataclass
+class Patience:
+    """How long to wait before a part is started again: not at all, then 1 s, 2 s … a minute."""
+
+    clock: Callable[[], float] = time.monotonic
+    _deaths: int = field(default=0, init=False)
+    _not_before: float = field(default=float("-inf"), init=False)
+    _started: float = field(default=float("-inf"), init=False)
+
+    def is_over(self) -> bool:
+        """Whether it may be started now."""
+        return self.clock() >= self._not_before
+
+    def started(self) -> float:
+        """It was started again: the seconds to wait after its next death."""
+        now = self.clock()
+        self._deaths = 1 if now - self._started > _LASTING_SECONDS else self._deaths + 1
+        self._started = now
+        wait = min(2.0 ** (self._deaths - 1), _LONGEST_SECONDS)
+        self._not_before = now + wait
+        return wait
+
+
+@dataclass
+class Supervisor:
+    """`look` once and again; each line of what it does goes to `told`."""
+
+    shape: Shape
+    told: Callable[[str], None]
+    clock: Callable[[], float] = time.monotonic
+    _patience: dict[str, Patience] = field(default_factory=dict, init=False)
+    _coming: set[str] = field(default_factory=set, init=False)
+    _certificate: str = field(default="", init=False)
+    _looked: float = field(default=float("-inf"), init=False)
+
+    def look(self) -> None:
+        """Start what should run and does not; see whether what was started is ready; look after
+        the certificate and the logs now and then."""
+        for part in self.shape.all_parts:
+            self._look_at(part)
+        if self.clock() - self._looked >= _SLOW_SECONDS:
+            self._looked = self.clock()
+            self._look_at_certificate()
+            plan = self.shape.written
+            for file in (*(plan.folder / "logs").glob("*.log"), plan.own("nginx") / "access.log"):
+                shorten(file)
+
+    def _look_at(self, part: Part) -> None:
+        patience = self._patience.setdefault(part.name, Patience(self.clock))
+        if patience.is_over() and part.revive():
+            wait = patience.started()
+            self._coming.add(part.name)
+            self.told(f"{part.name} had ended and was started again; next time after {wait:.0f} s")
+        elif part.name in self._coming and part.problem() is None:
+            self._coming.remove(part.name)
+            self.told(f"{part.name} is ready again")
+
+    def _look_at_certificate(self) -> None:
+        found = _content(self.shape.ca_file, self.shape.key_file)
+        if not self._certificate:
+            self._certificate = found
+        elif found != self._certificate:
+            try:
+                self.shape.reload_door()
+            except NotReady as problem:  # looked at again until it fits: two files are exchanged
+                self.told(f"another certificate is there: {problem}")
+                return
+            self._certificate = found
+            self.told("nginx has taken up another certificate")
+
+
+def supervise(shape: Shape) -> None:
+    """Until SIGTERM or SIGINT; the parts go on then. One supervisor keeps a shape."""
+    ended = Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(each, lambda *_: ended.set())
+    with running.locked(_file(shape.written).with_suffix(".lock"), is_patient=False) as is_alone:
+        if not is_alone:
+            raise NotReady("another supervisor keeps this shape")
+        supervisor = Supervisor(shape, _tell)
+        _tell("supervising")
+        while not ended.wait(_LOOK_SECONDS):
+            supervisor.look()
+        _tell("ended; the parts go on")
+
+
+def is_supervised(plan: Plan) -> bool:
+    """Whether a supervisor that `start` started keeps it."""
+    found = running.read(_file(plan)).running
+    return found is not None and found.is_alive
+
+
+def start(plan: Plan, code: Path = ROOT) -> None:
+    """Start a supervisor, of this code, in the background, if there is none."""
+    if is_supervised(plan):
+        return
+    command = [sys.executable, "-P", "-m", "deploy.processes", "supervise"]
+    environment = running.passed() | {"PYTHONPATH": str(code)}
+    if STAND_IN_VARIABLE in os.environ:
+        environment[STAND_IN_VARIABLE] = os.environ[STAND_IN_VARIABLE]
+    process, began = running.launched(
+        [*command, "--folder", str(plan.folder)], environment, plan.folder, log(plan)
+    )
+    found = running.Running(process.pid, began, 0, str(code))
+    running.write(_file(plan), State(True, found))
+
+
+def stop(plan: Plan) -> None:
+    """End the supervisor, if there is one; the parts go on."""
+    found = running.read(_file(plan)).running
+    if found is not None:
+        found.signal(signal.SIGTERM)
+        if not found.ended(_LONGEST_SECONDS):
+            found.kill()
+
+
+def log(plan: Plan) -> Path:
+    """What it did."""
+    return plan.folder / "logs" / "supervisor.log"
+
+
+def _file(plan: Plan) -> Path:
+    return plan.folder / "run" / "supervisor.json"
+
+
+def shorten(log: Path, most: int = LOG_BYTES, files: int = LOG_FILES) -> None:
+    """A log that has become long goes on empty; so many older pieces are kept beside it. Its
+    writer has it open for appending, so what it writes between copy and cut is lost."""
+    if not log.is_file() or log.stat().st_size <= most:
+        return
+    pieces = [log.with_name(f"{log.name}.{number}") for number in range(1, files)]
+    for older, newer in zip(reversed(pieces), [*reversed(pieces[:-1]), None], strict=True):
+        if newer is not None and newer.exists():
+            newer.replace(older)
+    shutil.copyfile(log, pieces[0])
+    os.truncate(log, 0)
+
+
+def _content(*files: Path) -> str:
+    found = hashlib.sha256()
+    for file in files:
+        found.update(file.read_bytes() if file.is_file() else b"")
+    return found.hexdigest()
+
+
+def _tell(line: str) -> None:
+    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", flush=True)
