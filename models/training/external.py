@@ -13,7 +13,7 @@ import numpy as np
 
 from models.malaria.fields import FieldCell, cut_cells
 from models.malaria.preprocess import Pixels, cell_pixels
-from models.training.outliers import Field, read_rgb
+from models.training.outliers import read_rgb
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,36 +58,3 @@ def whole_cells(rgb: Pixels) -> tuple[list[FieldCell], Pixels]:
     cells = [cell for cell in cut_cells(rgb) if not cell.is_cut_off]
     pixels = [cell_pixels(cell.crop) for cell in cells]
     return cells, np.stack(pixels) if pixels else np.zeros((0, 50, 50), np.uint8)
-
-
-def labelled(field: Field) -> LabelledField:
-    """A BCCD field with the centres of its red-cell boxes."""
-    centres = [
-        (box.x + box.width // 2, box.y + box.height // 2)
-        for kind, box in field.boxes
-        if kind == "RBC"
-    ]
-    return LabelledField(0, field.rgb, tuple(centres))
-
-
-def count_errors(fields: Iterator[LabelledField]) -> dict[str, float]:
-    """How many cells are segmented, and which share of the labelled centres lie in one of them."""
-    labels = found = segmented = count = 0
-    for field in fields:
-        cells = list(cut_cells(field.rgb))
-        found += sum(any(_holds(cell, centre) for cell in cells) for centre in field.centres)
-        labels += len(field.centres)
-        segmented += len(cells)
-        count += 1
-    return {
-        "fields": float(count),
-        "labelled": float(labels),
-        "segmented": float(segmented),
-        "found": found / max(labels, 1),
-    }
-
-
-def _holds(cell: FieldCell, centre: tuple[int, int]) -> bool:
-    x, y = centre[0] - cell.box.x, centre[1] - cell.box.y
-    inside = 0 <= x < cell.box.width and 0 <= y < cell.box.height
-    return bool(inside and cell.mask[y, x] > 0)

@@ -13,8 +13,9 @@ from models.malaria.predict import MalariaModel
 from models.malaria.reading import CellAnswer, ImageKind
 from models.training.cells import Cells, read_splits
 from models.training.composed import Row, composed_films
+from models.training.counting import count_errors, of_bccd, of_chula
 from models.training.evaluate import answer_shares
-from models.training.external import LabelledField, count_errors, labelled, read_chula, whole_cells
+from models.training.external import LabelledField, read_chula, whole_cells
 from models.training.folds import FOLDS, chosen
 from models.training.metrics import Vector
 from models.training.outliers import read_bccd
@@ -65,8 +66,8 @@ def measure(
             progress,
         ),
         "segmentation": {
-            "Chula": count_errors(iter(chula)),
-            "BCCD": count_errors(labelled(field) for field in bccd),
+            "Chula": count_errors(of_chula(field) for field in chula),
+            "BCCD": count_errors(of_bccd(field) for field in bccd),
         },
     }
     write_json(weights / METRICS, all_figures)
