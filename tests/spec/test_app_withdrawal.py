@@ -44,6 +44,8 @@ async def test_a_withdrawn_draft_says_why_hides_the_result_and_cant_be_signed(wo
     shown = (await browser.get(page)).text
     assert WHY in shown
     assert "2. AI result" not in shown
+    fields = hidden_fields(shown)
+    assert (await browser.post(f"{page}/print", {**fields, "what": "report"})).status_code == 409
     world.records.put({**marked(draft), "status": "final"})
     assert WHY not in (await browser.get(page)).text
 
