@@ -1,7 +1,7 @@
 """Who may write the comparison of two model versions: the client that measures, and nobody else.
 
 A promotion stands on such a MeasureReport (ADR 0021), so it is worth as much as its author
-(ADR 0034). It is created once and never changed; who would have another one compares anew.
+(ADR 0034). It is created once and never changed or deleted; who would have another compares anew.
 """
 
 from typing import Any
@@ -22,17 +22,25 @@ def require_measured(
     is stored would be changed. `writer` None is the server itself."""
     if writer is None:
         return
-    if current is not None and not current.is_deleted:
-        if not current.body:
-            raise forbidden(f"{current.key} may be changed by those alone who may read it")
-        if is_comparison(parse(current.body)):
-            text = f"{current.key} is a comparison of model versions: nobody changes it"
-            raise business_rule(text, MEASURE_REPORT)
+    if current is not None:
+        require_kept(current)
     if is_comparison(resource) and not _measures(writer):
         raise forbidden(
             "A comparison of model versions is written by the client that measures alone "
             "(medsage models evaluate-candidate)"
         )
+
+
+def require_kept(current: Stored) -> None:
+    """FhirError 422 for a stored comparison, which is neither changed nor deleted: it is what a
+    promotion stood on. 403 for callers who can't read what they change."""
+    if current.is_deleted:
+        return
+    if not current.body:
+        raise forbidden(f"{current.key} may be changed by those alone who may read it")
+    if is_comparison(parse(current.body)):
+        text = f"{current.key} is a comparison of model versions: nobody changes it"
+        raise business_rule(text, MEASURE_REPORT)
 
 
 def _measures(writer: Principal) -> bool:

@@ -200,6 +200,24 @@ async def test_a_stored_comparison_is_changed_by_nobody(world: World) -> None:
             refused = await world.put(f"/{reference}", changed)
             assert refused.status_code == 422, refused.text
             assert "nobody changes it" in text_of(refused)
+        gone = await world.delete(f"/{reference}")
+        assert gone.status_code == 422, gone.text
+        assert (await world.get(f"/{reference}")).status_code == 200
+
+
+async def test_the_files_behind_a_registered_version_are_changed_by_nobody(world: World) -> None:
+    world.caller.principal = BEN
+    now = (await world.get("/Device/in-use")).json()
+    trial = [{"system": SYSTEM_VERSIONS, "value": "key-of-on-trial"}]
+    for names in (trial, [*trial, *now["identifier"]], []):
+        changed = {**now, "identifier": names}
+        if not names:
+            del changed["identifier"]
+        refused = await world.put("/Device/in-use", changed)
+        assert refused.status_code == 422, refused.text
+    serial = {"system": "urn:example:serial", "value": "7"}
+    named = {**now, "identifier": [*now["identifier"], serial]}
+    assert (await world.put("/Device/in-use", named)).status_code == 200
 
 
 async def test_a_comparison_of_other_files_promotes_nothing(world: World) -> None:
