@@ -126,11 +126,11 @@ def draft(context: Stamping, submission: Submission, current: Stored | None) -> 
 
 def tombstone(context: Context, current: Stored) -> Draft:
     """The deleted version that follows `current`; FhirError 422 for a registered model version and
-    for a comparison of versions."""
+    for a comparison of versions, 403 for a person who deletes what services count."""
     if current.key.type == DEVICE:
         require_unregistered(current)
     if current.key.type == MEASURE_REPORT:
-        require_kept(current)
+        require_kept(current, context.writer)
     return deletion(current, context.clock())
 
 
