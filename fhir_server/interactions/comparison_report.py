@@ -34,7 +34,7 @@ def require_measured(
             "A comparison of model versions is written by the client that measures alone "
             "(medsage models evaluate-candidate)"
         )
-    _require_service(resource, writer)
+    _require_no_person(resource, writer)
 
 
 def require_kept(current: Stored, writer: Principal) -> None:
@@ -49,14 +49,14 @@ def require_kept(current: Stored, writer: Principal) -> None:
     if is_comparison(known):
         text = f"{current.key} is a comparison of model versions: nobody changes it"
         raise business_rule(text, MEASURE_REPORT)
-    _require_service(known, writer)
+    _require_no_person(known, writer)
 
 
 def _measures(writer: Principal) -> bool:
     return writer.client_id == writer.subject == MEASURER
 
 
-def _require_service(report: dict[str, Any], writer: Principal) -> None:
+def _require_no_person(report: dict[str, Any], writer: Principal) -> None:
     measure = str(report.get("measure", "")).partition("|")[0]
     if measure in _WATCHED and writer.client_id != writer.subject:
         raise forbidden("Drift and the training set are counted by services (medsage models drift)")
