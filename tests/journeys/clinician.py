@@ -14,6 +14,13 @@ from tests.journeys.running import Installation
 IMAGES = ROOT / "deploy/demo/images"
 AMINA = "Dr Amina Njoroge"
 FEVERISH = {"temperature": "39.4", "heart_rate": "116", "respiratory_rate": "24", "weight": "58"}
+NEW_PATIENT = {
+    "family": "Wafula",
+    "given": "Neema",
+    "age": "27",
+    "weight": "61.5",
+    "height": "164",
+}
 FEVER = {"fever": "yes", "chills": "yes", "headache": "yes", "convulsions": "no"}
 # Refused forms and pages are answered with 4xx, which chromium reports as failed loads.
 _REFUSED = re.compile(r"the server responded with a status of 4\d\d")
@@ -49,10 +56,10 @@ class Watched:
         return [url for each, url in self.asked if each == kind]
 
 
-def sign_in(page: Page, user: str) -> None:
+def sign_in(page: Page, user: str, password: str = PASSWORD) -> None:
     """The authorization server's own page."""
     page.get_by_label("User name").fill(user)
-    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Password").fill(password)
     page.get_by_role("button", name="Sign in").click()
 
 

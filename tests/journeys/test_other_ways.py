@@ -12,21 +12,13 @@ from tests.journeys.running import Installation, eventually
 
 pytestmark = pytest.mark.browser
 
-NEW_PATIENT = {
-    "family": "Wafula",
-    "given": "Neema",
-    "age": "27",
-    "weight": "61.5",
-    "height": "164",
-}
-
 
 def test_a_doctor_without_an_ehr_enters_a_patient_and_signs(
     watched: Watched, service: Installation
 ) -> None:
     app = dr.enter_home(watched.page, service, "dr.kofi")
     app.get_by_role("link", name="Enter a new patient").click()
-    for name, value in NEW_PATIENT.items():
+    for name, value in dr.NEW_PATIENT.items():
         app.locator(f"#{name}").fill(value)
     app.locator("#sex-female").check()
     app.locator("#blood_group").select_option("AB-")
