@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import SystemRandom
@@ -14,6 +15,8 @@ ROOT = Path(__file__).parents[2]
 # takes a part's port while the part is down.
 _FIRST, _LAST = 20_000, 32_000
 _FILE = "shape.json"
+_PLACES = ("parts", "secrets", "backups", "logs", "versions", "issuers")
+"""The folders that a shape has in its own."""
 
 
 class NoShape(Exception):
@@ -119,6 +122,16 @@ def forget(plan: Plan) -> None:
     """The folder holds no shape any more; data, secrets, backups and logs stay."""
     (plan.folder / _FILE).unlink()
     shutil.rmtree(plan.folder / "run", ignore_errors=True)
+
+
+def remove(plan: Plan) -> None:
+    """All that `forget` leaves. What else lies in the folder is somebody else's, and stays."""
+    for name in _PLACES:
+        if (plan.folder / name).exists():
+            shutil.rmtree(plan.folder / name)
+    (plan.folder / "verb.lock").unlink(missing_ok=True)
+    with suppress(OSError):  # not empty
+        plan.folder.rmdir()
 
 
 def free_ports() -> Iterator[int]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.processes import door, plan, watching
+from deploy.processes import door, plan, running, watching
 from deploy.processes.part import NotReady, Part
 from deploy.processes.plan import DOORS, ROOT, NoShape, Plan
 from deploy.secret_files import make_missing
@@ -142,6 +142,11 @@ class Shape:
     def reload_door(self, code: Path | None = None) -> None:
         """nginx goes on with the parts as they are now, without refusing anybody; with the
         configuration of this code, else with that which it has. NotReady when it refuses it."""
+        # The supervisor does this too, for a certificate; each waits for what it has written.
+        with running.locked(self.written.folder / "run" / "door.lock"):
+            self._reload(code)
+
+    def _reload(self, code: Path | None) -> None:
         nginx = self.parts["nginx"]
         found = nginx.state.running
         before = self.code if found is None else Path(found.code)
