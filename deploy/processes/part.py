@@ -205,9 +205,9 @@ class Part:
         if found is None:
             return
         found.signal(self._program.stop_signal if number is None else number)
-        if not found.ended(self._program.stop_seconds):
-            found.kill()
-            found.ended(self._program.stop_seconds)
+        found.ended(self._program.stop_seconds)
+        found.kill()  # with what it has started, also when it has ended itself
+        found.ended(self._program.stop_seconds)
         self.state  # noqa: B018 - lets go who has ended
 
     def _wait(self, found: Running, seconds: float) -> None:

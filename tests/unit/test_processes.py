@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -203,6 +204,35 @@ def test_what_does_not_end_when_asked_is_killed(small: Shape, tmp_path: Path) ->
     part.start(tmp_path / OLD)
     part.stop(signal.SIGCONT)
     assert part.pid is None
+
+
+def test_what_a_dead_process_has_started_ends_with_its_part(
+    small: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the workers of an nginx whose master was killed, which keep its ports."""
+    command = ["sh", "-c", "sleep 60 & exec sleep 60"]
+    program = Program(lambda *_: command, lambda *_: None, stop_seconds=1)
+    monkeypatch.setitem(PROGRAMS, "server", program)
+    part = small.parts["server-1"]
+    part.start()
+    pid = part.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    while part.pid is not None:
+        pass
+    assert is_group(pid)
+    part.stop()
+    end = time.monotonic() + 5
+    while is_group(pid):
+        assert time.monotonic() < end
+
+
+def is_group(number: int) -> bool:
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def test_a_number_that_another_process_has_now_is_nobody() -> None:
