@@ -210,10 +210,11 @@ def test_what_a_dead_process_has_started_ends_with_its_part(
     small: Shape, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the workers of an nginx whose master was killed, which keep its ports."""
-    command = ["sh", "-c", "sleep 60 & exec sleep 60"]
-    program = Program(lambda *_: command, lambda *_: None, stop_seconds=1)
-    monkeypatch.setitem(PROGRAMS, "server", program)
     part = small.parts["server-1"]
+    up = small.written.own(part.name) / "up"
+    command = ["sh", "-c", "sleep 60 & touch up; exec sleep 60"]
+    program = Program(lambda *_: command, lambda *_: None if up.exists() else "", stop_seconds=1)
+    monkeypatch.setitem(PROGRAMS, "server", program)
     part.start()
     pid = part.pid
     assert pid is not None
