@@ -1,6 +1,6 @@
 """The extensions that MedSAGE defines (R4 StructureDefinition, Defining Extensions)."""
 
-from fhir_server.fhir.assessment import CANONICAL
+from fhir_server.fhir.assessment import CANONICAL, TRACE
 from terminology.concepts import Resource, own
 
 _ATTEMPT = f"{CANONICAL}/StructureDefinition/attempt"
@@ -9,35 +9,22 @@ _ATTEMPT = f"{CANONICAL}/StructureDefinition/attempt"
 def attempt() -> Resource:
     """The extension on a Task that counts how often it was claimed."""
     meaning = "How often a worker has claimed the Task; too often, and the Task ends as failed."
+    element = _simple(_ATTEMPT, "Attempts of a Task", meaning, "integer")
     return {
-        **own("StructureDefinition", "attempt", "Attempts of a Task", meaning),
-        "fhirVersion": "4.0.1",
-        "kind": "complex-type",
-        "abstract": False,
-        "context": [{"type": "element", "expression": "Task"}],
-        "type": "Extension",
-        "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Extension",
-        "derivation": "constraint",
-        "differential": {
-            "element": [
-                {
-                    "id": "Extension",
-                    "path": "Extension",
-                    "short": "Attempts of a Task",
-                    "definition": meaning,
-                    "min": 0,
-                    "max": "1",
-                },
-                {"id": "Extension.extension", "path": "Extension.extension", "max": "0"},
-                {"id": "Extension.url", "path": "Extension.url", "fixedUri": _ATTEMPT},
-                {
-                    "id": "Extension.value[x]",
-                    "path": "Extension.value[x]",
-                    "min": 1,
-                    "type": [{"code": "integer"}],
-                },
-            ]
-        },
+        **_extension("attempt", "Attempts of a Task", meaning, on="Task"),
+        "differential": element,
+    }
+
+
+def traceparent() -> Resource:
+    """The extension on a Task that names the trace of the request that ordered it."""
+    meaning = (
+        "The W3C traceparent of the request that ordered the Task; its analysis belongs to it."
+    )
+    element = _simple(TRACE, "Trace of a Task", meaning, "string")
+    return {
+        **_extension("traceparent", "Trace of a Task", meaning, on="Task"),
+        "differential": element,
     }
 
 
@@ -80,13 +67,13 @@ def evidence() -> Resource:
     return {**about, "differential": {"element": elements}}
 
 
-def _extension(name: str, title: str, meaning: str) -> Resource:
+def _extension(name: str, title: str, meaning: str, on: str = _COMPONENT) -> Resource:
     return {
         **own("StructureDefinition", name, title, meaning),
         "fhirVersion": "4.0.1",
         "kind": "complex-type",
         "abstract": False,
-        "context": [{"type": "element", "expression": _COMPONENT}],
+        "context": [{"type": "element", "expression": on}],
         "type": "Extension",
         "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Extension",
         "derivation": "constraint",

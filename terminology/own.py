@@ -32,6 +32,7 @@ def resources() -> list[Resource]:
         intake.danger_signs(),
         intake.questionnaire(),
         extensions.attempt(),
+        extensions.traceparent(),
         recalls.recall(),
         *monitoring.measures(),
         *monitoring.extensions(),

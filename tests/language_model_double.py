@@ -75,12 +75,12 @@ class Bench:
         return self.registry.get_sample_value(f"medsage_language_model_{name}", labels) or 0
 
     def outcomes(self) -> dict[str, float]:
-        """How many questions ended how."""
+        """How many questions ended how; what never happened is left out."""
         return {
             sample.labels["outcome"]: sample.value
             for metric in self.registry.collect()
             for sample in metric.samples
-            if sample.name == "medsage_language_model_questions_total"
+            if sample.name == "medsage_language_model_questions_total" and sample.value
         }
 
 

@@ -2,7 +2,7 @@
 # One recipe for all roles; EXTRAS says which optional dependencies a role has.
 
 FROM python:3.12.11-slim-bookworm AS build
-ARG EXTRAS=vision,mongodb,redis,gemini
+ARG EXTRAS=vision,mongodb,redis,gemini,tracing
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 RUN python -m venv /opt/venv
 WORKDIR /opt/medsage
