@@ -17,6 +17,8 @@ _FIRST, _LAST = 20_000, 32_000
 _FILE = "shape.json"
 _PLACES = ("parts", "secrets", "backups", "logs", "versions", "issuers")
 """The folders that a shape has in its own."""
+_LEFT = frozenset({*_PLACES, "run", "verb.lock", f".{_FILE}.new", "lost+found"})
+"""What may lie where a shape is planned: all that one leaves, and what a file system brings."""
 
 
 class NoShape(Exception):
@@ -102,6 +104,16 @@ class Plan:
 def is_planned(folder: Path) -> bool:
     """Whether a shape lies in the folder."""
     return (folder / _FILE).is_file()
+
+
+def require_free(folder: Path) -> None:
+    """NoShape when the folder holds a shape, or anything that none has left: a shape closes its
+    folder to others, and removes from it."""
+    if is_planned(folder):
+        raise NoShape(f"{folder} holds a shape already")
+    strange = {each.name for each in folder.iterdir()} - _LEFT if folder.is_dir() else ()
+    if strange:
+        raise NoShape(f"{folder} holds {min(strange)}, which is no shape's; name another --folder")
 
 
 def read(folder: Path) -> Plan:

@@ -64,8 +64,7 @@ class Shape:
         `redis` are addresses; None starts one of our own. `settings` are `MEDSAGE_` variables
         that differ from Compose's. Raises NoShape when it can't be."""
         folder = folder.resolve()
-        if plan.is_planned(folder):
-            raise NoShape(f"{folder} holds a shape already")
+        plan.require_free(folder)
         if servers < 1 or workers < 1:
             raise NoShape("a shape has one server and one worker at least")
         given = dict(settings or {})
@@ -210,8 +209,7 @@ def plan_development(folder: Path, port: int) -> Shape:
     """A new shape of one process with the demonstration, on the embedded store; NoShape when the
     folder holds one already."""
     folder = folder.resolve()
-    if plan.is_planned(folder):
-        raise NoShape(f"{folder} holds a shape already")
+    plan.require_free(folder)
     made = Plan(folder, f"http://localhost:{port}", plan.development(port))
     made.write()
     return Shape(made)

@@ -141,6 +141,19 @@ def test_a_folder_holds_one_shape_and_a_shape_has_a_server_and_a_worker(tmp_path
         plan_development(tmp_path / "shape", 5000)
 
 
+def test_a_shape_is_not_planned_among_what_belongs_to_others(tmp_path: Path) -> None:
+    folder = tmp_path / "shape"
+    (folder / "secrets/tls").mkdir(parents=True)
+    (folder / "letter.txt").touch()
+    mode = folder.stat().st_mode
+    for plans in (planned, lambda _: plan_development(folder, 5000)):
+        with pytest.raises(NoShape, match=r"holds letter\.txt"):
+            plans(tmp_path)
+    assert folder.stat().st_mode == mode
+    (folder / "letter.txt").unlink()
+    planned(tmp_path)
+
+
 def test_a_public_name_needs_a_certificate_that_the_operator_brings(tmp_path: Path) -> None:
     shape = planned(tmp_path, settings={"MEDSAGE_BASE_URL": "https://medsage.example.org"})
     with pytest.raises(NoShape, match=r"tls\.crt"):
