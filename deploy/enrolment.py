@@ -18,6 +18,7 @@ from fhir_server.fhir.model_versions import (
     DEVICE_TYPES,
     Standing,
     State,
+    key_of,
     retired,
     standing_of,
     with_standing,
@@ -37,7 +38,6 @@ from fhir_server.storage.port import (
 )
 from models.ai_systems import MODEL_CARDS, ai_device, model_card
 from models.lifecycle.installed import Installed
-from models.lifecycle.versions import key_of
 
 Resource = dict[str, Any]
 _log = structlog.get_logger("medsage.models")

@@ -47,6 +47,8 @@ Resource = dict[str, Any]
 _FORM_BYTES = 256 * 1024  # what the text fields and the multipart frame may take
 # The seed read either; a form without an image is often sent as the second.
 _FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
+_CALLED_OFF = frozenset({"cancelled", "rejected", "entered-in-error"})
+_ENDED = _CALLED_OFF | {"completed", "failed"}
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.05, 0.25
 
 
@@ -195,7 +197,7 @@ async def _finished(diagnosis: Diagnosis, fhir: FhirClient, reference: str) -> R
     end, wait = time.monotonic() + diagnosis.wait_seconds, _FIRST_WAIT_SECONDS
     while True:
         task = await fhir.read(reference)
-        is_over = task["status"] in ("completed", "failed")
+        is_over = task["status"] in _ENDED
         if is_over or diagnosis.is_ending() or time.monotonic() >= end:
             return task
         await asyncio.sleep(wait)
@@ -206,6 +208,9 @@ async def _answer(fhir: FhirClient, task: Resource) -> Response:
     if task["status"] == "failed":
         reason = task.get("statusReason", {}).get("text", "The analysis failed")
         raise FhirError(500, (Issue("error", "exception", reason),))
+    if task["status"] in _CALLED_OFF:
+        reason = task.get("statusReason", {}).get("text", "The analysis was cancelled")
+        raise FhirError(422, (Issue("error", "business-rule", reason),))
     if task["status"] != "completed":
         return _json(202, pending_answer(task, fhir.base_url))
     report = await fhir.read(parts(task.get("output", ()), OUTPUT_REPORT)[0])

@@ -13,7 +13,6 @@ from smart_app.presenters.drawings import ImageDrawings, image_drawings
 from smart_app.presenters.patient import Banner, banner
 from smart_app.presenters.prescription import PrescriptionView, prescription_view
 from smart_app.presenters.report import ReportView, report_view
-from smart_app.problems import Problem
 from smart_app.sections import section
 from smart_app.visit import Visit
 
@@ -26,20 +25,11 @@ async def load_banner(visit: Visit) -> Banner:
     codes = f"{weight},{LOINC}|{BLOOD_GROUP['code']}"
     search = visit.fhir.search
     patient, allergies, observations = await asyncio.gather(
-        _open_chart(visit, who),
+        visit.chart(),
         section(_allergies(visit)),
         section(search("Observation", {"patient": who, "code": codes, "_sort": "-date"})),
     )
     return banner(patient, allergies, observations, today=visit.parts.clock().date())
-
-
-async def _open_chart(visit: Visit, who: str) -> Resource:
-    try:
-        return await visit.fhir.read("Patient", who)
-    except FhirFailure as failure:
-        if failure.status == 404:
-            raise Problem("kept-back") from failure
-        raise
 
 
 async def _allergies(visit: Visit) -> list[Resource]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from fhir_server.fhir.assessment import FINDINGS
 from fhir_server.fhir.dates import time_range
 from fhir_server.fhir.double_reading import images_of
+from fhir_server.fhir.recalls import is_recalled
+from fhir_server.fhir.withdrawn import is_withdrawn
 from smart_app.charts import LoadedReport
 from smart_app.fhir_client import FhirFailure, Resource
 from smart_app.language import gettext as _
@@ -17,9 +19,9 @@ from smart_app.recalls import RecallLine, recall_lines, recalls_of_chart
 from smart_app.visit import Visit
 
 REPORT = "malaria-assessment-ai"
-MOST_NEWER = 3
-"""So many of the newer reports are looked at, the newest first: the addresses of all their images
-go into one query."""
+AT_ONCE = 3
+"""So many of the newer reports are looked at together, the newest first: the addresses of all
+their images go into one query."""
 _WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
 
 
@@ -88,14 +90,13 @@ async def _newer(visit: Visit, report: Resource) -> NewerReport | None:
     reports = await visit.fhir.search("DiagnosticReport", query)
     later = [each for each in reports if _is_later(each, report)]
     later.sort(key=_made, reverse=True)
-    candidates = [each for each in later if images_of(each)][:MOST_NEWER]
-    if not candidates:
-        return None
-    wanted = own.union(*(images_of(each) for each in candidates))
-    prints = await _prints(visit, wanted)
-    for each in candidates:
-        if _printed(own, prints) & _printed(images_of(each), prints):
-            return NewerReport(each["id"], show_time(each.get("issued")), report_status(each))
+    candidates = [each for each in later if images_of(each)]
+    for start in range(0, len(candidates), AT_ONCE):
+        some = candidates[start : start + AT_ONCE]
+        prints = await _prints(visit, own.union(*(images_of(each) for each in some)))
+        for each in some:
+            if _printed(own, prints) & _printed(images_of(each), prints):
+                return NewerReport(each["id"], show_time(each.get("issued")), report_status(each))
     return None
 
 
@@ -113,8 +114,10 @@ def _printed(images: Iterable[str], prints: Mapping[str, str]) -> set[str]:
 
 
 def _is_later(other: Resource, report: Resource) -> bool:
-    is_other = other["id"] != report["id"] and other.get("status") not in _WITHDRAWN
-    return is_other and _made(other) > _made(report)
+    """Whether it may be used in the place of the report: nobody is led to one that was recalled,
+    or that the patient does not permit any more."""
+    is_gone = other.get("status") in _WITHDRAWN or is_recalled(other) or is_withdrawn(other)
+    return other["id"] != report["id"] and not is_gone and _made(other) > _made(report)
 
 
 def _made(report: Resource) -> int:

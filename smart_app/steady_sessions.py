@@ -1,8 +1,9 @@
 """Sessions in Redis while Redis may be gone: fail closed, quickly, and in words.
 
 Who a browser belongs to can't be guessed, so a page that can't look it up is refused with 503 and
-what to do. Nothing is asked again for RETRY_SECONDS after a failure, because each question may take
-its time-out. When Redis is back, sessions go on with what it kept.
+what to do. When Redis refuses, nothing is asked again for RETRY_SECONDS. An answer that is late
+refuses its own page alone: a busy process is late with answers too, and others must not pay for it.
+When Redis is back, sessions go on with what it kept.
 """
 
 import logging
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as Late
 
 from smart_app.problems import Problem
 from smart_app.sessions import SessionStore
@@ -50,6 +52,8 @@ class SteadySessions:
             raise Problem(AWAY)
         try:
             found = await ask()
+        except (Late, TimeoutError) as failure:
+            raise Problem(AWAY) from failure
         except (RedisError, OSError) as failure:
             if self._gone_until == float("-inf"):
                 _log.error("Redis is gone (%s): pages are refused", type(failure).__name__)

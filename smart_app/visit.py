@@ -70,12 +70,27 @@ class Visit:
         return RedirectResponse(self.url(path), 303, headers={"cache-control": "no-store"})
 
     async def own(self, type_: str, id_: str) -> Resource:
-        """A resource of this chart's patient; Problem `not-found` for anybody else's."""
-        resource = await self.fhir.read(type_, id_)
+        """A resource of this chart's patient; Problem `not-found` for anybody else's, `kept-back`
+        when the chart, which was there when it was opened, is not any more."""
+        try:
+            resource = await self.fhir.read(type_, id_)
+        except FhirFailure as failure:
+            if failure.status == 404:
+                await self.chart()
+            raise
         subject = resource.get("subject") or resource.get("for") or resource.get("patient") or {}
         if self.fhir.key(subject.get("reference", "")) != ("Patient", self.patient):
             raise Problem("not-found")
         return resource
+
+    async def chart(self) -> Resource:
+        """The Patient; Problem `kept-back` when that is not there any more."""
+        try:
+            return await self.fhir.read("Patient", self.patient)
+        except FhirFailure as failure:
+            if failure.status == 404:
+                raise Problem("kept-back") from failure
+            raise
 
     async def page(self, template: str, status: int = 200, **values: Any) -> Response:
         """The page made from a template, with everything each page needs."""

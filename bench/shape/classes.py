@@ -28,6 +28,8 @@ from bench.shape.wire import Answer, Caller, request
 from models.fhir_client import BackendToken, FhirFailure
 
 _JSON = "application/fhir+json"
+APART_SECONDS = 0.25
+"""Between two renewals: all come from one address, and nginx takes five a second of one."""
 _TOKENS_SECONDS = 5.0
 _MADE = frozenset({201})
 _WRITTEN = frozenset({200, 201})
@@ -93,6 +95,7 @@ async def keep_tokens(clinics: Sequence[Clinic]) -> None:
         for clinic in clinics:
             with suppress(FhirFailure):
                 await clinic.renew()
+            await asyncio.sleep(APART_SECONDS)
 
 
 Does = Callable[[Stage, float], Coroutine[Any, Any, None]]

@@ -15,7 +15,7 @@ import httpx
 from bench.client import percentile
 from bench.shape import people
 from bench.shape.asking import Asking
-from bench.shape.classes import Clinic, Stage, keep_tokens
+from bench.shape.classes import APART_SECONDS, Clinic, Stage, keep_tokens
 from bench.shape.ledger import Ledger, patient_id
 from bench.shape.tally import Tallies
 from bench.shape.visits import Browser
@@ -80,6 +80,7 @@ async def staged(door: Door, environment: Mapping[str, str], cast: Cast) -> Asyn
         ]
         for clinic in clinics:
             await clinic.renew()
+            await asyncio.sleep(APART_SECONDS)
         renewal = asyncio.create_task(keep_tokens(clinics))
         sign_ins = await _signed_in(browsers)
         stage = Stage(

@@ -19,12 +19,19 @@ from deploy.commands.operating import opened
 from deploy.commands.serve import store_settings
 from fhir_server.app import defined, knowledge
 from fhir_server.fhir.codec import parse
-from fhir_server.fhir.model_versions import AI_DEVICE, DEVICE_TYPES, Standing, State, standing_of
+from fhir_server.fhir.model_versions import (
+    AI_DEVICE,
+    DEVICE_TYPES,
+    Standing,
+    State,
+    key_of,
+    standing_of,
+)
 from fhir_server.search.conditional import parse_condition
 from fhir_server.settings import Settings
 from models.fhir_client import CallerToken, FhirClient, FhirFailure
 from models.lifecycle.installed import Installed
-from models.lifecycle.versions import Registered, key_of, registered
+from models.lifecycle.versions import Registered, registered
 
 Parts = list[dict[str, Any]]
 Key = Annotated[str, typer.Argument(help="The version, as `medsage models list` names it.")]

@@ -58,7 +58,7 @@ def attach(app: typer.Typer) -> None:
         "release": (release, "--site Organization/1 --reason 'Stained anew' --by Practitioner/1"),
         "feedback": (feedback, "> feedback.ndjson"),
         "training-set": (training_set, "--out candidate/"),
-        "evaluate-candidate": (evaluate_candidate, "weights/ --cells candidate.npz --split test"),
+        "evaluate-candidate": (evaluate_candidate, "weights/ --cells others.npz --split test"),
         "drift-reference": (drift_reference, "--data ../shared/data/malaria"),
     }
     for name, (command, example) in commands.items():
@@ -192,8 +192,8 @@ def evaluate_candidate(
     ] = None,
     data: Data = None,
 ) -> None:
-    """Compare a candidate with the active version on the same patients. Ends with 1 unless the
-    candidate is better beyond the interval and worse in nothing."""
+    """Compare a candidate with the active version on the same patients, whose cells neither learnt
+    from. Ends with 1 unless the candidate is better beyond the interval and worse in nothing."""
     from models.retraining.candidates import compare_versions
 
     try:

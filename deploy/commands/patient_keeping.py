@@ -137,7 +137,8 @@ def put_on(
         if found is None or found.is_deleted:
             raise LookupError(f"there is no {desk.patient}")
         wanted = Restriction(desk.patient.id, reason, instant(utc_now()), actors)
-        entry = desk.noted("restrict", desk.patient, detail=f"{reason}: {REASONS[reason]}")
+        said = f"{reason}: {REASONS[reason]}; used by {_users(actors)}"
+        entry = desk.noted("restrict", desk.patient, detail=said)
 
         async def unit(transaction: Transaction) -> None:
             await restrict(transaction, wanted)

@@ -1,12 +1,13 @@
 """Whether a case was read doubly, whether the readers agree, and who may decide where they don't.
 
 What counts are first readings, made before the AI was shown. Two readers who agree settle a case;
-where they differ a third adjudicates, who has not read it before. One rule for the app, which asks
-the third reader, and for the candidate training set, which learns from what is settled (ADR 0022).
+where they differ a third adjudicates, who has neither read it before nor opened the AI's result
+instead. One rule for the app, which asks the third reader, and for the candidate training set,
+which learns from what is settled (ADR 0022).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +21,8 @@ LABELS = {"parasites-seen": 1, "parasites-not-seen": 0}
 """Readings that say something of a smear, and the class that they mean."""
 ADJUDICATION_OF_REPORT = f"{CANONICAL}/identifier/adjudicated-reading-of-report"
 """Identifies one reader's adjudication of one report."""
+_TAKEN_BACK = frozenset({"entered-in-error", "cancelled"})
+"""Observation.status of what is no reading any more."""
 
 
 class Agreement(StrEnum):
@@ -51,11 +54,14 @@ class DoubleReading:
     third: tuple[Reading, ...]
     agreement: Agreement
     label: int | None = None
+    opened: frozenset[str] = frozenset()
+    """Who opened the AI's result at once, for a danger sign, and made no reading of their own."""
 
     @property
     def readers(self) -> frozenset[str]:
-        """Everybody who has read it, in either way; none of them is asked again."""
-        return frozenset(each.reader for each in (*self.first, *self.third))
+        """Everybody who has read it, in either way, or has opened the AI's result instead; none of
+        them is asked again."""
+        return self.opened.union(each.reader for each in (*self.first, *self.third))
 
     @property
     def waits_for_third(self) -> bool:
@@ -88,20 +94,29 @@ def is_of_images(reading: Resource, images: frozenset[str]) -> bool:
 
 def double_reading(readings: Iterable[Resource]) -> DoubleReading:
     """What the Observations of one case's readings come to."""
-    known = list(readings)
+    known = [each for each in readings if each.get("status") not in _TAKEN_BACK]
     first = _said(known, FIRST_READING)
-    readers = {each.reader for each in first}
-    third = tuple(e for e in _said(known, ADJUDICATED_READING) if e.reader not in readers)
+    readers, opened = {each.reader for each in first}, _opened(known)
+    asked = (e for e in _said(known, ADJUDICATED_READING) if e.reader not in readers | opened)
+    case = DoubleReading(first, tuple(asked), Agreement.SINGLE, opened=opened)
     if len(readers) < 2:
-        return DoubleReading(first, third, Agreement.SINGLE)
+        return case
     alike = _only(first)
     if alike is not None:
-        return DoubleReading(first, third, Agreement.ALIKE, alike)
-    decided = _only([each for each in third if each.label is not None])
+        return replace(case, agreement=Agreement.ALIKE, label=alike)
+    said = tuple(each for each in case.third if each.label is not None)
+    decided = _only(said)
     if decided is not None:
-        said = tuple(each for each in third if each.label is not None)
-        return DoubleReading(first, said, Agreement.ADJUDICATED, decided)
-    return DoubleReading(first, third, Agreement.DIFFERENT)
+        return replace(case, third=said, agreement=Agreement.ADJUDICATED, label=decided)
+    return replace(case, agreement=Agreement.DIFFERENT)
+
+
+def _opened(readings: Iterable[Resource]) -> frozenset[str]:
+    return frozenset(
+        str(reading["performer"][0]["reference"])
+        for reading in readings
+        if FIRST_READING in _codes(reading.get("code")) and "valueCodeableConcept" not in reading
+    )
 
 
 def _only(readings: Sequence[Reading]) -> int | None:

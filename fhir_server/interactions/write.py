@@ -12,7 +12,11 @@ from typing import Any, Protocol
 
 from fhir_server.fhir.codec import encode, instant, parse, stamp
 from fhir_server.fhir.outcome import FhirError, invalid
-from fhir_server.interactions.comparison_report import MEASURE_REPORT, require_measured
+from fhir_server.interactions.comparison_report import (
+    MEASURE_REPORT,
+    require_kept,
+    require_measured,
+)
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
 from fhir_server.interactions.model_device import (
     DEVICE,
@@ -121,9 +125,12 @@ def draft(context: Stamping, submission: Submission, current: Stored | None) -> 
 
 
 def tombstone(context: Context, current: Stored) -> Draft:
-    """The deleted version that follows `current`; FhirError 422 for a registered model version."""
+    """The deleted version that follows `current`; FhirError 422 for a registered model version and
+    for a comparison of versions, 403 for a person who deletes what services count."""
     if current.key.type == DEVICE:
         require_unregistered(current)
+    if current.key.type == MEASURE_REPORT:
+        require_kept(current, context.writer)
     return deletion(current, context.clock())
 
 

@@ -124,12 +124,13 @@ def _names(stored: Stored, patient: Key) -> bool:
     """Whether the resource is the patient, or refers to them anywhere."""
     if stored.key == patient:
         return True
-    return any(_pattern(patient).search(body) for body in _readings(stored.body))
+    return any(_pattern(patient).search(body) for body in readings(stored.body))
 
 
-def _readings(body: bytes) -> Iterator[bytes]:
+def readings(body: bytes) -> Iterator[bytes]:
+    """The bytes in which a reference is looked for: it may be written with escapes."""
     yield body
-    if b"\\" in body:  # a reference may be written with escapes
+    if b"\\" in body:
         yield encode(parse(body))
 
 

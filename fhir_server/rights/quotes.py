@@ -4,6 +4,7 @@ Who searched, when, what for and by which parameters stays; the values that name
 and a sealed record of each says so. The chain is as provable as before (audit/quoted.py).
 """
 
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -31,6 +32,8 @@ WITH_THEM = frozenset({"birthdate", "death-date", "gender"})
 TAKEN_OUT = "(erased)"
 SHORTEST = 2
 _MOST_ROUNDS = 500
+_PARAMETERS = re.compile(r"&(?=[^&=]*=)")
+"""Where the next parameter begins. The trail quotes values decoded, so one may have an & in it."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,8 @@ class Names:
 
     def redact(self, query: str) -> str:
         """The search without the values that name the patient."""
-        path, mark, parameters = query.rpartition("?")
-        pairs = [each.partition("=") for each in parameters.split("&")]
+        path, mark, parameters = query.partition("?")  # a value may have another
+        pairs = [each.partition("=") for each in _PARAMETERS.split(parameters)]
         if not any(_kind(name) in NAMING and self.is_named(value) for name, _, value in pairs):
             return query
         said = [
@@ -52,8 +55,9 @@ class Names:
         return f"{path}{mark}{'&'.join(said)}"
 
     def is_named(self, value: str) -> bool:
-        """Whether a value, as it was sent, is or holds one of the texts, or is a part of one."""
-        for part in unquote_plus(value).split(","):
+        """Whether a value, as it was meant or sent, is or holds one of the texts, or is a part of
+        one."""
+        for part in (*value.split(","), *unquote_plus(value).split(",")):
             said = fold(part.rpartition("|")[2])
             if len(said) >= SHORTEST and any(said in each or each in said for each in self.texts):
                 return True
@@ -66,9 +70,10 @@ def _goes(name: str, value: str, names: Names) -> bool:
 
 
 def _kind(name: str) -> str:
-    """The parameter at the end of a chain, without its modifier."""
+    """The parameter at the end of a chain, without its modifier; a reference that is asked for by
+    an identifier takes one."""
     last = unquote_plus(name).rpartition(".")[2]
-    if last.startswith("_has:"):
+    if last.startswith("_has:") or last.endswith(":identifier"):
         return last.rpartition(":")[2]
     return last.partition(":")[0]
 

@@ -24,7 +24,7 @@ from fhir_server.rights.erasure import (
     is_kept,
     kept_patients,
 )
-from fhir_server.rights.extent import BATCH, KEPT_TYPES, Extract, Told, silent, target_of
+from fhir_server.rights.extent import BATCH, KEPT_TYPES, Extract, Told, readings, silent, target_of
 from fhir_server.search import terms
 from fhir_server.search.expression import HasAnyTerm, Query
 from fhir_server.security.guard_terms import OFTEN_ABOUT_NOBODY
@@ -130,7 +130,8 @@ class _Looking:
         if not self._is_due(stored):
             # Whoever is named by what stays is needed: a record without its Patient is nobody's.
             if "Patient" in self.policy and key.type not in ("Patient", *KEPT_TYPES, "Provenance"):
-                self._named |= {each.decode() for each in _NAMED.findall(stored.body)}
+                for body in readings(stored.body):
+                    self._named |= {each.decode() for each in _NAMED.findall(body)}
         else:
             self._due[key] = Stored(key, stored.version, stored.updated, b"", stored.method)
 

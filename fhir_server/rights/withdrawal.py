@@ -9,14 +9,14 @@ what was asked in the same moment.
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.fhir.assessment import ASSESSMENT, FINDINGS
-from fhir_server.fhir.codec import encode, parse
+from fhir_server.fhir.codec import encode, instant, parse
 from fhir_server.fhir.withdrawn import is_withdrawn, marked_withdrawn, withdrawn_task
 from fhir_server.interactions.write import Submission, draft, put
 from fhir_server.operations.record import every_match
@@ -34,6 +34,8 @@ REST_SECONDS = 15.0
 _TASK = f"{ASSESSMENT['system']}|{ASSESSMENT['code']}"
 _REPORT = f"{FINDINGS}|malaria-assessment-ai"
 _AT_ONCE = 200
+_NEW = timedelta(seconds=120)
+"""How long a draft is new: longer than a transaction lasts and the looks at rest lie apart."""
 _log = structlog.get_logger("medsage.rights")
 
 
@@ -73,7 +75,8 @@ class Withdrawals:
     async def look(self) -> int:
         """Cancel and mark what is open of patients who refuse; how many resources changed. Of
         Tasks, all that are open are looked at; of drafts, all at first and then those of patients
-        who have changed what they say."""
+        who have changed what they say, and the newest: one may have been judged by the rules
+        before, and stored after they were looked at."""
         said = permissions(await self.rulebook.of(ANALYST), self.scope().registry)
         changed = 0
         async for stored in self._found("Task", ("code", _TASK), ("status", ",".join(OPEN))):
@@ -89,16 +92,19 @@ class Withdrawals:
         return changed
 
     async def _drafts(self, said: Permissions) -> AsyncIterator[Stored]:
-        whose: list[Expression] = [EVERYTHING]
-        if self._told is not None:
-            ids = sorted(said.changed_since(self._told))
-            some = [ids[start : start + _AT_ONCE] for start in range(0, len(ids), _AT_ONCE)]
-            whose = [of_patients("DiagnosticReport", each) for each in some]
-        for each in whose:
-            async for stored in self._found(
-                "DiagnosticReport", ("code", _REPORT), ("status", "preliminary"), of=each
-            ):
+        draft = ("code", _REPORT), ("status", "preliminary")
+        if self._told is None:
+            async for stored in self._found("DiagnosticReport", *draft):
                 yield stored
+            return
+        ids = sorted(said.changed_since(self._told))
+        for start in range(0, len(ids), _AT_ONCE):
+            some = of_patients("DiagnosticReport", ids[start : start + _AT_ONCE])
+            async for stored in self._found("DiagnosticReport", *draft, of=some):
+                yield stored
+        newest = ("_lastUpdated", f"ge{instant(self.clock() - _NEW)}")
+        async for stored in self._found("DiagnosticReport", *draft, newest):
+            yield stored
 
     async def _found(
         self, type: str, *criteria: tuple[str, str], of: Expression = EVERYTHING

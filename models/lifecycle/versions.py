@@ -13,9 +13,9 @@ from fhir_server.fhir.model_versions import (
     DEVICE_TYPES,
     Standing,
     State,
+    key_of,
     standing_of,
 )
-from models.ai_systems import SYSTEM_VERSIONS
 from models.fhir_client import FhirClient
 from models.lifecycle.arms import CANDIDATE, IN_USE, arm
 from models.lifecycle.installed import Installed
@@ -67,12 +67,6 @@ async def registered(fhir: FhirClient) -> list[Registered]:
             reference = f"Device/{device['id']}"
             found.append(Registered(key_of(device), reference, standing, is_usable))
     return found
-
-
-def key_of(device: Resource) -> str:
-    """The key of the AI system whose Device it is."""
-    identifiers = device.get("identifier", ())
-    return next((str(i["value"]) for i in identifiers if i.get("system") == SYSTEM_VERSIONS), "")
 
 
 @dataclass

@@ -80,7 +80,10 @@ def wilson(hits: int, total: int, z: float = Z95) -> tuple[float, float]:
 
 
 def detection_limit(cells: int, floor: float, sensitivity: float) -> float | None:
-    """The smallest true share of infected cells told from the floor in 95 of 100 smears."""
+    """The smallest true share of infected cells told from the floor in 95 of 100 smears; None where
+    no share is, as when no more infected cells are told than clean ones."""
+    if sensitivity <= floor:
+        return None
     hits = next((k for k in range(1, cells + 1) if wilson(k, cells)[0] > floor), None)
     if hits is None:
         return None

@@ -8,7 +8,7 @@ from models.analysis import smear_system
 from models.malaria.calibration import WEIGHTS, malaria_card
 from models.malaria.classify import Classifier
 from models.malaria.reading import CellAnswer
-from models.retraining.comparison import Comparison, Readings, compare
+from models.retraining.comparison import Comparison, Incomparable, Readings, compare
 from models.training.cells import Cells, file_sha256, read_splits
 from models.training.evaluate import UnknownSplit, read_all
 
@@ -22,14 +22,21 @@ def compare_versions(
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[Compared, Comparison]:
     """Compare the weights of two folders on a split of an npz; blocking. UnknownSplit, LeakError,
-    Incomparable, WeightsMismatch or ValueError say what is wrong."""
+    Incomparable, WeightsMismatch or ValueError say what is wrong. Training learns from all splits
+    of its file: a file that either version learnt from compares nothing."""
     splits = read_splits(cells)
     if split not in splits:
         raise UnknownSplit(f"no split {split!r} in {cells.name}; there are {', '.join(splits)}")
     chosen = splits[split]
+    sha256 = file_sha256(cells)
+    for name, folder in (("candidate", candidate), ("active version", active)):
+        if Classifier.load(folder).calibration.version.data_sha256 == sha256:
+            raise Incomparable(
+                f"the {name} learnt from {cells.name}: cells of other patients must compare them"
+            )
     now, new = (_readings(folder, chosen, progress) for folder in (active, candidate))
     keys = [_key(folder) for folder in (candidate, active)]
-    compared = Compared(keys[0], keys[1], file_sha256(cells), split)
+    compared = Compared(keys[0], keys[1], sha256, split)
     return compared, compare(chosen.y, chosen.patient, now, new)
 
 

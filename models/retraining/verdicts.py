@@ -19,7 +19,9 @@ from models.retraining.comparison import Comparison, Difference
 
 Resource = dict[str, Any]
 
-COMPARISONS = f"{CANONICAL}/identifier/model-comparison"
+COMPARISONS = f"{CANONICAL}/identifier/comparison-of-files"
+"""Those of before, which did not say what files were compared, had `model-comparison`: nobody may
+change them, and the same name would keep a new one out."""
 DISPLAYS: Mapping[str, str] = {
     "auc": "Difference in AUC",
     "sensitivity": "Difference in sensitivity at the specificity",

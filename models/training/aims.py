@@ -65,7 +65,7 @@ AIMS = (
         lambda v: v >= 0.99,
     ),
     Aim(
-        "cells refused that should be read, at most .03",
+        "NIH cells refused, on which the limits were set, at most .03",
         lambda m: m["out_of_fold"]["refused"],
         lambda v: v <= 0.03,
     ),

@@ -6,6 +6,7 @@ weights whatever else it does. They are kept in a work folder: a run that was cu
 one with another recipe or other data is not mixed up with it.
 """
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -38,7 +39,7 @@ def networks(
     """The networks of some folds (FOLDS: the one of all patients), learnt now unless the work
     folder has them already; OtherRecipe when that folder is of another study."""
     work.mkdir(parents=True, exist_ok=True)
-    mark = json.dumps({**asdict(study.recipe), "data": study.data_sha256}, sort_keys=True)
+    mark = json.dumps({**asdict(study.recipe), "data": _digest(study)}, sort_keys=True)
     path = work / RECIPE
     if path.is_file() and path.read_text(encoding="utf-8") != mark:
         raise OtherRecipe(f"{work} holds networks of another recipe or other data")
@@ -48,6 +49,14 @@ def networks(
     if missing:
         _learn_all(study, missing, progress)
     return [keras.models.load_model(place) for place in places.values()]
+
+
+def _digest(study: Study) -> str:
+    """Of everything that is learnt from: fields of other hospitals count as cells do."""
+    found = hashlib.sha256(study.data_sha256.encode())
+    for pixels in (study.foreign, study.outliers):
+        found.update(pixels.tobytes())
+    return found.hexdigest()
 
 
 def _learn_all(study: Study, places: dict[int, Path], progress: Progress) -> None:

@@ -7,7 +7,7 @@ from models.card import ModelCard
 from models.malaria.calibration import Calibration
 from models.malaria.pool import detection_limit
 from models.malaria.reading import ImageKind, SmearAnswer
-from models.training.aims import aims_table
+from models.training.aims import aims_table, row
 
 BASELINE = {"accuracy": 0.9606, "sensitivity": 0.9489, "specificity": 0.9724, "auc": 0.9876}
 """A small network of the same size, learnt from the training split alone, on its test split: eight
@@ -86,7 +86,9 @@ def _bands(calibration: Calibration) -> str:
 def _aims(measured: dict[str, Any]) -> str:
     return (
         "## Aims\nOn patients, fields and pictures that nothing learnt from; patients out of fold "
-        "(below).\n\n" + aims_table(measured)
+        "(below).\n\n" + aims_table(measured) + "\n\nRed cells of other hospitals are refused more "
+        f"often: {row(measured, 'Chula red cells')['refused']:.1%} of Chula's and "
+        f"{row(measured, 'BCCD red cells')['refused']:.1%} of BCCD's, cut out of fields."
     )
 
 
@@ -129,8 +131,8 @@ def _answers(calibration: Calibration, pooled: dict[str, Any]) -> str:
         "## Three answers and a refusal\n"
         f"Below {calibration.low:.3f} *not seen*; *parasite likely* from {cell:.3f} on in images "
         f"of single cells, from {field:.4f} on in fields; between them *indeterminate*. Single "
-        "cells out of fold:\n\n| answer | parasitized cells | uninfected cells |\n|---|---|---|\n"
-        + "\n".join(rows)
+        "cells out of fold, on which thresholds and limits were set:\n\n"
+        "| answer | parasitized cells | uninfected cells |\n|---|---|---|\n" + "\n".join(rows)
     )
 
 

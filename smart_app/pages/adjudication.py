@@ -2,7 +2,6 @@
 
 from starlette.responses import Response
 
-from fhir_server.fhir.double_reading import Agreement
 from smart_app.adjudicating import load_case, load_queue, store
 from smart_app.charts import LoadedReport, load_banner, load_report
 from smart_app.governing import require_governance
@@ -78,6 +77,7 @@ async def _show(visit: Visit, loaded: LoadedReport, *, is_missing: bool) -> Resp
         is_asked=case.waits_for_third and not has_read,
         # Who has not read it yet sees nothing that others said of it.
         said=[finding(reading) for reading in readings] if has_read else [],
-        is_settled=case.agreement is Agreement.ADJUDICATED,
+        is_settled=case.label is not None,
+        waits=case.waits_for_third,
         answers=[(code, answer_words(code)) for code in SMEAR_ANSWERS],
     )

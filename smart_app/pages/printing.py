@@ -3,9 +3,10 @@
 from starlette.responses import Response
 
 from smart_app.auditing import audit_event
-from smart_app.charts import load_banner, load_prescription, load_report
+from smart_app.charts import LoadedReport, load_banner, load_prescription, load_report
 from smart_app.notices import load_notices
 from smart_app.pages.acting import signer
+from smart_app.problems import Problem
 from smart_app.visit import Visit
 
 TICKET_SECONDS = 600
@@ -15,6 +16,7 @@ async def log_print(visit: Visit) -> Response:
     """Leave the AuditEvent of a print, then go to the print view."""
     what = "prescription" if visit.text("what") == "prescription" else "report"
     loaded = await load_report(visit, visit.request.path_params["report"])
+    _require_permitted(loaded)
     event = audit_event("print", loaded.resource, visit.patient, signer(visit))
     event["entity"][-1]["description"] = what
     await visit.fhir.create(event)
@@ -28,6 +30,7 @@ async def show(visit: Visit) -> Response:
     if await visit.parts.sessions.store.get(_ticket(visit, what)) is None:
         return visit.see(f"reports/{report_id}")
     loaded = await load_report(visit, report_id)
+    _require_permitted(loaded)
     prescribed = await load_prescription(visit, report_id) if what == "prescription" else None
     return await visit.page(
         f"print-{what}.html",
@@ -38,6 +41,12 @@ async def show(visit: Visit) -> Response:
         printed=visit.parts.clock().isoformat(),
         printer=signer(visit),
     )
+
+
+def _require_permitted(loaded: LoadedReport) -> None:
+    """A draft that the patient does not permit any more is not shown, on paper neither."""
+    if loaded.view.is_withdrawn:
+        raise Problem("withdrawn")
 
 
 def _ticket(visit: Visit, what: str) -> str:

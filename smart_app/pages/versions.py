@@ -4,6 +4,7 @@ The server decides who may; its refusal is told on the page of the version, in i
 """
 
 import asyncio
+import re
 from typing import Any
 
 from starlette.responses import Response
@@ -33,6 +34,7 @@ from smart_app.problems import Problem
 from smart_app.visit import Visit
 
 MOST_REASON = 1000
+_SHARE = re.compile(r"[0-9]{1,3}")
 
 
 async def show_all(visit: Visit) -> Response:
@@ -63,7 +65,7 @@ async def show(visit: Visit) -> Response:
 async def propose(visit: Visit) -> Response:
     """Propose a step, for another person to approve."""
     to, share = visit.text("to"), visit.text("share")
-    if share and not (share.isascii() and share.isdigit()):
+    if share and not _SHARE.fullmatch(share):
         text = _("Write the share as a whole number, 0 to %(most)s") % {"most": MOST_SHARE}
         return await _show(visit, await _device(visit), (text,))
     parts: list[tuple[str, str, Any]] = [("to", "Code", to), ("reason", "String", _reason(visit))]

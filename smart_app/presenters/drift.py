@@ -11,7 +11,7 @@ from smart_app.language import gettext as _
 from smart_app.presenters.elements import show_concept
 from smart_app.presenters.times import show_date, show_time
 
-SHARES = frozenset({"refusals", "overrides", "agreement"})
+SHARES = frozenset({"refusals", "overrides"})
 """Figures that are shares of cases, shown in per cent; the others are stability indices."""
 
 

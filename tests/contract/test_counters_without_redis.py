@@ -20,6 +20,7 @@ from fhir_server.storage.redis.counters import RedisCounters
 from fhir_server.storage.redis.steady import RETRY_SECONDS, SteadyCounters
 from smart_app.app import create_app
 from smart_app.issuers import AppConfig, Issuer
+from smart_app.problems import Problem
 from smart_app.sessions import RedisSessionStore
 from smart_app.steady_sessions import RETRY_SECONDS as SESSION_SECONDS
 from smart_app.steady_sessions import SteadySessions
@@ -151,6 +152,17 @@ async def test_without_redis_pages_are_refused_in_words_and_sessions_go_on_after
     assert await sessions.get("a") == b"kept"
     assert (await pages(sessions, "/s/abc/")).status_code == 401
     server.stop()
+
+
+async def test_a_late_answer_refuses_its_own_page_alone(server: Server) -> None:
+    redis = connect(f"redis://127.0.0.1:{server.port}/0", 0.3)
+    sessions = SteadySessions(RedisSessionStore(redis), Ticks())
+    await sessions.put("a", b"kept", 600)
+    server.process.send_signal(signal.SIGSTOP)
+    with pytest.raises(Problem):
+        await sessions.get("a")
+    server.process.send_signal(signal.SIGCONT)
+    assert await sessions.get("a") == b"kept"
 
 
 async def test_readiness_bears_the_loss_of_redis_but_not_its_absence_at_the_start(

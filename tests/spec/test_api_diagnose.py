@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from PIL import Image as Picture
 
 from fhir_server.fhir.outcome import login_required
+from fhir_server.fhir.withdrawn import NOT_PERMITTED, withdrawn_task
 from fhir_server.validation.validate import Validator
 from models.analysis import Analysts
 from models.diagnose import Diagnosis, diagnose_router, refusals_to
@@ -327,3 +328,18 @@ async def test_a_refusal_that_cannot_be_recorded_is_told_all_the_same(world: Wor
     answer = await post(world, age="old")
 
     assert answer.status_code == 400
+
+
+async def test_an_analysis_that_was_cancelled_is_answered_with_its_reason_at_once() -> None:
+    world = World()
+    world.diagnosis = replace(world.diagnosis, wait_seconds=60.0)
+    waiting = asyncio.create_task(post(world))
+    async with asyncio.timeout(10):
+        while not (tasks := world.fhir.of_type("Task")):
+            await asyncio.sleep(0.02)
+        world.fhir.add(withdrawn_task(tasks[0], datetime.now(UTC)))
+        answer = await waiting
+
+    assert answer.status_code == 422
+    issue = answer.json()["issue"][0]
+    assert (issue["code"], issue["diagnostics"]) == ("business-rule", NOT_PERMITTED)

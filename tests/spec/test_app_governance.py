@@ -4,6 +4,7 @@ third reader. Decisions on the real server, whose guard decides; the rest on a s
 import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,16 @@ async def test_the_versions_page_tells_states_recalls_holds_and_the_training_set
     trial = (await browser.get(f"{home}versions/on-trial")).text
     assert "Better beyond the interval" in trial
     assert "key-of-on-trial" in trial
+
+
+@pytest.mark.parametrize("share", ["half", "9" * 5000])
+async def test_a_share_that_is_no_number_is_told(small: World, share: str) -> None:
+    browser = small.browser()
+    home = await browser.sign_in()
+    given = {"to": "candidate", "reason": "Try it", "share": share}
+    assert "whole number, 0 to 50" in problems(
+        await decide(browser, home, "on-trial", "propose", **given)
+    )
 
 
 async def test_what_a_role_may_not_see_says_so_and_the_rest_is_shown(small: World) -> None:
@@ -160,15 +171,28 @@ async def test_a_third_reader_decides_without_seeing_what_others_said(small: Wor
 
 @pytest.mark.parametrize(
     ("readers", "status"),
-    [(("ada", "dr-amina"), "final"), (("ada", "ben"), "preliminary"), (("ada",), "final")],
-    ids=["who read before is not asked", "not signed yet", "read once"],
+    [
+        (("ada", "dr-amina"), "final"),
+        (("ada", "ben", "dr-amina"), "final"),
+        (("ada", "ben"), "preliminary"),
+        (("ada",), "final"),
+    ],
+    ids=[
+        "who read before is not asked",
+        "who opened the AI at once",
+        "not signed yet",
+        "read once",
+    ],
 )
 async def test_nobody_else_adjudicates(small: World, readers: tuple[str, ...], status: str) -> None:
     answers = ("parasites-seen", "parasites-not-seen")
     small.records.put(MEDIA)
     small.records.put({**report(), "status": status})
-    for reader, answer in zip(readers, answers, strict=False):
-        small.records.put(read_by(reader, answer))
+    for reader, answer in zip_longest(readers, answers[: len(readers)]):
+        made = read_by(reader, answer or "")
+        if answer is None:
+            del made["valueCodeableConcept"]
+        small.records.put(made)
     browser = small.browser()
     home = await browser.sign_in()
     queue = f"{home}adjudication"
@@ -182,6 +206,40 @@ async def test_nobody_else_adjudicates(small: World, readers: tuple[str, ...], s
     refused = await browser.post(page, {**form, **chart})
     assert refused.status_code in {403, 404, 412}
     assert len(small.records.all("Observation")) == len(readers)
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ([read_by("dr-amina", "parasites-seen")], "The case is decided."),
+        (
+            [
+                read_by("ben", "parasites-not-seen"),
+                read_by("cleo", "parasites-seen", "adjudicated-reading"),
+                read_by("dr-amina", "parasites-not-seen", "adjudicated-reading"),
+            ],
+            "The case is not decided, and nobody else is asked.",
+        ),
+    ],
+    ids=["two who agree", "two adjudicators who differ"],
+)
+async def test_who_has_read_a_case_is_told_where_it_stands(
+    small: World, others: list[Json], said: str
+) -> None:
+    for resource in (
+        MEDIA,
+        {**report(), "status": "final"},
+        read_by("ada", "parasites-seen"),
+        *others,
+    ):
+        small.records.put(resource)
+    browser = small.browser()
+    home = await browser.sign_in()
+    queue = f"{home}adjudication"
+    token = hidden_fields((await browser.get(f"{home}drift")).text)["csrf"]
+    fields = {"csrf": token, "patient": "p1", "report": "r1"}
+    page = (await browser.post(f"{queue}/open", fields)).headers["location"]
+    assert said in (await browser.get(page)).text
 
 
 @pytest.fixture

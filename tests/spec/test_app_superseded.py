@@ -7,6 +7,7 @@ import pytest
 
 from fhir_server.fhir.assessment import FINDINGS
 from fhir_server.fhir.recalls import RECALL_REVIEW, RECALLED
+from fhir_server.fhir.withdrawn import WITHDRAWN
 from tests.app_browser import Browser, World
 from tests.app_records import MEDIA, PATIENT, drawings, drawn, report, smear_result
 
@@ -59,15 +60,29 @@ async def test_the_same_image_sent_again_supersedes_and_leads_to_the_newer(world
     assert SUPERSEDED not in (await browser.get(f"{chart}reports/r2")).text
 
 
+async def test_newer_reports_of_other_images_hide_none_of_the_same(world: World) -> None:
+    world.records.put(image("m3"))
+    world.records.put(newer("m1"))
+    for number in range(5):
+        later = f"2026-11-23T1{number}:00:00Z"
+        world.records.put({**newer("m3", when=later), "id": f"later{number}"})
+
+    _browser, _page, text = await shown(world)
+
+    assert re.search(r'href="[^"]+/reports/r2">Open the newer report', text)
+
+
 @pytest.mark.parametrize(
     "other",
     [
         newer("m3"),
         newer("m1", when="2026-11-21T09:20:00Z"),
         newer("m1", status="entered-in-error"),
+        newer("m1", meta={**report()["meta"], "tag": [RECALLED]}),
+        newer("m1", meta={**report()["meta"], "tag": [WITHDRAWN]}),
         {**newer("m1"), "code": {"text": "Other"}},
     ],
-    ids=["other images", "an older one", "withdrawn", "another kind"],
+    ids=["other images", "an older one", "withdrawn", "recalled", "not permitted", "another kind"],
 )
 async def test_what_is_no_newer_analysis_of_these_images_supersedes_nothing(
     world: World, other: Json

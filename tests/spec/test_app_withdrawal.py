@@ -44,17 +44,25 @@ async def test_a_withdrawn_draft_says_why_hides_the_result_and_cant_be_signed(wo
     shown = (await browser.get(page)).text
     assert WHY in shown
     assert "2. AI result" not in shown
+    fields = hidden_fields(shown)
+    assert (await browser.post(f"{page}/print", {**fields, "what": "report"})).status_code == 409
     world.records.put({**marked(draft), "status": "final"})
     assert WHY not in (await browser.get(page)).text
 
 
 async def test_a_chart_that_is_kept_back_says_so(world):
+    world.records.put(report("smear", media=False))
     browser = world.browser()
     chart = await browser.launch()
+    unknown = await browser.get(f"{chart}tasks/unknown")
+    assert (unknown.status_code, "Not found in this chart" in unknown.text) == (404, True)
     world.records.resources.pop(("Patient", "p1"))
-    answer = await browser.get(chart)
-    assert answer.status_code == 404
-    assert "This chart is not shown to you any more" in answer.text
+    world.records.resources.pop(("DiagnosticReport", "r1"))
+    # Whoever waits, or has a report open, is told so as well.
+    for page in (chart, f"{chart}reports/r1", f"{chart}tasks/t1"):
+        answer = await browser.get(page)
+        assert answer.status_code == 404
+        assert "This chart is not shown to you any more" in answer.text
 
 
 def test_a_task_that_was_cancelled_for_it_says_why():

@@ -1,6 +1,8 @@
 """`medsage models …` of the watch: what it prints, how it ends; and the shipped reference."""
 
 import asyncio
+import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,18 +12,20 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from deploy.watching import limits_of
+from fhir_server.fhir.assessment import CANONICAL
 from fhir_server.fhir.model_versions import BETTER, Compared, Version, require_verdict, verdict_of
 from fhir_server.fhir.outcome import FhirError
 from fhir_server.load_settings import UnusableSettings
 from fhir_server.settings import Settings
 from fhir_server.validation.validate import Validator
 from models.fhir_client import CallerToken, FhirClient
-from models.malaria.calibration import WEIGHTS, read_calibration
+from models.malaria.calibration import CALIBRATION, WEIGHTS, read_calibration
 from models.monitoring.cds_feedback import cds_feedback
 from models.monitoring.reference import read_reference
 from models.retraining.comparison import Comparison, Difference, Verdict
-from models.retraining.verdicts import UnknownVersion, comparison_report, device_of
+from models.retraining.verdicts import UnknownVersion, comparison_report, device_of, stored_verdict
 from models.smear_report import SCORE_BINS
+from models.training.cells import file_sha256
 from tests.fhir_double import BASE, FhirDouble
 from tests.unit.models.test_training_set import feedback
 
@@ -53,6 +57,14 @@ def test_a_version_compared_with_itself_is_not_better(tmp_path: Path) -> None:
     assert code == 1
     assert "no-better (12 cells of 3 patients)" in text
     assert run("evaluate-candidate", weights, "--cells", str(file), "--split", "val")[0] == 2
+    learnt = tmp_path / "learnt"
+    shutil.copytree(weights, learnt)
+    known = json.loads((learnt / CALIBRATION).read_text("utf-8"))
+    known["sha256"]["data"] = file_sha256(file)
+    (learnt / CALIBRATION).write_text(json.dumps(known), "utf-8")
+    code, text = run("evaluate-candidate", str(learnt), "--cells", str(file))
+    assert code == 2
+    assert "learnt from cells.npz" in " ".join(text.split())
 
 
 def test_without_a_server_the_commands_say_so(
@@ -90,6 +102,15 @@ def test_a_promotion_takes_the_verdict_of_a_better_candidate_and_no_other() -> N
     without = {**better, "extension": better["extension"][:1]}
     with pytest.raises(FhirError, match="does not say which files"):
         require_verdict(without, new, old)
+
+
+def test_a_comparison_of_before_does_not_keep_a_new_one_out() -> None:
+    devices = ("Device/new", "Device/old")
+    made = comparison_report(COMPARED, comparison(0.01, 0.004), devices, NOW)
+    stored = stored_verdict(made, "Practitioner/ada", lambda: "x")["entry"][0]
+    before = f"{CANONICAL}/identifier/model-comparison|{COMPARED.key}"
+
+    assert stored["request"]["ifNoneExist"] != f"identifier={before}"
 
 
 def test_a_version_that_is_not_registered_can_not_be_stored() -> None:

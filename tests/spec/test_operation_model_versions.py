@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fhir_server.fhir.drift import DRIFT, TRAINING_SET
 from fhir_server.fhir.model_versions import (
     AI_DEVICE,
     COMPARISON,
@@ -200,6 +201,51 @@ async def test_a_stored_comparison_is_changed_by_nobody(world: World) -> None:
             refused = await world.put(f"/{reference}", changed)
             assert refused.status_code == 422, refused.text
             assert "nobody changes it" in text_of(refused)
+        gone = await world.delete(f"/{reference}")
+        assert gone.status_code == 422, gone.text
+        assert (await world.get(f"/{reference}")).status_code == 200
+
+
+@pytest.mark.parametrize("measure", [DRIFT, f"{TRAINING_SET}|1"])
+async def test_what_the_watch_counted_is_written_by_services_alone(
+    world: World, measure: str
+) -> None:
+    said = {
+        "resourceType": "MeasureReport",
+        "status": "complete",
+        "type": "summary",
+        "measure": measure,
+        "period": {"start": "2026-11-01", "end": "2026-11-20"},
+    }
+    world.caller.principal = MEASURING
+    id = await world.create(said)
+    assert (await world.put(f"/MeasureReport/{id}", {**said, "id": id})).status_code == 200
+    other = await world.create({**said, "measure": "urn:example:other"})
+
+    world.caller.principal = person("dora", "doctor")
+    for refused in (
+        await world.post("/MeasureReport", said),
+        await world.put(f"/MeasureReport/{other}", {**said, "id": other}),
+        await world.put(f"/MeasureReport/{id}", {**said, "id": id, "measure": "urn:example:x"}),
+        await world.delete(f"/MeasureReport/{id}"),
+    ):
+        assert refused.status_code == 403, refused.text
+    assert (await world.delete(f"/MeasureReport/{other}")).status_code == 204
+
+
+async def test_the_files_behind_a_registered_version_are_changed_by_nobody(world: World) -> None:
+    world.caller.principal = BEN
+    now = (await world.get("/Device/in-use")).json()
+    trial = [{"system": SYSTEM_VERSIONS, "value": "key-of-on-trial"}]
+    for names in (trial, [*trial, *now["identifier"]], []):
+        changed = {**now, "identifier": names}
+        if not names:
+            del changed["identifier"]
+        refused = await world.put("/Device/in-use", changed)
+        assert refused.status_code == 422, refused.text
+    serial = {"system": "urn:example:serial", "value": "7"}
+    named = {**now, "identifier": [*now["identifier"], serial]}
+    assert (await world.put("/Device/in-use", named)).status_code == 200
 
 
 async def test_a_comparison_of_other_files_promotes_nothing(world: World) -> None:

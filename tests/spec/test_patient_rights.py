@@ -186,6 +186,7 @@ def test_a_restriction_is_put_on_listed_audited_and_lifted(folder: Path) -> None
     told = asyncio.run(audited(folder))
     assert [each["interaction"] for each in told] == ["search-type", "restrict", "unrestrict"]
     assert told[1]["detail"].startswith("legal-claims: ")
+    assert told[1]["detail"].endswith("; used by user dr.amina, Practitioner/p")
 
 
 async def audited(folder: Path) -> list[Json]:

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from deploy.commands.patient_keeping import counted, lines
+from fhir_server.fhir.codec import encode
 from fhir_server.rights.retention import Due, Ending, due, end, read_policy
 from fhir_server.security.restrictions import Restriction, restrict
-from fhir_server.storage.port import Key
+from fhir_server.storage.port import Draft, Key, Stored
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.fhir_world import extract
-from tests.rights_ward import drafted, fill
+from tests.rights_ward import appointment, drafted, fill
 from tests.stores import START, put
 
 POLICY = read_policy("Observation = 1\nPatient = 1\nDocumentReference = 1\nProcedure = 1")
@@ -97,3 +98,11 @@ async def test_what_is_restricted_outlasts_its_age_even_when_that_comes_meanwhil
         gone[id] = current is not None and current.is_deleted
     assert gone == {"o": True, "other": False, "moved": False}
     assert (await found(store)).held == {"Observation": 2, "Patient": 1}
+
+
+async def test_a_patient_whom_what_stays_names_with_an_escape_stays(store: SqliteStore) -> None:
+    key = Key("Appointment", "escaped")
+    resource = appointment("escaped", "Patient/annex")
+    body = encode(resource).replace(b"Patient/", b"Patient\\/")
+    await put(store, Draft(Stored(key, 1, START, body, "PUT"), extract()(resource)))
+    assert Key("Patient", "annex") not in (await found(store)).keys

@@ -12,7 +12,8 @@ async function refresh() {
     credentials: "same-origin",
   });
   if (!answer.ok) {
-    if (answer.status === 401) location.reload();
+    // Signed out, or the chart is kept back: the page itself says which.
+    if ([401, 404].includes(answer.status)) location.reload();
     return;
   }
   const state = await answer.json();

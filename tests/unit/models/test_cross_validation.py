@@ -140,8 +140,9 @@ def test_networks_that_are_done_are_not_learnt_again_nor_mixed_with_others(
     for weights in zip(*(one.get_weights() for one in learnt), strict=True):
         assert all((each == weights[0]).all() for each in weights)
     other = replace(study, recipe=Recipe(epochs=2))
-    with pytest.raises(OtherRecipe, match="another recipe"):
-        networks(other, tmp_path, range(FOLDS), in_silence)
+    for strange in (other, replace(study, outliers=study.outliers + 1)):
+        with pytest.raises(OtherRecipe, match="another recipe or other data"):
+            networks(strange, tmp_path, range(FOLDS), in_silence)
 
 
 def test_a_network_that_is_missing_is_learnt_and_the_same_each_time(

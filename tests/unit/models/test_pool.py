@@ -159,3 +159,8 @@ def test_one_more_positive_cell_never_takes_suspicion_away(likely, clean):
     after = pool([image(likely=likely + 1, clean=clean - 1)], RULES).answer
     if before is SmearAnswer.SUSPECTED:
         assert after is SmearAnswer.SUSPECTED
+
+
+@pytest.mark.parametrize("sensitivity", [0.0, 0.01, 0.02])
+def test_what_tells_no_more_infected_cells_than_clean_ones_has_no_limit(sensitivity):
+    assert detection_limit(1000, floor=0.02, sensitivity=sensitivity) is None

@@ -144,6 +144,7 @@ def test_two_readers_who_agree_label_a_case() -> None:
 
 A, B = reading("a", "parasites-seen"), reading("b", "parasites-not-seen")
 UNSURE = reading("b", "cannot-tell")
+SEEN_BY_C = reading("c", "parasites-seen", "adjudicated-reading")
 
 
 @pytest.mark.parametrize(
@@ -157,9 +158,12 @@ UNSURE = reading("b", "cannot-tell")
         ([A, UNSURE], Lack.DISAGREEMENT),
         ([A, B, reading("a", "parasites-seen", "adjudicated-reading")], Lack.DISAGREEMENT),
         ([A, B, reading("c", "cannot-tell", "adjudicated-reading")], Lack.DISAGREEMENT),
+        ([A, B, reading("c", None), SEEN_BY_C], Lack.DISAGREEMENT),
+        ([A, {**AGREED[1], "status": "entered-in-error"}], Lack.SECOND_READER),
     ],
     ids=["one reader", "one reader twice", "a reading not made", "the final finding",
-         "disagreement", "unsure", "adjudicated by a reader", "adjudicator unsure"],
+         "disagreement", "unsure", "adjudicated by a reader", "adjudicator unsure",
+         "adjudicated by who opened the AI result at once", "a reading taken back"],
 )  # fmt: skip
 def test_what_is_not_double_read_labels_nothing(readings: list[Json], lack: Lack) -> None:
     assert judged(record(readings), NOW) is lack
