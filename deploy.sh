@@ -180,19 +180,20 @@ upgrade() {
     prod run --rm --no-deps -T --entrypoint python worker -m deploy.beside || stops=$?
     case $stops in
     0) ;;
-    1) prod stop app worker server ;;
+    10) prod stop app worker server ;;
     *)
         untag_all
         fail "the store can't be asked (above); nothing was changed"
         ;;
     esac
     if ! prod run --rm --no-deps -T worker migrate; then
+        [ "$stops" = 0 ] || fail "the store's migration did not end (above); app, worker and server \
+were stopped: mend it, and ./deploy.sh prod goes on with the new version"
         untag_all
         fail "the store's migration did not end (above); no container was replaced"
     fi
     for role in server worker app nginx; do
-        prod up --detach --no-deps "$role"
-        if (wait_for "$role"); then continue; fi
+        if prod up --detach --no-deps "$role" && (wait_for "$role"); then continue; fi
         [ "$stops" = 0 ] || fail "the version before can't use the store any more: mend it, or \
 restore the backup (./deploy.sh restore)"
         untag_all

@@ -1,6 +1,7 @@
 """Whether processes of the version that used the store last may go on beside those of this one:
-`python -m deploy.beside` ends with 0 when they may, with 1 when they must stop before the store is
-brought forward, with 2 when the store can't be asked, and says which."""
+`python -m deploy.beside` ends with 0 when they may, with 10 when they must stop before the store is
+brought forward, with 2 when the store can't be asked, and says which. With anything else it was
+not asked: 1 is what Python and Docker end with when they fail themselves."""
 
 import asyncio
 import os
@@ -11,7 +12,7 @@ from fhir_server.migrating import schema_state
 from fhir_server.settings import Settings
 from fhir_server.storage.schema import SchemaMismatch
 
-MAY, MUST_STOP, UNKNOWN = 0, 1, 2
+MAY, MUST_STOP, UNKNOWN = 0, 10, 2
 
 
 def verdict(found: int | None, oldest: int) -> int:

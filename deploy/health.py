@@ -1,5 +1,6 @@
 """`/health` (the process lives), `/health/ready` (it can do its work) and `/api/metrics`."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Readiness:
     _asked: float = field(default=float("-inf"), init=False)
     _found: dict[str, str] = field(default_factory=dict, init=False)
     _worked: set[str] = field(default_factory=set, init=False)
+    _looking: asyncio.Future[None] | None = field(default=None, init=False)
 
     @property
     def known(self) -> Mapping[str, str]:
@@ -42,14 +44,23 @@ class Readiness:
     async def _problems(self) -> dict[str, str]:
         is_due = self.clock() - self._asked >= self.interval_seconds
         if is_due or self._found or any(doubt() for doubt in self.doubts.values()):
-            self._asked = self.clock()
+            if self._looking is None:
+                self._looking = asyncio.ensure_future(self._look())
+            # Who goes away does not end it for the others.
+            await asyncio.shield(self._looking)
+        return self._found
+
+    async def _look(self) -> None:
+        self._asked = self.clock()
+        try:
             self._found = {
                 name: problem
                 for name, check in self.checks.items()
                 if (problem := await _problem(check)) is not None
             }
-            self._worked |= self.checks.keys() - self._found.keys()
-        return self._found
+        finally:
+            self._looking = None
+        self._worked |= self.checks.keys() - self._found.keys()
 
     def is_kept_by(self, problems: Mapping[str, str]) -> bool:
         """Whether these keep the process from its work."""

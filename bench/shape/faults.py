@@ -5,12 +5,11 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.shape.disk import Disk
-from deploy.processes.part import NotReady, Part
+from deploy.processes.part import Part
 from deploy.processes.plan import ROOT
 from deploy.processes.shape import Shape
 from deploy.processes.supervisor import Supervisor
@@ -40,12 +39,10 @@ class Site:
 
 
 async def keep_up(shape: Shape) -> None:
-    """Start again what has died, as whoever supervises does. On a full disk it can't, and looks
-    again."""
+    """Start again what has died, as whoever supervises does."""
     supervisor = Supervisor(shape, lambda line: print(f"  {line}", file=sys.stderr, flush=True))
     while True:
-        with suppress(NotReady, OSError):
-            await asyncio.to_thread(supervisor.look)
+        await asyncio.to_thread(supervisor.look)
         await asyncio.sleep(_SUPERVISED_SECONDS)
 
 

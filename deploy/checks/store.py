@@ -54,7 +54,7 @@ def _schema(found: SchemaState) -> Finding:
     if found.steps:
         left = f"{found.found}, this version's is {found.needed}"
         return Finding(what, "warning", left, "Run medsage migrate, or let the next start do it")
-    return Finding(what, "ok", str(found.found))
+    return Finding(what, "ok", str(found.found or "none yet: the first start makes it"))
 
 
 def _away(kind: str) -> Finding:

@@ -127,7 +127,7 @@ class Part:
                 return
             self._end(state.other)
             new = self._spawn(next(each for each in self.slot.ports if each != old.port), code)
-            running.write(self._file, State(True, old, new))
+            self._put(State(True, old, new), new)
             try:
                 self._wait(new, START_SECONDS)
             except NotReady:
@@ -182,7 +182,16 @@ class Part:
                 found.kill()
             last = ROOT if found is None else Path(found.code)
             found = self._spawn(self.port, code or last)
-        running.write(self._file, State(True, found))
+            self._put(State(True, found), found)
+        else:
+            running.write(self._file, State(True, found))
+
+    def _put(self, state: State, new: Running) -> None:
+        try:
+            running.write(self._file, state)
+        except OSError:
+            new.kill()  # nobody would know of it, and it would keep the port
+            raise
 
     def _spawn(self, port: int, code: Path) -> Running:
         command = self._program.command(self.plan, self.slot, port, code)
@@ -196,9 +205,9 @@ class Part:
         if found is None:
             return
         found.signal(self._program.stop_signal if number is None else number)
-        if not found.ended(self._program.stop_seconds):
-            found.kill()
-            found.ended(self._program.stop_seconds)
+        found.ended(self._program.stop_seconds)
+        found.kill()  # with what it has started, also when it has ended itself
+        found.ended(self._program.stop_seconds)
         self.state  # noqa: B018 - lets go who has ended
 
     def _wait(self, found: Running, seconds: float) -> None:

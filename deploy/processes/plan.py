@@ -4,6 +4,7 @@ import json
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import SystemRandom
@@ -14,6 +15,10 @@ ROOT = Path(__file__).parents[2]
 # takes a part's port while the part is down.
 _FIRST, _LAST = 20_000, 32_000
 _FILE = "shape.json"
+_PLACES = ("parts", "secrets", "backups", "logs", "versions", "issuers")
+"""The folders that a shape has in its own."""
+_LEFT = frozenset({*_PLACES, "run", "verb.lock", f".{_FILE}.new", "lost+found"})
+"""What may lie where a shape is planned: all that one leaves, and what a file system brings."""
 
 
 class NoShape(Exception):
@@ -101,6 +106,16 @@ def is_planned(folder: Path) -> bool:
     return (folder / _FILE).is_file()
 
 
+def require_free(folder: Path) -> None:
+    """NoShape when the folder holds a shape, or anything that none has left: a shape closes its
+    folder to others, and removes from it."""
+    if is_planned(folder):
+        raise NoShape(f"{folder} holds a shape already")
+    strange = {each.name for each in folder.iterdir()} - _LEFT if folder.is_dir() else ()
+    if strange:
+        raise NoShape(f"{folder} holds {min(strange)}, which is no shape's; name another --folder")
+
+
 def read(folder: Path) -> Plan:
     """The plan that lies in the folder; NoShape when there is none."""
     folder = folder.resolve()
@@ -119,6 +134,16 @@ def forget(plan: Plan) -> None:
     """The folder holds no shape any more; data, secrets, backups and logs stay."""
     (plan.folder / _FILE).unlink()
     shutil.rmtree(plan.folder / "run", ignore_errors=True)
+
+
+def remove(plan: Plan) -> None:
+    """All that `forget` leaves. What else lies in the folder is somebody else's, and stays."""
+    for name in _PLACES:
+        if (plan.folder / name).exists():
+            shutil.rmtree(plan.folder / name)
+    (plan.folder / "verb.lock").unlink(missing_ok=True)
+    with suppress(OSError):  # not empty
+        plan.folder.rmdir()
 
 
 def free_ports() -> Iterator[int]:

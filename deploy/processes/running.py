@@ -44,9 +44,10 @@ class Running:
 
     def kill(self) -> None:
         """SIGKILL to it and to all that it has started, also when it has ended itself: nginx's
-        workers outlive their master and keep its ports."""
+        workers outlive their master and keep its ports. Nobody is left of before the machine's
+        last start."""
         is_another = _began(self.pid) not in (None, self.began)
-        if not is_another:
+        if not is_another and self.began.startswith(_boot()):
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, signal.SIGKILL)
 

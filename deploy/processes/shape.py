@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from deploy.processes import door, plan, watching
+from deploy.processes import door, plan, running, watching
 from deploy.processes.part import NotReady, Part
 from deploy.processes.plan import DOORS, ROOT, NoShape, Plan
 from deploy.secret_files import make_missing
@@ -64,8 +64,7 @@ class Shape:
         `redis` are addresses; None starts one of our own. `settings` are `MEDSAGE_` variables
         that differ from Compose's. Raises NoShape when it can't be."""
         folder = folder.resolve()
-        if plan.is_planned(folder):
-            raise NoShape(f"{folder} holds a shape already")
+        plan.require_free(folder)
         if servers < 1 or workers < 1:
             raise NoShape("a shape has one server and one worker at least")
         given = dict(settings or {})
@@ -142,6 +141,11 @@ class Shape:
     def reload_door(self, code: Path | None = None) -> None:
         """nginx goes on with the parts as they are now, without refusing anybody; with the
         configuration of this code, else with that which it has. NotReady when it refuses it."""
+        # The supervisor does this too, for a certificate; each waits for what it has written.
+        with running.locked(self.written.folder / "run" / "door.lock"):
+            self._reload(code)
+
+    def _reload(self, code: Path | None) -> None:
         nginx = self.parts["nginx"]
         found = nginx.state.running
         before = self.code if found is None else Path(found.code)
@@ -205,8 +209,7 @@ def plan_development(folder: Path, port: int) -> Shape:
     """A new shape of one process with the demonstration, on the embedded store; NoShape when the
     folder holds one already."""
     folder = folder.resolve()
-    if plan.is_planned(folder):
-        raise NoShape(f"{folder} holds a shape already")
+    plan.require_free(folder)
     made = Plan(folder, f"http://localhost:{port}", plan.development(port))
     made.write()
     return Shape(made)

@@ -8,15 +8,17 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import Event
 
 from deploy.dev_mongodb import STAND_IN_VARIABLE
 from deploy.processes import running
 from deploy.processes.part import NotReady, Part
-from deploy.processes.plan import ROOT, Plan
+from deploy.processes.plan import ROOT, NoShape, Plan
 from deploy.processes.running import State
 from deploy.processes.shape import Shape
 
@@ -54,7 +56,8 @@ class Patience:
 
 @dataclass
 class Supervisor:
-    """`look` once and again; each line of what it does goes to `told`."""
+    """`look` once and again; each line of what it does goes to `told`. What can't be done, as on a
+    full disk, is told once and tried again with each look."""
 
     shape: Shape
     told: Callable[[str], None]
@@ -63,18 +66,33 @@ class Supervisor:
     _coming: set[str] = field(default_factory=set, init=False)
     _certificate: str = field(default="", init=False)
     _looked: float = field(default=float("-inf"), init=False)
+    _failed: dict[str, str] = field(default_factory=dict, init=False)
 
     def look(self) -> None:
         """Start what should run and does not; see whether what was started is ready; look after
         the certificate and the logs now and then."""
         for part in self.shape.all_parts:
-            self._look_at(part)
+            self._try(part.name, partial(self._look_at, part))
         if self.clock() - self._looked >= _SLOW_SECONDS:
             self._looked = self.clock()
-            self._look_at_certificate()
-            plan = self.shape.written
-            for file in (*(plan.folder / "logs").glob("*.log"), plan.own("nginx") / "access.log"):
-                shorten(file)
+            self._try("the certificate", self._look_at_certificate)
+            self._try("the logs", self._shorten_logs)
+
+    def _try(self, what: str, look: Callable[[], None]) -> None:
+        try:
+            look()
+        except (NoShape, OSError) as problem:
+            text = f"{what}: {problem}"
+            if self._failed.get(what) != text:
+                self.told(text)
+            self._failed[what] = text
+        else:
+            self._failed.pop(what, None)
+
+    def _shorten_logs(self) -> None:
+        plan = self.shape.written
+        for file in (*(plan.folder / "logs").glob("*.log"), plan.own("nginx") / "access.log"):
+            shorten(file)
 
     def _look_at(self, part: Part) -> None:
         patience = self._patience.setdefault(part.name, Patience(self.clock))
@@ -175,4 +193,5 @@ def _content(*files: Path) -> str:
 
 
 def _tell(line: str) -> None:
-    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", flush=True)
+    with suppress(OSError):  # the log lies on the disk that may be full
+        print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {line}", flush=True)

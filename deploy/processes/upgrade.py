@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from deploy.beside import MAY, MUST_STOP, UNKNOWN
+from deploy.beside import MAY, MUST_STOP
 from deploy.processes import programs
 from deploy.processes.part import NotReady, Part
 from deploy.processes.shape import Shape
@@ -39,12 +39,17 @@ def brought(shape: Shape, code: Path, tell: Tell) -> None:
     503 meanwhile, and there is no way back but a backup. WentBack or NotReady when a part does not
     get ready."""
     beside = medsage(shape, "worker", code, [], "deploy.beside")
+    if beside not in (MAY, MUST_STOP):
+        raise WentBack("the store can't be asked (above); nothing was replaced")
     if beside == MUST_STOP:
         for part in reversed(shape.replaceable):
             part.stop()
             tell(f"{part.name} was stopped")
-    if beside == UNKNOWN or medsage(shape, "worker", code, ["migrate"]):
-        raise WentBack("the store was not brought forward (above); nothing was replaced")
+    if medsage(shape, "worker", code, ["migrate"]):
+        left = "nothing was replaced"
+        if beside == MUST_STOP:
+            left = "what was stopped stays so: mend it, and prod goes on with the new version"
+        raise WentBack(f"the store was not brought forward (above); {left}")
     if beside == MAY:
         moved(shape, code, tell)
         return

@@ -1,7 +1,6 @@
 """`python -m deploy.processes VERB`: what `deploy.sh --processes VERB` does."""
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -214,7 +213,7 @@ def cleanup(
             shape.stop()
             plan.forget(shape.written)
             if everything:
-                shutil.rmtree(shape.written.folder)
+                plan.remove(shape.written)
 
 
 @app.command(hidden=True)

@@ -129,6 +129,21 @@ async def test_readiness_says_at_once_that_a_process_leaves() -> None:
         assert (await http.get("/health")).status_code == 200, "it lives"
 
 
+async def test_a_part_that_fails_is_looked_at_once_for_all_who_ask_meanwhile() -> None:
+    looks = 0
+
+    async def hangs() -> None:
+        nonlocal looks
+        looks += 1
+        await asyncio.sleep(0.05)
+        raise OSError
+
+    readiness = Readiness({"store": hangs}, 60.0)
+    assert await readiness.problems() == {"store": "OSError"}
+    found = await asyncio.gather(*(readiness.problems() for _ in range(20)))
+    assert (looks, found) == (2, [{"store": "OSError"}] * 20)
+
+
 async def test_work_begins_nothing_new_from_the_moment_the_end_is_asked_for() -> None:
     is_told, draining = asyncio.Event(), Draining()
     work = Background([Work(is_told.wait, is_told.set)])  # type: ignore[arg-type]

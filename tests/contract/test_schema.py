@@ -12,12 +12,13 @@ import pytest
 from pymongo import AsyncMongoClient
 from typer.testing import CliRunner
 
+from deploy.checks.store import _schema
 from deploy.commands.migrate import app as command
 from deploy.restoring import _index
 from fhir_server.storage.mongo import connect as mongo
 from fhir_server.storage.mongo import migrations as mongo_migrations
 from fhir_server.storage.port import Past
-from fhir_server.storage.schema import SchemaMismatch, Step
+from fhir_server.storage.schema import SchemaMismatch, SchemaState, Step
 from fhir_server.storage.sqlite import migrations
 from fhir_server.storage.sqlite.migrations import SCHEMA_VERSION, advance, state
 from fhir_server.storage.sqlite.store import SqliteStore
@@ -119,6 +120,10 @@ def test_a_later_programs_file_is_refused_in_a_sentence_and_left_as_it_is(tmp_pa
         with pytest.raises(SchemaMismatch, match="start the version that the store was used with"):
             SqliteStore.open(path)
         assert content(path) == before
+
+
+def test_a_store_that_nobody_has_begun_is_told_as_such() -> None:
+    assert _schema(SchemaState(None, 2)).found == "none yet: the first start makes it"
 
 
 def run(data: Path, *options: str) -> tuple[int, str]:

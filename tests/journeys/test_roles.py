@@ -233,7 +233,8 @@ def test_a_rolling_restart_refuses_nobody(installation: Installation) -> None:
 
     def read() -> None:
         with installation.browser() as browser:
-            while not ended.is_set():
+            # Slowly enough for the limits of an address and of a client, however long it takes.
+            while not ended.wait(0.1):
                 headers = {"Authorization": f"Bearer {token}"}
                 for path in ("/fhir/Patient?_count=1", "/app/"):
                     url = f"{installation.origin}{path}"

@@ -15,6 +15,8 @@ case "$*" in
 *"docker-compose.yml ps -q"*) [ -z "$RUNNING" ] || echo id ;;
 *"ps --all -q"*) [ -z "$STORED" ] || echo id ;;
 *"worker check") [ -z "$UNFIT" ] ;;
+*"worker migrate") [ -z "$STUCK" ] ;;
+*"up --detach --no-deps $UNMADE") [ -z "$UNMADE" ] || { grep -q " tag " "$ASKED"; } ;;
 *" -m deploy.beside") exit "${BESIDE:-0}" ;;
 *.Image*) echo image-before ;;
 inspect*) echo "${HEALTH:-healthy}" ;;
@@ -208,15 +210,30 @@ def test_an_upgrade_goes_back_when_a_role_does_not_get_healthy(checkout: Checkou
 
 
 def test_an_upgrade_stops_what_could_not_use_the_store_afterwards(checkout: Checkout) -> None:
-    assert checkout.run("upgrade", RUNNING="yes", BESIDE="1").returncode == 0
+    assert checkout.run("upgrade", RUNNING="yes", BESIDE="10").returncode == 0
     asked = checkout.asked()
     assert asked.index("stop app worker server") < asked.index("worker migrate")
     (checkout.folder / "asked").write_text("")
-    failed = checkout.run("upgrade", RUNNING="yes", BESIDE="1", HEALTH="x", WAIT_SECONDS="0")
+    failed = checkout.run("upgrade", RUNNING="yes", BESIDE="10", HEALTH="x", WAIT_SECONDS="0")
     assert "restore the backup" in failed.stderr
     assert " tag " not in checkout.asked()
-    unknown = checkout.run("upgrade", RUNNING="yes", BESIDE="2")
+    (checkout.folder / "asked").write_text("")
+    stopped = checkout.run("upgrade", RUNNING="yes", BESIDE="10", STUCK="yes")
+    assert (stopped.returncode, "were stopped" in stopped.stderr) == (1, True)
+    assert " tag " not in checkout.asked()
+
+
+@pytest.mark.parametrize("status", ["1", "2", "125"])
+def test_an_upgrade_stops_nothing_when_it_could_not_ask(status: str, checkout: Checkout) -> None:
+    unknown = checkout.run("upgrade", RUNNING="yes", BESIDE=status)
     assert (unknown.returncode, "nothing was changed" in unknown.stderr) == (1, True)
+    assert " stop " not in checkout.asked()
+
+
+def test_an_upgrade_goes_back_when_a_container_can_not_be_made(checkout: Checkout) -> None:
+    failed = checkout.run("upgrade", RUNNING="yes", UNMADE="worker")
+    assert "the old version runs again" in failed.stderr
+    assert " tag " in checkout.asked()
 
 
 def ups(*roles: str) -> list[str]:

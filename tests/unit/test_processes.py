@@ -1,13 +1,16 @@
 """The production shape as processes: its plan, what each part is given, and how parts are started,
 ended and replaced; small programs play the parts."""
 
+import errno
 import json
+import os
 import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,9 +24,9 @@ from deploy.processes import door, programs, roles, running, upgrade, versions, 
 from deploy.processes.part import NotReady
 from deploy.processes.plan import NoShape, Slot, free_ports
 from deploy.processes.programs import PROGRAMS, Program
-from deploy.processes.running import Running
+from deploy.processes.running import Running, State
 from deploy.processes.shape import Shape, plan_development
-from deploy.processes.supervisor import Patience, shorten
+from deploy.processes.supervisor import Patience, Supervisor, shorten
 from deploy.processes.upgrade import WentBack, brought, moved
 from deploy.processes.verbs import app
 from tests.availability import ROOT
@@ -138,6 +141,19 @@ def test_a_folder_holds_one_shape_and_a_shape_has_a_server_and_a_worker(tmp_path
         plan_development(tmp_path / "shape", 5000)
 
 
+def test_a_shape_is_not_planned_among_what_belongs_to_others(tmp_path: Path) -> None:
+    folder = tmp_path / "shape"
+    (folder / "secrets/tls").mkdir(parents=True)
+    (folder / "letter.txt").touch()
+    mode = folder.stat().st_mode
+    for plans in (planned, lambda _: plan_development(folder, 5000)):
+        with pytest.raises(NoShape, match=r"holds letter\.txt"):
+            plans(tmp_path)
+    assert folder.stat().st_mode == mode
+    (folder / "letter.txt").unlink()
+    planned(tmp_path)
+
+
 def test_a_public_name_needs_a_certificate_that_the_operator_brings(tmp_path: Path) -> None:
     shape = planned(tmp_path, settings={"MEDSAGE_BASE_URL": "https://medsage.example.org"})
     with pytest.raises(NoShape, match=r"tls\.crt"):
@@ -203,6 +219,36 @@ def test_what_does_not_end_when_asked_is_killed(small: Shape, tmp_path: Path) ->
     assert part.pid is None
 
 
+def test_what_a_dead_process_has_started_ends_with_its_part(
+    small: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the workers of an nginx whose master was killed, which keep its ports."""
+    part = small.parts["server-1"]
+    up = small.written.own(part.name) / "up"
+    command = ["sh", "-c", "sleep 60 & touch up; exec sleep 60"]
+    program = Program(lambda *_: command, lambda *_: None if up.exists() else "", stop_seconds=1)
+    monkeypatch.setitem(PROGRAMS, "server", program)
+    part.start()
+    pid = part.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    while part.pid is not None:
+        pass
+    assert is_group(pid)
+    part.stop()
+    end = time.monotonic() + 5
+    while is_group(pid):
+        assert time.monotonic() < end
+
+
+def is_group(number: int) -> bool:
+    try:
+        os.killpg(number, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def test_a_number_that_another_process_has_now_is_nobody() -> None:
     assert not Running(1, "another boot 1", 80, "").is_alive
     assert not Running(2**22 + 1, "", 80, "").is_alive
@@ -255,7 +301,11 @@ def test_which_versions_may_run_beside_each_other(
     assert verdict(found, oldest) == expected
 
 
-@pytest.mark.parametrize(("beside", "running"), [(MAY, {OLD}), (MUST_STOP, {""}), (UNKNOWN, {OLD})])
+@pytest.mark.parametrize(
+    ("beside", "running"),
+    # 1 is what Python ends with when the question itself failed.
+    [(MAY, {OLD}), (MUST_STOP, {""}), (UNKNOWN, {OLD}), (1, {OLD}), (-9, {OLD})],
+)
 def test_who_can_not_use_the_store_afterwards_stops_before_it_is_brought_forward(
     beside: int, running: set[str], small: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,13 +320,51 @@ def test_who_can_not_use_the_store_afterwards_stops_before_it_is_brought_forward
         return 0
 
     monkeypatch.setattr(upgrade, "medsage", medsage)
-    if beside == UNKNOWN:
+    if beside not in (MAY, MUST_STOP):
         with pytest.raises(WentBack, match="nothing was replaced"):
             brought(small, tmp_path / NEW, lambda _: None)
         assert (seen, versions_of(small)) == ([], running)
         return
     brought(small, tmp_path / NEW, lambda _: None)
     assert (seen, versions_of(small)) == ([running], {NEW})
+
+
+@pytest.mark.parametrize(
+    ("beside", "left"),
+    [(MAY, "nothing was replaced"), (MUST_STOP, "what was stopped stays so")],
+)
+def test_a_migration_that_fails_says_what_still_runs(
+    beside: int, left: str, small: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(small, tmp_path / OLD)
+    monkeypatch.setattr(
+        upgrade, "medsage", lambda *given: beside if given[-1] == "deploy.beside" else 1
+    )
+    with pytest.raises(WentBack, match=left):
+        brought(small, tmp_path / NEW, lambda _: None)
+    assert versions_of(small) == ({OLD} if beside == MAY else {""})
+
+
+def test_the_supervisor_outlives_a_full_disk(
+    small: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, told = small.parts["server-1"], list[str]()
+    part.start(tmp_path / OLD)
+    supervisor = Supervisor(small, told.append)
+    part.kill()
+    with monkeypatch.context() as full:
+        full.setattr(running, "write", no_room)
+        supervisor.look()
+        supervisor.look()
+    assert told == ["server-1: [Errno 28] No space left on device"]
+    supervisor.look()
+    # Had the one that could not be written down lived on, it would hold the port.
+    part.wait()
+    assert said(part.port) == OLD
+
+
+def no_room(file: Path, state: State) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def start(shape: Shape, code: Path) -> None:
@@ -436,6 +524,15 @@ def test_data_is_removed_only_after_the_word(tmp_path: Path) -> None:
     gone = CliRunner().invoke(app, ["cleanup", "--all", "--folder", folder], input="REMOVE\n")
     assert gone.exit_code == 0
     assert not shape.written.folder.exists()
+
+
+def test_what_else_lies_in_the_folder_is_not_removed(tmp_path: Path) -> None:
+    shape = planned(tmp_path)
+    letter = shape.written.folder / "letter.txt"
+    letter.write_text("of somebody else")
+    given = ["cleanup", "--all", "--folder", str(shape.written.folder)]
+    assert CliRunner().invoke(app, given, input="REMOVE\n").exit_code == 0
+    assert list(shape.written.folder.iterdir()) == [letter]
 
 
 def test_the_status_of_what_was_not_started_is_stopped(tmp_path: Path) -> None:
