@@ -21,6 +21,8 @@ _JUMP_SECONDS = 120
 """More than the minute of skew that signed times are allowed."""
 _PAUSED_SECONDS, _GOES_SECONDS = 0.2, 0.1
 _HUNG_SECONDS = 3.0
+_GIVEN_UP = b"WT_PANIC"
+_GIVES_UP_SECONDS = 1.0
 _FULL_SECONDS = 8.0
 
 
@@ -68,11 +70,16 @@ async def _restarted(site: Site) -> None:
 
 
 async def _full(site: Site) -> None:
-    """All parts have the same disk: store, logs, sessions, backups."""
+    """All parts have the same disk: store, logs, sessions, backups. A store whose engine has given
+    up is ended: MongoDB ends itself then, the stand-in stays and answers nothing but errors."""
     assert site.disk is not None
     await site.disk.fill()
     await asyncio.sleep(_FULL_SECONDS)
     site.disk.empty()
+    mongodb = site.part("mongodb")
+    await asyncio.sleep(_GIVES_UP_SECONDS)
+    if _GIVEN_UP in mongodb.log.read_bytes():
+        mongodb.kill()
 
 
 async def _slow(site: Site) -> None:
