@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,8 @@ class Installation:
                 client = BackendClient("his", self.key, SCOPES, f"{self.origin}/auth/token")
                 return await BackendToken(http, client, utc_now, new_id).token()
 
-        token = asyncio.run(ask())
+        with ThreadPoolExecutor(1) as aside:  # Playwright has a loop in this thread
+            token = aside.submit(asyncio.run, ask()).result()
         assert token is not None
         return token
 
