@@ -7,11 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -37,10 +37,12 @@ pytestmark = [
     pytest.mark.redis,
     pytest.mark.slow,
     pytest.mark.nginx,
+    pytest.mark.browser,
 ]
 
 PASSWORD = "a-long-enough-password"
 SCOPES = "system/*.cruds system/AuditEvent.rs"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,15 @@ class Installation:
                 client = BackendClient("his", self.key, SCOPES, f"{self.origin}/auth/token")
                 return await BackendToken(http, client, utc_now, new_id).token()
 
-        with ThreadPoolExecutor(1) as aside:  # Playwright has a loop in this thread
-            token = aside.submit(asyncio.run, ask()).result()
+        token = aside(ask())
         assert token is not None
         return token
+
+
+def aside(work: Coroutine[Any, Any, T]) -> T:
+    """What it ends with, run in a thread of its own: Playwright's loop stays in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +96,7 @@ def installation(
     try:
         with running_shape(shape):
             given = environment(shape, "server-1")
-            asyncio.run(register(given, key))
+            aside(register(given, key))
             add_user(given, shape.written.folder)
             yield Installation(shape, key)
     finally:
@@ -193,7 +200,6 @@ def test_the_trail_does_not_believe_a_callers_own_forwarded_address(
     assert "8.8.8.8" not in addresses
 
 
-@pytest.mark.browser
 def test_a_doctor_takes_a_case_from_sign_in_to_signature(
     installation: Installation, browser: Browser
 ) -> None:
