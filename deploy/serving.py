@@ -7,10 +7,12 @@ signal waits for nothing.
 """
 
 import asyncio
+import ctypes
 import signal
 import socket
+import struct
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 
@@ -22,8 +24,9 @@ KEEP_ALIVE_SECONDS = 75
 """Longer than a proxy keeps a connection that nobody uses (nginx: 60): whoever closes first should
 be the one that sends."""
 BACKLOG = 2048
+_BPF_RETURN, _SO_ATTACH_FILTER = 0x06, 26
 _FIRST_BYTES_SECONDS = 0.2
-"""Until the request of a connection that was taken last has come."""
+"""Until the requests of connections that were taken last have come."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -109,17 +112,28 @@ class _Server(uvicorn.Server):
                 server.close()
             listening.close()
             queue.setblocking(False)
+            _let_nobody_in(queue)
             last = list(_waiting(queue))
         for connection in last:
             await loop.connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
-        if last:
-            await asyncio.sleep(_FIRST_BYTES_SECONDS)
+        # Those that were taken just before may not have been heard yet either.
+        await asyncio.sleep(_FIRST_BYTES_SECONDS)
 
     def _protocol(self) -> asyncio.Protocol:
         made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return made
+
+
+def _let_nobody_in(queue: socket.socket) -> None:
+    """Who connects between the last accept and the close would be reset with the request on its
+    way, which a proxy must not send again. A filter drops their first packet instead (socket(7),
+    SO_ATTACH_FILTER): it comes again, finds nobody listening, and goes elsewhere. Linux only."""
+    drops_all = ctypes.create_string_buffer(struct.pack("HBBI", _BPF_RETURN, 0, 0, 0))
+    program = struct.pack("HP", 1, ctypes.addressof(drops_all))
+    with suppress(OSError):
+        queue.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def _waiting(queue: socket.socket) -> Iterator[socket.socket]:
