@@ -15,7 +15,9 @@ from bench.shape.wire import NoAnswer
 from models.fhir_client import FhirClient, FhirFailure
 
 Resource = dict[str, Any]
-_AT_ONCE = 8
+_AT_ONCE = 1
+_APART_SECONDS = 0.012
+"""The door takes a hundred requests a second of one address."""
 
 
 @dataclass
@@ -61,6 +63,7 @@ async def _versions(fhir: FhirClient, current: Resource, found: Seen) -> None:
 
 
 async def _content(fhir: FhirClient, path: str) -> Resource | None:
+    await asyncio.sleep(_APART_SECONDS)
     try:
         return await fhir.read(path)
     except FhirFailure as failure:
