@@ -25,7 +25,7 @@ from typing import Any
 
 import uvloop
 
-from bench.kill.checks import Findings, check_results, stored_on, unfinished
+from bench.kill.checks import Findings, check_results, settled, stored_on
 from bench.kill.trail import check_trail
 from bench.running import free_port
 from bench.shape.arrivals import Arrivals, rounds
@@ -46,7 +46,6 @@ from deploy.processes.part import NotReady
 from deploy.processes.plan import ROOT
 from deploy.processes.programs import environment
 from deploy.processes.shape import Shape, running_shape
-from models.fhir_client import FhirClient, FhirFailure
 
 SETTINGS = {"MEDSAGE_TASK_LEASE_SECONDS": "20"}
 """A worker's Tasks are taken over after so long, in place of a minute, so that phases are short."""
@@ -124,7 +123,7 @@ async def proved(plan: Plan, shape: Shape, disk: Disk | None) -> dict[str, Any]:
         _say(f"{set_.sign_ins['sessions']} sessions are open")
         site = Site(shape, disk, plan.seconds / 3)
         cases = await _stormed(plan, site, set_, found)
-        await _settled(set_.fhir)
+        await settled(set_.fhir, _END_SECONDS, 1.0)
         await _checked(set_, found)
     supervisor.cancel()
     await asyncio.to_thread(_stop_roles, shape)
@@ -179,19 +178,6 @@ async def _checked(set_: Set, found: Findings) -> None:
     check_tasks(stage.ledger, stored, found)
     check_results(stored, found)
     check_availability(stage.asking.tallies, found)
-
-
-async def _settled(fhir: FhirClient) -> None:
-    """Return when every Task has ended; TimeoutError when that takes too long."""
-    async with asyncio.timeout(_END_SECONDS):
-        while True:
-            try:
-                if not await unfinished(fhir):
-                    return
-            except FhirFailure as failure:
-                if not failure.is_transient:
-                    raise
-            await asyncio.sleep(1.0)
 
 
 def _stop_roles(shape: Shape) -> None:

@@ -20,13 +20,12 @@ from typing import Any
 
 import httpx
 
-from bench.kill.checks import Findings, check_results, check_writes, stored_on, unfinished
+from bench.kill.checks import Findings, check_results, check_writes, settled, stored_on
 from bench.kill.clients import Clients
 from bench.kill.processes import LEASE_SECONDS, Installation, RoleProcess, installation
 from bench.kill.trail import check_trail
 from deploy.demo.loading import demo_fhir
 from fhir_server.system import new_id
-from models.fhir_client import FhirFailure
 
 ROLES: Mapping[str, Sequence[str]] = {"all": ("all",), "split": ("server", "worker")}
 STORES = ("sqlite", "mongodb")
@@ -93,7 +92,7 @@ async def prove(plan: Plan, folder: Path, uri: str | None) -> dict[str, Any]:
         try:
             await _started(service.services)
             clients = await _storm(plan, service, http)
-            await _settled(http, service.origin)
+            await settled(demo_fhir(http, service.origin), _END_SECONDS, LEASE_SECONDS / 6)
             stored = await stored_on(demo_fhir(http, service.origin))
             await check_writes(demo_fhir(http, service.origin), clients.sent, stored, found)
             check_results(stored, found)
@@ -152,17 +151,3 @@ async def _kill(service: Installation, chance: random.Random) -> None:
         await each.ready()
     names = " and ".join(each.role for each in wanted)
     print(f"killed and started again: {names}", file=sys.stderr, flush=True)
-
-
-async def _settled(http: httpx.AsyncClient, origin: str) -> None:
-    """Return when every Task has ended; TimeoutError when that takes too long."""
-    fhir = demo_fhir(http, origin)
-    async with asyncio.timeout(_END_SECONDS):
-        while True:
-            try:
-                if not await unfinished(fhir):
-                    return
-            except FhirFailure as failure:
-                if not failure.is_transient:
-                    raise
-            await asyncio.sleep(LEASE_SECONDS / 6)

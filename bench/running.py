@@ -89,7 +89,7 @@ def started(
         _await_answer(process, f"http://127.0.0.1:{port}{path}", log)
         yield Running(port, process, round(time.perf_counter() - began, 3))
     finally:
-        _stop(process)
+        stop(process)
 
 
 def _await_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -101,10 +101,11 @@ def _await_answer(process: subprocess.Popen[bytes], url: str, log: Path) -> None
     raise DidNotStart(log.read_text(errors="replace")[-2000:])
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes], seconds: float = STOP_SECONDS) -> int:
+    """Ask it to end (SIGTERM), kill it when that takes longer; its exit code."""
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(STOP_SECONDS)
+        return process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        return process.wait()

@@ -48,7 +48,7 @@ from fhir_server.security.emergency_ends import EmergencyEnds
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
 from fhir_server.security.limits import RateLimits
-from fhir_server.security.principal import Principal
+from fhir_server.security.principal import Principal, own_principal
 from fhir_server.security.rulebook import Rulebook, prepare
 from fhir_server.security.tenants import DEFAULT
 from fhir_server.settings import Settings
@@ -64,17 +64,7 @@ from fhir_server.system import new_id, utc_now
 from fhir_server.tls import trusting
 from fhir_server.validation.validate import Validator
 
-ITSELF = Principal(
-    subject="medsage-server",
-    client_id="medsage-server",
-    name="MedSAGE server",
-    roles=frozenset(),
-    fhir_user=None,
-    scopes="",
-    patient=None,
-    encounter=None,
-    session=None,
-)
+ITSELF = own_principal("medsage-server", "MedSAGE server")
 """Who the audit trail says it was when the server did something unasked."""
 
 

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import yaml
 
 from bench.alerts.shipped import routes, rules
-from bench.running import DidNotStart, free_port
+from bench.running import DidNotStart, free_port, stop
 
 PROGRAMS = ("prometheus", "prometheus-alertmanager")
 """Of Debian's packages `prometheus` and `prometheus-alertmanager`."""
@@ -150,12 +150,7 @@ def _running(folder: Path, command: Sequence[str], port: int) -> Iterator[None]:
         _await_ready(process, port, log)
         yield
     finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        stop(process, _STOP_SECONDS)
 
 
 def _await_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:

@@ -72,6 +72,20 @@ async def unfinished(fhir: FhirClient) -> int:
     return len([each async for each in fhir.search("Task", query)])
 
 
+async def settled(fhir: FhirClient, seconds: float, pause: float) -> None:
+    """Return when every Task has ended, asking with such pauses; TimeoutError when that takes
+    longer."""
+    async with asyncio.timeout(seconds):
+        while True:
+            try:
+                if not await unfinished(fhir):
+                    return
+            except FhirFailure as failure:
+                if not failure.is_transient:
+                    raise
+            await asyncio.sleep(pause)
+
+
 async def check_writes(
     fhir: FhirClient, sent: Sequence[Sent], stored: Stored, found: Findings
 ) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.running import DidNotStart, free_port
+from bench.running import DidNotStart, free_port, stop
 
 LEASE_SECONDS = 3
 START_SECONDS = 120.0
@@ -68,12 +67,7 @@ class RoleProcess:
     def stop(self) -> int:
         """Ask it to end (SIGTERM); its exit code, killed when it takes too long."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            return self.process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+        return stop(self.process, STOP_SECONDS)
 
     @property
     def log(self) -> Path:

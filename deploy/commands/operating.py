@@ -7,22 +7,12 @@ from datetime import datetime
 
 from fhir_server.app import open_store
 from fhir_server.audit.journal import AuditTrail
-from fhir_server.security.principal import Principal
+from fhir_server.security.principal import own_principal
 from fhir_server.settings import Settings
 from fhir_server.storage.snapshot import WholeStore
 from fhir_server.system import new_id, utc_now
 
-OPERATOR = Principal(
-    subject="operator",
-    client_id="medsage",
-    name="Operator of the server, at the command line",
-    roles=frozenset(),
-    fhir_user=None,
-    scopes="",
-    patient=None,
-    encounter=None,
-    session=None,
-)
+OPERATOR = own_principal("operator", "Operator of the server, at the command line", "medsage")
 """Who the audit trail says it was: whoever has the store's files or address."""
 
 

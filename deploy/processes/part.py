@@ -47,8 +47,7 @@ class Part:
     @property
     def state(self) -> State:
         """As its file has it now."""
-        for child in self._children:
-            child.poll()  # who has ended is let go
+        self._let_go()
         return running.read(self._file)
 
     @property
@@ -111,7 +110,7 @@ class Part:
         if found is not None:
             found.kill()
             found.ended(self._program.stop_seconds)
-            self.state  # noqa: B018 - lets go who has ended
+            self._let_go()
 
     def replace(self, code: Path, moved: Callable[[], None]) -> None:
         """Another process in this one's place, which goes on until the other is ready on the
@@ -201,6 +200,11 @@ class Part:
         self._children.append(child)
         return Running(child.pid, began, port, str(code))
 
+    def _let_go(self) -> None:
+        """Of children that have ended: nobody else asks for them."""
+        for child in self._children:
+            child.poll()
+
     def _end(self, found: Running | None, number: int | None = None) -> None:
         if found is None:
             return
@@ -208,7 +212,7 @@ class Part:
         found.ended(self._program.stop_seconds)
         found.kill()  # with what it has started, also when it has ended itself
         found.ended(self._program.stop_seconds)
-        self.state  # noqa: B018 - lets go who has ended
+        self._let_go()
 
     def _wait(self, found: Running, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -44,7 +44,7 @@ def dev(
     """Everything in one process with the demonstration, on the embedded store."""
     with _Told():
         if plan.is_planned(folder):
-            shape = _opened(folder)
+            shape = Shape.open(folder)
             if not shape.written.is_development:
                 raise NoShape(f"{folder} holds a production shape; name another --folder")
         else:
@@ -113,7 +113,7 @@ def monitor(folder: Folder = FOLDER) -> None:
 def status(folder: Folder = FOLDER) -> None:
     """What runs, and whether it is ready. Ends with 1 when something that should be is not."""
     with _Told():
-        shape = _opened(folder)
+        shape = Shape.open(folder)
     is_well = True
     for part in shape.all_parts:
         state = part.state
@@ -136,7 +136,7 @@ def logs(
 ) -> None:
     """The last lines of all parts or of one, and what comes."""
     with _Told():
-        shape = _opened(folder)
+        shape = Shape.open(folder)
         known = {each.name: each.log for each in shape.all_parts}
         known["supervisor"] = supervisor.log(shape.written)
         if part is not None and part not in known:
@@ -182,7 +182,7 @@ def restore(
 def execute(context: typer.Context, folder: Folder = FOLDER) -> None:
     """Run `medsage` with the environment of a server, as `exec user add …`."""
     with _Told():
-        shape = _opened(folder)
+        shape = Shape.open(folder)
         role = "all" if shape.written.is_development else "server"
         code = medsage(shape, role, _code(shape), context.args)
     raise typer.Exit(code)
@@ -198,7 +198,7 @@ def cleanup(
     """Stop everything and forget which parts there are; data, secrets, backups and logs stay,
     unless --all says otherwise, which asks first."""
     with _Told():
-        shape = _opened(folder)
+        shape = Shape.open(folder)
         if everything:
             typer.echo(
                 "This removes all patient data of this installation, and its backups in"
@@ -220,7 +220,7 @@ def cleanup(
 def supervise(folder: Folder = FOLDER) -> None:
     """Start again what dies, until a signal comes (in the foreground)."""
     with _Told():
-        supervisor.supervise(_opened(folder))
+        supervisor.supervise(Shape.open(folder))
 
 
 class _Told:
@@ -237,10 +237,6 @@ class _Told:
 def _fail(text: str) -> NoReturn:
     typer.echo(f"deploy: {text}", err=True)
     raise typer.Exit(1)
-
-
-def _opened(folder: Path) -> Shape:
-    return Shape.open(folder)
 
 
 def _production(folder: Path) -> Shape:

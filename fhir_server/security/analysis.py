@@ -8,19 +8,9 @@ from fhir_server.search.registry import Registry
 from fhir_server.security.actors import actor_of
 from fhir_server.security.circumstances import Circumstances
 from fhir_server.security.consent_rules import Judging, ruling
-from fhir_server.security.principal import Principal
+from fhir_server.security.principal import own_principal
 
-ANALYST = Principal(
-    subject="medsage-worker",
-    client_id="medsage-worker",
-    name="MedSAGE worker",
-    roles=frozenset(),
-    fhir_user=None,
-    scopes="",
-    patient=None,
-    encounter=None,
-    session=None,
-)
+ANALYST = own_principal("medsage-worker", "MedSAGE worker")
 """The client that analyses, as rules name it (its rights come from its own registration)."""
 
 _NEEDED = ("Patient", "Task", "Observation", "DiagnosticReport")

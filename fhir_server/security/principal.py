@@ -29,6 +29,22 @@ class Principal:
     expires: float | None = field(default=None, compare=False)
 
 
+def own_principal(subject: str, name: str, client_id: str | None = None) -> Principal:
+    """Somebody of this service who acts without a token: no roles, scopes or context. `client_id`
+    is the subject unless it is given."""
+    return Principal(
+        subject=subject,
+        client_id=client_id or subject,
+        name=name,
+        roles=frozenset(),
+        fhir_user=None,
+        scopes="",
+        patient=None,
+        encounter=None,
+        session=None,
+    )
+
+
 def principal_json(who: Principal) -> dict[str, Any]:
     """The principal as a record keeps it."""
     plain = {name: getattr(who, name) for name in Principal.__dataclass_fields__}

@@ -53,7 +53,7 @@ def read_reference(path: Path = SHIPPED) -> Reference:
         return Reference(
             model_sha256=content["model_sha256"],
             scores={
-                kind: (_bins(content["scores"][kind][0]), _bins(content["scores"][kind][1]))
+                kind: (read_bins(content["scores"][kind][0]), read_bins(content["scores"][kind][1]))
                 for kind in ("cell", "field")
             },
             signs={name: _sign(content["signs"][name]) for name in SIGNS},
@@ -66,25 +66,27 @@ def as_json(reference: Reference) -> dict[str, Any]:
     """What `read_reference` reads."""
     return {
         "model_sha256": reference.model_sha256,
-        "scores": {k: [_plain(b) for b in both] for k, both in reference.scores.items()},
+        "scores": {k: [plain_bins(b) for b in both] for k, both in reference.scores.items()},
         "signs": {
-            name: {"edges": list(sign.edges), **_plain(sign.bins)}
+            name: {"edges": list(sign.edges), **plain_bins(sign.bins)}
             for name, sign in reference.signs.items()
         },
     }
 
 
-def _plain(bins: Bins) -> dict[str, Any]:
+def plain_bins(bins: Bins) -> dict[str, Any]:
+    """As they stand in a JSON file."""
     return {"counts": list(bins.counts), "units": bins.units}
 
 
-def _bins(content: dict[str, Any]) -> Bins:
+def read_bins(content: dict[str, Any]) -> Bins:
+    """What `plain_bins` wrote."""
     return Bins(tuple(float(count) for count in content["counts"]), int(content["units"]))
 
 
 def _sign(content: dict[str, Any]) -> SignBins:
     edges = tuple(float(edge) for edge in content["edges"])
-    bins = _bins(content)
+    bins = read_bins(content)
     if len(bins.counts) != len(edges) + 1:
         raise ValueError("a sign has one count more than edges")
     return SignBins(edges, bins)

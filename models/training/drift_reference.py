@@ -19,12 +19,12 @@ from models.malaria.gate import Smear, inspect
 from models.malaria.preprocess import Pixels, cell_pixels
 from models.malaria.reading import ImageKind, ImageSigns
 from models.monitoring.limits import SIGNS
-from models.monitoring.reference import Reference, SignBins
+from models.monitoring.reference import Reference, SignBins, read_bins
 from models.monitoring.stability import Bins
 from models.training.external import read_chula
 from models.training.outliers import read_bccd
 from models.training.report import METRICS
-from models.training.scores import binned, counted, read_bins
+from models.training.scores import binned, counted
 
 EVERY = 6
 """Every sixth of Chula's 706 fields is counted: more would weigh down the other hospital."""

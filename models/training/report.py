@@ -11,6 +11,7 @@ from models.malaria.calibration import CALIBRATION, Calibration, read_calibratio
 from models.malaria.classify import Judgement, Signs, judge, sigmoid
 from models.malaria.predict import MalariaModel
 from models.malaria.reading import CellAnswer, ImageKind
+from models.monitoring.reference import plain_bins
 from models.training.cells import Cells, read_splits
 from models.training.composed import Row, composed_films
 from models.training.counting import count_errors, of_bccd, of_chula
@@ -20,7 +21,7 @@ from models.training.folds import FOLDS, chosen
 from models.training.metrics import Vector
 from models.training.outliers import read_bccd
 from models.training.refusals import Pictures, answers_for, read_radiographs, refusal_table
-from models.training.scores import of_patients, plain
+from models.training.scores import of_patients
 from models.training.study import Progress, Sources, Study
 from models.training.unseen import OutOfFold, measured, scaled
 
@@ -117,7 +118,7 @@ def _of_class(judged: list[Judgement], cells: Cells, truth: int) -> list[Judgeme
 
 
 def _scores(judged: list[Judgement], cells: Cells, truth: int) -> dict[str, object]:
-    return plain(of_patients(_of_class(judged, cells, truth), cells.patient[cells.y == truth]))
+    return plain_bins(of_patients(_of_class(judged, cells, truth), cells.patient[cells.y == truth]))
 
 
 def _composed(

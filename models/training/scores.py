@@ -32,13 +32,3 @@ def binned(units: Iterable[Counts]) -> Bins:
     total = sum(counts.sum() for counts in kept)
     mean = np.mean([counts / counts.sum() for counts in kept], axis=0)
     return Bins(tuple(round(float(each), 3) for each in mean * total), len(kept))
-
-
-def plain(bins: Bins) -> dict[str, object]:
-    """As it stands in metrics.json."""
-    return {"counts": list(bins.counts), "units": bins.units}
-
-
-def read_bins(found: dict[str, list[float]]) -> Bins:
-    """What `plain` wrote."""
-    return Bins(tuple(found["counts"]), int(found["units"]))  # type: ignore[call-overload]

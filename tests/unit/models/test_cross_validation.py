@@ -134,7 +134,10 @@ def test_networks_that_are_done_are_not_learnt_again_nor_mixed_with_others(
     made = build()
     for number in range(FOLDS):
         made.save(tmp_path / f"fold{number}.keras")
-    nothing = lambda *_: pytest.fail("nothing is to be learnt")  # noqa: E731
+
+    def nothing(*_: object) -> None:
+        pytest.fail("nothing is to be learnt")
+
     learnt = networks(study, tmp_path, range(FOLDS), nothing)
     assert len(learnt) == FOLDS
     for weights in zip(*(one.get_weights() for one in learnt), strict=True):
