@@ -32,6 +32,11 @@ def read(truth, chance, skill: float) -> Readings:
     return Readings(probability, np.ones(len(truth), bool))
 
 
+def vain(readings: Readings) -> Readings:
+    """The same, in the same order, badly calibrated."""
+    return Readings(np.clip(readings.probability * 0.4, 0, 1), readings.answered)
+
+
 @settings(max_examples=6, deadline=None)
 @given(st.integers(0, 10_000), st.floats(0.3, 2.5))
 def test_a_version_is_never_better_or_worse_than_itself(seed: int, skill: float) -> None:
@@ -48,7 +53,9 @@ def test_a_version_is_never_better_or_worse_than_itself(seed: int, skill: float)
 @given(st.integers(0, 10_000))
 def test_a_planted_better_version_is_better_and_the_other_way_round_worse(seed: int) -> None:
     truth, names, chance = cells(seed)
-    weak, strong = read(truth, chance, 0.8), read(truth, chance, 1.6)
+    # Better in its calibration too: of two that are equally good there, chance alone can put one
+    # behind by more than is tolerated.
+    weak, strong = vain(read(truth, chance, 0.8)), read(truth, chance, 1.6)
 
     assert compare(truth, names, weak, strong, rounds=ROUNDS).verdict is Verdict.BETTER
     assert compare(truth, names, strong, weak, rounds=ROUNDS).verdict is Verdict.WORSE
@@ -75,9 +82,8 @@ def test_a_version_that_is_better_but_answers_fewer_cells_is_worse() -> None:
 def test_a_version_that_is_better_but_badly_calibrated_is_worse() -> None:
     truth, names, chance = cells(2)
     weak, strong = read(truth, chance, 0.8), read(truth, chance, 1.6)
-    vain = Readings(np.clip(strong.probability * 0.4, 0, 1), strong.answered)
 
-    assert compare(truth, names, weak, vain, rounds=ROUNDS).verdict is Verdict.WORSE
+    assert compare(truth, names, weak, vain(strong), rounds=ROUNDS).verdict is Verdict.WORSE
 
 
 def test_few_patients_prove_nothing() -> None:
