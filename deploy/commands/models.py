@@ -21,7 +21,7 @@ from models.training.commands import (
     train_malaria,
     train_pneumonia,
 )
-from models.training.recipe import Run
+from models.training.recipe import Run, Trial
 
 app = typer.Typer(
     help="Train, evaluate, recall and check models, and decide which versions are used.",
@@ -64,10 +64,14 @@ def cross_validate(
     work: Annotated[Path, typer.Option(help="Folder for the networks; a run cut off goes on.")],
     epochs: Annotated[int | None, typer.Option(help="Other than the recipe's.")] = None,
     seed: Annotated[int | None, typer.Option(help="Other than the recipe's.")] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(help="Keep the figures of this seed with the weights; their page anew."),
+    ] = None,
 ) -> None:
     """Judge the recipe by five folds of patients, each read by a network that never saw them."""
     _known(name)
-    raise typer.Exit(cross_validate_malaria(data, work, epochs=epochs, seed=seed))
+    raise typer.Exit(cross_validate_malaria(data, work, Trial(epochs, seed), page))
 
 
 @app.command(

@@ -7,7 +7,6 @@ Exit codes: 0 done, 2 the data or the name are not right, 3 the weights do not f
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from rich.table import Table
 from models.malaria.calibration import WEIGHTS, WeightsMismatch
 from models.training.cells import LeakError
 from models.training.evaluate import UnknownSplit, evaluate
-from models.training.recipe import VERSION_MADE, Recipe, Run
+from models.training.recipe import VERSION_MADE, Run, Trial
+from models.training.seeds import keep
 
 DONE, WRONG_DATA, WRONG_WEIGHTS, NOT_INSTALLED = 0, 2, 3, 4
 SHOWN = ("auc", "sensitivity", "specificity", "ece", "accuracy", "refused", "cells", "patients")
@@ -49,19 +49,18 @@ def train_malaria(data: Path, run: Run, page: Path | None = None) -> int:
     return DONE
 
 
-def cross_validate_malaria(
-    data: Path, work: Path, *, epochs: int | None = None, seed: int | None = None
-) -> int:
-    """Judge the recipe by five folds of patients and print the figures as JSON; the exit code
-    comes back."""
+def cross_validate_malaria(data: Path, work: Path, trial: Trial, page: Path | None = None) -> int:
+    """Judge a recipe by five folds of patients and print the figures as JSON; the exit code
+    comes back. With a page the figures are kept beside the weights, and it is written anew."""
     errors = Console(stderr=True)
     try:
-        from models.training.malaria import cross_validate
+        from models.training.malaria import cross_validate, model_page
 
-        given = {"epochs": epochs, "seed": seed}
-        recipe = replace(Recipe(), **{k: v for k, v in given.items() if v is not None})
         with _bars(errors) as report:
-            found = cross_validate(data, work, recipe, report)
+            found = cross_validate(data, work, trial.recipe(), report)
+        if page is not None:
+            keep(found, WEIGHTS)
+            page.write_text(model_page(), encoding="utf-8")
     except ModuleNotFoundError as missing:
         errors.print(f"{missing.name} is not installed; install medsage with the train extra")
         return NOT_INSTALLED

@@ -33,6 +33,7 @@ from models.training.outliers import masked_strangers, read_bccd, red_cells
 from models.training.page import write_page
 from models.training.recipe import VERSION_MADE, Recipe, Run
 from models.training.report import METRICS, measure, write_json
+from models.training.seeds import other_seeds
 from models.training.study import Progress, Sources, Study, gather
 from models.training.unseen import figures, logits_out_of_fold, out_of_fold, spread_of
 
@@ -131,10 +132,13 @@ def _surroundings(sources: Sources, progress: Progress) -> Surroundings:
 
 def model_page(weights: Path = WEIGHTS) -> str:
     """docs/models/malaria.md for the weights and figures of a folder."""
-    measured = json.loads((weights / METRICS).read_text(encoding="utf-8"))
+    measured, made = (
+        json.loads((weights / name).read_text(encoding="utf-8")) for name in (METRICS, CALIBRATION)
+    )
+    known = {"seed": made["recipe"]["seed"], "other_seeds": other_seeds(weights)}
     return write_page(
         malaria_card(weights),
         read_calibration(weights),
-        measured=measured,
+        measured={**measured, **known},
         how=HOW.read_text(encoding="utf-8"),
     )

@@ -8,6 +8,7 @@ from models.malaria.calibration import Calibration
 from models.malaria.pool import detection_limit
 from models.malaria.reading import ImageKind, SmearAnswer
 from models.training.aims import aims_table, row
+from models.training.seeds import Study, seeds_table
 
 BASELINE = {"accuracy": 0.9606, "sensitivity": 0.9489, "specificity": 0.9724, "auc": 0.9876}
 """A small network of the same size, learnt from the training split alone, on its test split: eight
@@ -20,12 +21,14 @@ ORDER = ("accuracy", "sensitivity", "specificity", "auc", "ece")
 def write_page(
     card: ModelCard, calibration: Calibration, *, measured: dict[str, Any], how: str
 ) -> str:
-    """The page as Markdown. `measured` is metrics.json, `how` the text on method and data."""
+    """The page as Markdown. `measured` is metrics.json with the weights' own `seed` and what is
+    known of `other_seeds`, `how` the text on method and data."""
     parts = [
         card.as_markdown().split("---\n", 2)[2].strip(),
         how.strip(),
         _aims(measured),
         _patients(measured),
+        *_seeds(measured),
         _curve(measured["out_of_fold"]["sensitivity_at"]),
         _worst(measured["out_of_fold"]),
         _answers(calibration, measured["out_of_fold"]),
@@ -67,6 +70,18 @@ def _patients(measured: dict[str, Any]) -> str:
         "it, and these figures of its siblings, which had a fifth less to learn from, stand for "
         "it."
     )
+
+
+def _seeds(measured: dict[str, Any]) -> list[str]:
+    others: list[Study] = measured["other_seeds"]
+    table = seeds_table(measured["out_of_fold"], measured["seed"], others)
+    if not table:
+        return []
+    return [
+        "### Other seeds\nThe study again: patients dealt into other folds, every network "
+        "begun anew. All patients pooled, threshold one half; the first row is that of the "
+        "weights.\n\n" + table
+    ]
 
 
 def _bands(calibration: Calibration) -> str:

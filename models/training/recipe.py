@@ -1,6 +1,6 @@
 """How the malaria network learns; TensorFlow isn't needed to speak of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models.malaria.calibration import WEIGHTS
@@ -23,6 +23,23 @@ class Recipe:
     decay: float = 0.01
     smoothing: float = 0.02
     reject_weight: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How a recipe that is judged differs from the one of the weights; None where it doesn't."""
+
+    epochs: int | None = None
+    seed: int | None = None
+
+    def recipe(self) -> Recipe:
+        """The recipe that is judged."""
+        made = Recipe()
+        return replace(
+            made,
+            epochs=made.epochs if self.epochs is None else self.epochs,
+            seed=made.seed if self.seed is None else self.seed,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Training data, measures and evaluation; nothing here needs TensorFlow."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from models.training.metrics import (
 )
 from models.training.outliers import masked_junk
 from models.training.recipe import Run
+from models.training.seeds import OtherStudy, keep, other_seeds, seeds_table
 
 
 def cells_file(folder: Path, rgb, patients=("P1", "P2", "H1"), splits=None) -> Path:
@@ -187,3 +189,58 @@ def test_a_network_that_learnt_the_opposite_is_not_calibrated():
     logits = np.tile([2.0, 1.0, -1.0, 1.0, -1.0, -2.0], 50)
     with pytest.raises(ValueError, match="learnt nothing"):
         scaling(truth, logits)
+
+
+def of_seed(seed: int, auc: float, **changes: object) -> dict[str, object]:
+    """What a study of this seed found, by the recipe and the data of the shipped weights."""
+    known = json.loads((WEIGHTS / "calibration.json").read_text(encoding="utf-8"))
+    pooled = json.loads((WEIGHTS / "metrics.json").read_text(encoding="utf-8"))["out_of_fold"]
+    return {
+        "pooled": {**pooled, "auc": auc},
+        "recipe": {**known["recipe"], "seed": seed, **changes},
+        "data_sha256": known["sha256"]["data"],
+    }
+
+
+@pytest.fixture
+def weights(tmp_path):
+    shutil.copy(WEIGHTS / "calibration.json", tmp_path)
+    return tmp_path
+
+
+def test_a_study_of_a_seed_is_kept_once_with_the_weights(weights):
+    for area in (0.97, 0.98):
+        keep(of_seed(7, area), weights)
+    keep(of_seed(3, 0.99), weights)
+    assert [(one["seed"], one["auc"]) for one in other_seeds(weights)] == [(3, 0.99), (7, 0.98)]
+
+
+@pytest.mark.parametrize(
+    "study",
+    [of_seed(7, 0.9, epochs=2), {**of_seed(7, 0.9), "data_sha256": "0"}, of_seed(20240611, 0.9)],
+    ids=["other recipe", "other data", "the weights' own seed"],
+)
+def test_a_study_that_is_not_of_the_weights_is_not_kept(weights, study):
+    with pytest.raises(OtherStudy):
+        keep(study, weights)
+    assert not (weights / "seeds.json").exists()
+
+
+def test_studies_of_weights_that_were_made_otherwise_are_not_told(weights):
+    keep(of_seed(7, 0.9), weights)
+    known = json.loads((weights / "calibration.json").read_text(encoding="utf-8"))
+    known["recipe"]["epochs"] += 1
+    (weights / "calibration.json").write_text(json.dumps(known), encoding="utf-8")
+    assert other_seeds(weights) == []
+
+
+def test_seeds_are_told_with_their_mean_and_spread():
+    one, other = (of_seed(seed, auc)["pooled"] for seed, auc in ((1, 0.98), (2, 0.99)))
+    rows = seeds_table(one, 1, [{**other, "seed": 2}]).splitlines()
+    assert [row.split("|")[1].strip() for row in rows[2:]] == [
+        "1",
+        "2",
+        "mean ± standard deviation",
+    ]
+    assert rows[-1].split("|")[2].strip() == "0.9850 ± 0.0071"
+    assert seeds_table(one, 1, []) == ""
