@@ -14,10 +14,12 @@ from smart_app.visit import Visit
 
 
 async def queue(visit: Visit) -> Response:
-    """The cases that wait for a third reader."""
+    """The cases that wait for a third reader, from the newest reports on; `from` goes on where
+    another page ended."""
     require_governance(visit)
-    lines, is_all = await load_queue(visit)
-    return await visit.page("adjudication.html", lines=lines, is_all=is_all)
+    start = visit.request.query_params.get("from", "")
+    found = await load_queue(visit, start)
+    return await visit.page("adjudication.html", queue=found, is_first=not start)
 
 
 async def open_case(visit: Visit) -> Response:

@@ -8,6 +8,7 @@ from typing import Any
 from fhir_server.fhir.drift import judgement_of, populations_of
 from fhir_server.fhir.model_versions import (
     STEPS,
+    Compared,
     Proposal,
     State,
     compared_in,
@@ -19,6 +20,7 @@ from fhir_server.fhir.model_versions import (
 from fhir_server.fhir.recalls import Recall, recalls_of
 from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
+from smart_app.language import ngettext
 from smart_app.presenters.elements import show_concept, show_number
 from smart_app.presenters.times import show_time
 
@@ -80,8 +82,9 @@ class VersionView:
 
 @dataclass(frozen=True)
 class ComparisonView:
-    """One comparison: its verdict, what was compared on which cells, and the figures as (name,
-    difference, interval, words)."""
+    """One comparison: its verdict, what was compared on which cells, how many patients were left
+    out (in words) since a version had learnt from them, and the figures as (name, difference,
+    interval, words)."""
 
     id: str
     verdict: str
@@ -91,6 +94,7 @@ class ComparisonView:
     active: str
     cells: str
     patients: int
+    left_out: str
     figures: tuple[tuple[str, str, str, str], ...]
 
 
@@ -222,8 +226,17 @@ def _comparison(report: Resource) -> ComparisonView:
         active=compared.active if compared else _("not said"),
         cells=f"{compared.cells_sha256[:16]}… ({compared.split})" if compared else _("not said"),
         patients=max((n for g in groups for n in populations_of(g).values()), default=0),
+        left_out=_left_out(compared),
         figures=tuple(_figure(group) for group in groups),
     )
+
+
+def _left_out(compared: Compared | None) -> str:
+    if compared is None or compared.patients_left_out is None or compared.cells_left_out is None:
+        return _("not looked for: it promotes nothing")
+    patients = compared.patients_left_out
+    text = ngettext("%(n)s patient (%(cells)s cells)", "%(n)s patients (%(cells)s cells)", patients)
+    return text % {"n": patients, "cells": compared.cells_left_out}
 
 
 def _figure(group: Resource) -> tuple[str, str, str, str]:
