@@ -69,7 +69,7 @@ async def load_queue(visit: Visit, start: str) -> Queue:
     found: dict[tuple[str, frozenset[str]], CaseLine] = {}
     back_to = following = ""
     async for part in in_time(visit, "DiagnosticReport", _REPORTS, start):
-        found |= await _waiting(visit, [each for each in part.matches if is_signed(each)])
+        found |= await _waiting(visit, [each for each in part.matches if _may_wait(each)])
         following = part.following
         back_to = next((_made(each) for each in reversed(part.matches)), back_to)
         if len(found) >= A_PAGEFUL:
@@ -117,6 +117,10 @@ def _line(visit: Visit, report: Resource, readings: list[Resource]) -> CaseLine 
         images=len(images_of(report)),
         is_own=visit.session.fhir_user in case.readers,
     )
+
+
+def _may_wait(report: Resource) -> bool:
+    return is_signed(report) and _subject(report).startswith("Patient/")
 
 
 def _subject(resource: Resource) -> str:

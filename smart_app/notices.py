@@ -3,7 +3,7 @@ result was recalled (ADR 0024), and that a newer analysis has read the same imag
 a signed report takes the place of another; one that nobody has signed yet is being redone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 
 from fhir_server.fhir.assessment import FINDINGS
@@ -98,9 +98,20 @@ def _words(report: NewerReport) -> Mapping[str, str]:
 
 async def _newer(visit: Visit, report: Resource) -> tuple[NewerReport | None, NewerReport | None]:
     """The newest signed report of these images, and the newest unsigned one that is newer still."""
-    own, unsigned = images_of(report), None
+    unsigned = None
+    async for each in _of_same_images(visit, report):
+        found = NewerReport(each["id"], show_time(each.get("issued")), report_status(each))
+        if is_signed(each):
+            return found, unsigned
+        unsigned = unsigned or found
+    return None, unsigned
+
+
+async def _of_same_images(visit: Visit, report: Resource) -> AsyncIterator[Resource]:
+    """The newer reports that have read some of the images of a report, the newest first."""
+    own = images_of(report)
     if not own:
-        return None, None
+        return
     query = {"patient": visit.patient, "code": f"{FINDINGS}|{REPORT}", "_sort": "-date"}
     reports = await visit.fhir.search("DiagnosticReport", query)
     later = [each for each in reports if _is_later(each, report)]
@@ -111,11 +122,7 @@ async def _newer(visit: Visit, report: Resource) -> tuple[NewerReport | None, Ne
         prints = await _prints(visit, own.union(*(images_of(each) for each in some)))
         for each in some:
             if _printed(own, prints) & _printed(images_of(each), prints):
-                found = NewerReport(each["id"], show_time(each.get("issued")), report_status(each))
-                if is_signed(each):
-                    return found, unsigned
-                unsigned = unsigned or found
-    return None, unsigned
+                yield each
 
 
 async def _prints(visit: Visit, images: Iterable[str]) -> Mapping[str, str]:

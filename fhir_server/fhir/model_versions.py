@@ -206,8 +206,10 @@ def compared_in(report: Resource) -> Compared | None:
     values = [_value(parts, name, "valueString") for name in names]
     if not all(values) or not re.fullmatch("[0-9a-f]{64}", str(values[2])):
         return None
-    left_out = (_value(parts, f"{each}-left-out", "valueInteger") for each in ("patients", "cells"))
-    return Compared(*map(str, values), *left_out)
+    candidate, active, cells, split = map(str, values)
+    patients = _value(parts, "patients-left-out", "valueInteger")
+    left_out = _value(parts, "cells-left-out", "valueInteger")
+    return Compared(candidate, active, cells, split, patients, left_out)
 
 
 def compared_extension(compared: Compared) -> Resource:

@@ -152,6 +152,10 @@ async def test_cases_that_are_not_signed_hide_none_that_are(small: World) -> Non
     for number in range(45):
         for each in case_of(number, "preliminary" if number else "final"):
             small.records.put(each)
+    for spoilt in ("subject", "performer"):
+        for each in case_of(45):
+            made = {name: value for name, value in each.items() if name != spoilt}
+            small.records.put({**made, "id": f"{each['id']}-{spoilt}"})
     browser = small.browser()
     home = await browser.sign_in()
 
@@ -476,3 +480,36 @@ async def test_what_anybody_else_says_of_a_version_is_no_decision(world: AppWorl
 
     assert "Proposed: candidate, share 20 %. A larger share" in page
     assert "Approved by all" not in page
+
+
+async def test_queue_and_drift_are_read_from_the_real_server_page_by_page(world: AppWorld) -> None:
+    practitioners = ({"resourceType": "Practitioner", "id": each} for each in ("ada", "ben"))
+    often = {"resourceType": "Organization", "id": "often", "name": "Often"}
+    organizations = (often, {**often, "id": "north"})
+    images = ({**MEDIA, "id": f"case-{n:02}", "content": {"title": "Smear"}} for n in range(51))
+    cases = (each for number in range(51) for each in case_of(number))
+    reports = (counted_at(number, "often") for number in range(5))
+    put = [*practitioners, *organizations, *images, *cases, *reports]
+    entries = [
+        {
+            "resource": each,
+            "request": {"method": "PUT", "url": f"{each['resourceType']}/{each['id']}"},
+        }
+        for each in (plain(each) for each in put)
+    ]
+    await world.as_worker.transaction(
+        {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    )
+    doctor, clinic = await signed_in(world, "dr.amina")
+
+    first = (await doctor.get(f"{clinic}adjudication")).text
+    assert first.count('name="report"') == 50
+    link = re.search(r'href="([^"]+)">Look through older reports', first)
+    assert link
+    assert (await doctor.get(link[1])).text.count('name="report"') == 1
+    assert "Of 5 reports counted since" in (await doctor.get(f"{clinic}drift")).text
+
+
+def plain(resource: Json) -> Json:
+    """As a client sends it: without labels and empty lists."""
+    return {name: value for name, value in resource.items() if name != "meta" and value != []}
