@@ -23,13 +23,14 @@ from fhir_server.fhir.model_versions import (
 from smart_app.fhir_client import FhirFailure, Resource
 from smart_app.page_by_page import Part, every, in_time
 from smart_app.presenters.drift import Counted, sites_of
+from smart_app.presenters.elements import show_name
 from smart_app.presenters.times import show_time
 from smart_app.problems import Problem
 from smart_app.sections import Section, section
 from smart_app.visit import Visit
 
 _PAGE = "200"
-_AT_ONCE = 100
+_AT_ONCE = 20
 _DRIFT = (("measure", DRIFT), ("_sort", "-date"), ("_count", _PAGE), ("_total", "accurate"))
 SHOWN = timedelta(days=31)
 """Reports of drift of so many days are on one page."""
@@ -66,6 +67,19 @@ async def load_trail(visit: Visit, device: str) -> Section[Resource]:
     found = await section(visit.fhir.search("Provenance", query))
     about = tuple(p for p in found.items if is_decision(p) and _is_about(p, device))
     return Section("loaded" if about else "empty", about) if found.is_known else found
+
+
+async def load_people(visit: Visit, references: Sequence[str]) -> Mapping[str, str]:
+    """The names of these Practitioners; those that can't be read are left out."""
+    ids = [each.partition("/")[2] for each in references if each.startswith("Practitioner/")]
+    if not ids:
+        return {}
+    found = await section(visit.fhir.search("Practitioner", {"_id": ",".join(ids)}))
+    return {
+        f"Practitioner/{each['id']}": show_name(each["name"], family_first=False)
+        for each in found.items
+        if each.get("name")
+    }
 
 
 async def load_progress(visit: Visit) -> Section[Resource]:
@@ -136,13 +150,20 @@ def words_of(refused: FhirFailure) -> tuple[str, ...]:
 async def _names(visit: Visit, sites: Sequence[str]) -> dict[str, str]:
     """The names of the sites; those that can't be read are left out."""
     named: dict[str, str] = {}
-    for type_ in ("Location", "Organization"):
-        ids = [site.partition("/")[2] for site in sites if site.startswith(f"{type_}/")]
-        for at in range(0, len(ids), _AT_ONCE):
-            query = {"_id": ",".join(ids[at : at + _AT_ONCE]), "_count": _PAGE}
-            found = await section(every(visit, type_, query))
-            named |= {f"{type_}/{each['id']}": str(each.get("name", "")) for each in found.items}
-    return {site: name for site, name in named.items() if name}
+    for at in range(0, len(sites), _AT_ONCE):
+        some = sites[at : at + _AT_ONCE]
+        found = await asyncio.gather(*(_name(visit, site) for site in some))
+        named |= {site: name for site, name in zip(some, found, strict=True) if name}
+    return named
+
+
+async def _name(visit: Visit, site: str) -> str:
+    try:
+        return str((await visit.fhir.read_reference(site)).get("name", ""))
+    except FhirFailure as failure:
+        if failure.status == 0:
+            raise
+        return ""
 
 
 def _is_about(provenance: Resource, device: str) -> bool:

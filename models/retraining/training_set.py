@@ -181,9 +181,10 @@ def write_set(made: TrainingSet, folder: Path, now: datetime) -> dict[str, Any]:
 def _write_cells(path: Path, cells: Sequence[LabelledCell]) -> dict[str, Any]:
     """Write an npz; its part of the manifest comes back, with the patients and a print of each
     picture's content."""
-    pixels = [each.pixels for each in cells]
+    none: Pixels = np.zeros((0, SIDE, SIDE), np.uint8)
+    pixels = np.stack([each.pixels for each in cells]) if cells else none
     arrays = {
-        "x": np.stack(pixels) if pixels else np.zeros((0, SIDE, SIDE), np.uint8),
+        "x": pixels,
         "y": np.array([each.label for each in cells], np.uint8),
         "name": np.array([each.name for each in cells], np.str_),
         "patient": np.array([each.patient for each in cells], np.str_),
@@ -197,7 +198,7 @@ def _write_cells(path: Path, cells: Sequence[LabelledCell]) -> dict[str, Any]:
         "cells": len(cells),
         "splits": dict(Counter(str(each) for each in arrays["split"])),
         "patients": sorted({each.patient for each in cells}),
-        "pictures": [f"{each:016x}" for each in prints(arrays["x"])],
+        "pictures": [f"{each:016x}" for each in prints(pixels)],
     }
 
 

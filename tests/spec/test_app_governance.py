@@ -62,6 +62,13 @@ async def test_the_versions_page_tells_states_recalls_holds_and_the_training_set
     trial = (await browser.get(f"{home}versions/on-trial")).text
     assert "Better beyond the interval" in trial
     assert "key-of-on-trial" in trial
+    assert "3 patients (120 cells)" in trial
+    better = small.records.resources["MeasureReport", "better"]
+    files = better["extension"][1]["extension"]
+    better["extension"][1]["extension"] = [e for e in files if "left-out" not in e["url"]]
+    before = (await browser.get(f"{home}versions/on-trial")).text
+    assert "not looked for: it promotes nothing" in before
+    assert "No comparison has found it better." in before
 
 
 @pytest.mark.parametrize("share", ["half", "9" * 5000])
@@ -476,8 +483,15 @@ async def test_what_anybody_else_says_of_a_version_is_no_decision(world: AppWorl
     given = {"to": "candidate", "share": "20", "reason": "A larger share"}
     assert (await decide(ruth, home, "on-trial", "propose", **given)).status_code == 303
 
+    who = {"resourceType": "Practitioner", "id": "ruth", "name": [{"family": "Wanjiru"}]}
+    put = {"resource": who, "request": {"method": "PUT", "url": "Practitioner/ruth"}}
+    await world.as_worker.transaction(
+        {"resourceType": "Bundle", "type": "transaction", "entry": [put]}
+    )
+
     page = (await ruth.get(f"{home}versions/on-trial")).text
 
+    assert page.count("Wanjiru (Practitioner/ruth)") == 2
     assert "Proposed: candidate, share 20 %. A larger share" in page
     assert "Approved by all" not in page
 
@@ -507,7 +521,9 @@ async def test_queue_and_drift_are_read_from_the_real_server_page_by_page(world:
     link = re.search(r'href="([^"]+)">Look through older reports', first)
     assert link
     assert (await doctor.get(link[1])).text.count('name="report"') == 1
-    assert "Of 5 reports counted since" in (await doctor.get(f"{clinic}drift")).text
+    drift = (await doctor.get(f"{clinic}drift")).text
+    assert "Of 5 reports counted since" in drift
+    assert "Often (Organization/often)" in drift
 
 
 def plain(resource: Json) -> Json:
