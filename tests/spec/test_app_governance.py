@@ -82,10 +82,10 @@ async def test_a_share_that_is_no_number_is_told(small: World, share: str) -> No
 
 
 async def test_what_a_role_may_not_see_says_so_and_the_rest_is_shown(small: World) -> None:
-    small.records.forbidden |= {"MeasureReport", "HealthcareService"}
+    small.records.forbidden |= {"MeasureReport", "HealthcareService", "DiagnosticReport"}
     browser = small.browser()
     home = await browser.sign_in()
-    for path in ("versions", "versions/on-trial", "drift"):
+    for path in ("versions", "versions/on-trial", "drift", "adjudication"):
         answer = await browser.get(f"{home}{path}")
         assert answer.status_code == 200
         assert "You are not permitted to see this" in answer.text, path
