@@ -6,7 +6,7 @@ nothing in the signed report.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fhir_server.fhir.assessment import FINDINGS
@@ -19,61 +19,116 @@ from fhir_server.fhir.double_reading import (
 )
 from fhir_server.fhir.feedback import ADJUDICATED_READING, FIRST_READING
 from smart_app.fhir_client import Resource
-from smart_app.presenters.history import is_signed
+from smart_app.notices import REPORT
+from smart_app.page_by_page import every, in_time
+from smart_app.presenters.history import SIGNED, is_signed
 from smart_app.presenters.times import show_time
-from smart_app.reading import READING_OF_REPORT, adjudicated_reading, reading_key
+from smart_app.reading import adjudicated_reading, reading_key
 from smart_app.visit import Visit
 
 _CODES = f"{FINDINGS}|{FIRST_READING},{FINDINGS}|{ADJUDICATED_READING}"
 _PAGE = "200"
-MOST_CASES = 40
-"""So many are listed at a time."""
+_REPORTS = {
+    "code": f"{FINDINGS}|{REPORT}",
+    "status": ",".join(sorted(SIGNED)),
+    "_sort": "-date",
+    "_count": "50",
+}
+"""Before a report is signed, first readings are still being made."""
+A_PAGEFUL = 40
+"""So many cases are a page's worth; those of the same part of the list stand there too."""
+_IMAGES_AT_ONCE = 50
 
 
 @dataclass(frozen=True)
 class CaseLine:
-    """One case that waits for a third reader; `is_own` when the reader has read it before, and is
-    not asked again."""
+    """One case that waits for a third reader, since when (an instant), and so in words; `is_own`
+    when the reader has read it before, and is not asked again."""
 
     report: str
     patient: str
+    since: str
     when: str
     images: int
     is_own: bool
 
 
-async def load_queue(visit: Visit) -> tuple[list[CaseLine], bool]:
-    """The signed cases that wait, the longest first, and whether all could be looked through.
-    Before a report is signed, first readings are still being made."""
-    query = {"code": _CODES, "_sort": "-date", "_count": _PAGE}
-    readings, is_all = await visit.fhir.listing("Observation", query)
-    lines = case_lines(visit, readings)
-    asked = lines[:MOST_CASES]
-    if not asked:
-        return [], is_all
-    wanted = {"_id": ",".join(line.report for line in asked)}
-    reports = await visit.fhir.search("DiagnosticReport", wanted)
-    signed = {report["id"] for report in reports if is_signed(report)}
-    return [each for each in asked if each.report in signed], is_all and len(asked) == len(lines)
+@dataclass(frozen=True)
+class Queue:
+    """Cases that wait, the longest first. The reports were looked through from the newest back to
+    that of `back_to`; `following` is where older ones begin, empty when there are none."""
+
+    lines: tuple[CaseLine, ...]
+    back_to: str
+    following: str
 
 
-def case_lines(visit: Visit, readings: Iterable[Resource]) -> list[CaseLine]:
-    """The cases among these readings that wait for a third reader."""
-    cases: dict[tuple[str, frozenset[str]], list[Resource]] = defaultdict(list)
+async def load_queue(visit: Visit, start: str) -> Queue:
+    """A page's worth of the signed cases that wait, from `start` (a `following`, empty for the
+    newest) on; fewer when the list ends or the time is up before."""
+    found: dict[tuple[str, frozenset[str]], CaseLine] = {}
+    back_to = following = ""
+    async for part in in_time(visit, "DiagnosticReport", _REPORTS, start):
+        found |= await _waiting(visit, [each for each in part.matches if _may_wait(each)])
+        following = part.following
+        back_to = next((_made(each) for each in reversed(part.matches)), back_to)
+        if len(found) >= A_PAGEFUL:
+            break
+    lines = sorted(found.values(), key=lambda line: line.since)
+    return Queue(tuple(lines), show_time(back_to) if back_to else "", following)
+
+
+async def _waiting(
+    visit: Visit, reports: Sequence[Resource]
+) -> dict[tuple[str, frozenset[str]], CaseLine]:
+    """The cases of these reports that wait, by patient and images: who read the images once more
+    in another report has read the same case."""
+    images = sorted(set[str]().union(*(images_of(report) for report in reports)))
+    readings: list[Resource] = []
+    for at in range(0, len(images), _IMAGES_AT_ONCE):
+        some = ",".join(images[at : at + _IMAGES_AT_ONCE])
+        query = {"derived-from": some, "code": _CODES, "_count": _PAGE}
+        readings += await every(visit, "Observation", query)
+    by_images: dict[tuple[str, frozenset[str]], dict[str, Resource]] = defaultdict(dict)
     for reading in readings:
         sources = frozenset(str(e.get("reference")) for e in reading.get("derivedFrom", ()))
-        if sources and "subject" in reading:
-            cases[str(reading["subject"]["reference"]), sources].append(reading)
-    found = []
-    for (patient, images), each in cases.items():
-        case, report = double_reading(each), _report_in(each)
-        if case.waits_for_third and report is not None:
-            since = max(str(reading.get("effectiveDateTime", "")) for reading in each)
-            is_own = visit.session.fhir_user in case.readers
-            patient_id = visit.fhir.key(patient)[1]
-            line = CaseLine(report, patient_id, show_time(since), len(images), is_own)
-            found.append((since, line))
-    return [line for _since, line in sorted(found, key=lambda each: each[0])]
+        # One of several images is found with each of them.
+        by_images[_subject(reading), sources][reading["id"]] = reading
+    found = {}
+    for report in reports:
+        key = _subject(report), images_of(report)
+        line = _line(visit, report, list(by_images[key].values())) if key[1] else None
+        if line is not None:
+            found[key] = line
+    return found
+
+
+def _line(visit: Visit, report: Resource, readings: list[Resource]) -> CaseLine | None:
+    """The line of a report whose readings these are; None when it does not wait."""
+    case = double_reading(readings)
+    if not case.waits_for_third:
+        return None
+    since = max(str(reading.get("effectiveDateTime", "")) for reading in readings)
+    return CaseLine(
+        report=report["id"],
+        patient=visit.fhir.key(_subject(report))[1],
+        since=since,
+        when=show_time(since),
+        images=len(images_of(report)),
+        is_own=visit.session.fhir_user in case.readers,
+    )
+
+
+def _may_wait(report: Resource) -> bool:
+    return is_signed(report) and _subject(report).startswith("Patient/")
+
+
+def _subject(resource: Resource) -> str:
+    return str(resource.get("subject", {}).get("reference", ""))
+
+
+def _made(report: Resource) -> str:
+    return str(report.get("effectiveDateTime") or report.get("issued", ""))
 
 
 async def load_case(visit: Visit, report: Resource) -> tuple[DoubleReading, list[Resource]]:
@@ -92,14 +147,3 @@ async def store(visit: Visit, report: Resource, answer: str, when: str) -> None:
     key = reading_key(report, reader)
     condition = f"identifier={ADJUDICATION_OF_REPORT}|{key}"
     await visit.fhir.create(observation, if_none_exist=condition)
-
-
-def _report_in(readings: Iterable[Resource]) -> str | None:
-    """The report that first readings are of, by their business identifier."""
-    for reading in readings:
-        reader = str(reading["performer"][0]["reference"]).rpartition("/")[2]
-        for name in reading.get("identifier", ()):
-            value = str(name.get("value", ""))
-            if name.get("system") == READING_OF_REPORT and value.endswith(f".{reader}"):
-                return value.removesuffix(f".{reader}")
-    return None

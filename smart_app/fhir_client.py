@@ -68,14 +68,14 @@ class FhirClient:
         """The matches of a search, and whether that is all of them."""
         query = {"_count": str(PAGE), **parameters}
         page = await self._json("GET", type_, params=query)
-        found = _matches(page)
+        found = matches_of(page)
         for _ in range(MOST_PAGES - 1):
-            following = _next_page(page)
+            following = next_page(page)
             if following is None:
                 break
             page = await self._json("GET", following)
-            found += _matches(page)
-        return found, _next_page(page) is None
+            found += matches_of(page)
+        return found, next_page(page) is None
 
     async def create(self, resource: Resource, *, if_none_exist: str | None = None) -> Resource:
         """Create, or with `if_none_exist` find, a resource; the stored one comes back."""
@@ -140,6 +140,13 @@ class FhirClient:
             raise FhirFailure(0) from error
 
 
+async def first_page(
+    client: FhirClient, type_: str, parameters: Sequence[tuple[str, str]]
+) -> Resource:
+    """The Bundle with which a search is answered."""
+    return await client._json("GET", type_, params=parameters)
+
+
 async def call(client: FhirClient, path: str, parameters: Resource) -> Resource:
     """Call an operation (`Type/id/$name`); its answer comes back."""
     return await client._json("POST", path, content=codec.encode(parameters))
@@ -161,12 +168,14 @@ async def send(
     return answer
 
 
-def _next_page(page: Resource) -> str | None:
+def next_page(page: Resource) -> str | None:
+    """The address of the page after this one; None at the end of the list."""
     links = page.get("link", ())
     return next((link["url"] for link in links if link["relation"] == "next"), None)
 
 
-def _matches(page: Resource) -> list[Resource]:
+def matches_of(page: Resource) -> list[Resource]:
+    """What a page found, without what is included beside it."""
     return [
         entry["resource"]
         for entry in page.get("entry", ())

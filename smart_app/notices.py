@@ -1,8 +1,9 @@
 """What must be said at the top of a report, on its page, in print and in its PDF: that its AI
-result was recalled (ADR 0024), and that a newer analysis has read the same images (ADR 0034).
+result was recalled (ADR 0024), and that a newer analysis has read the same images (ADR 0034). Only
+a signed report takes the place of another; one that nobody has signed yet is being redone.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 
 from fhir_server.fhir.assessment import FINDINGS
@@ -13,7 +14,7 @@ from fhir_server.fhir.withdrawn import is_withdrawn
 from smart_app.charts import LoadedReport
 from smart_app.fhir_client import FhirFailure, Resource
 from smart_app.language import gettext as _
-from smart_app.presenters.history import report_status
+from smart_app.presenters.history import is_signed, report_status
 from smart_app.presenters.times import show_time
 from smart_app.recalls import RecallLine, recall_lines, recalls_of_chart
 from smart_app.visit import Visit
@@ -27,7 +28,7 @@ _WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
 
 @dataclass(frozen=True)
 class NewerReport:
-    """The newest report that has read some of the same images."""
+    """A newer report that has read some of the same images."""
 
     id: str
     when: str
@@ -36,12 +37,14 @@ class NewerReport:
 
 @dataclass(frozen=True)
 class Notices:
-    """What is said of one report; `is_known` False when it could not be found out whether there
-    is a newer one."""
+    """What is said of one report: the newest signed one that has read its images (`newer`), and a
+    still newer one that is not signed (`redone`). `is_known` False when it could not be found out
+    whether there are such."""
 
     is_recalled: bool
     recalls: tuple[RecallLine, ...]
     newer: NewerReport | None
+    redone: NewerReport | None
     is_known: bool
 
     @property
@@ -55,12 +58,17 @@ class Notices:
                 + (f" {_('Reason:')} {reasons}" if reasons else "")
             )
         if self.newer is not None:
-            words = {"when": self.newer.when, "status": self.newer.status, "id": self.newer.id}
             text = _(
                 "SUPERSEDED: a newer analysis of %(when)s (%(status)s, report %(id)s) has read "
                 "these images. Use that one."
             )
-            said.append(text % words)
+            said.append(text % _words(self.newer))
+        if self.redone is not None:
+            text = _(
+                "BEING REDONE: a newer analysis of %(when)s (report %(id)s) has read these images "
+                "and is not signed yet. Nothing in it may be relied on before it is."
+            )
+            said.append(text % _words(self.redone))
         if not self.is_known:
             said.append(_("Whether a newer analysis has read these images could not be found out."))
         return tuple(said)
@@ -73,19 +81,37 @@ async def load_notices(visit: Visit, loaded: LoadedReport) -> Notices:
     if is_recalled:
         tasks = (await recalls_of_chart(visit)).items
         lines = tuple(line for line in recall_lines(visit, tasks) if line.report == loaded.view.id)
+    newer = redone = None
+    is_known = True
     try:
-        newer, is_known = await _newer(visit, loaded.resource), True
+        newer, redone = await _newer(visit, loaded.resource)
     except FhirFailure as failure:
         if failure.status == 0:
             raise
-        newer, is_known = None, False
-    return Notices(is_recalled, lines, newer, is_known)
+        is_known = False
+    return Notices(is_recalled, lines, newer, redone, is_known)
 
 
-async def _newer(visit: Visit, report: Resource) -> NewerReport | None:
+def _words(report: NewerReport) -> Mapping[str, str]:
+    return {"when": report.when, "status": report.status, "id": report.id}
+
+
+async def _newer(visit: Visit, report: Resource) -> tuple[NewerReport | None, NewerReport | None]:
+    """The newest signed report of these images, and the newest unsigned one that is newer still."""
+    unsigned = None
+    async for each in _of_same_images(visit, report):
+        found = NewerReport(each["id"], show_time(each.get("issued")), report_status(each))
+        if is_signed(each):
+            return found, unsigned
+        unsigned = unsigned or found
+    return None, unsigned
+
+
+async def _of_same_images(visit: Visit, report: Resource) -> AsyncIterator[Resource]:
+    """The newer reports that have read some of the images of a report, the newest first."""
     own = images_of(report)
     if not own:
-        return None
+        return
     query = {"patient": visit.patient, "code": f"{FINDINGS}|{REPORT}", "_sort": "-date"}
     reports = await visit.fhir.search("DiagnosticReport", query)
     later = [each for each in reports if _is_later(each, report)]
@@ -96,8 +122,7 @@ async def _newer(visit: Visit, report: Resource) -> NewerReport | None:
         prints = await _prints(visit, own.union(*(images_of(each) for each in some)))
         for each in some:
             if _printed(own, prints) & _printed(images_of(each), prints):
-                return NewerReport(each["id"], show_time(each.get("issued")), report_status(each))
-    return None
+                yield each
 
 
 async def _prints(visit: Visit, images: Iterable[str]) -> Mapping[str, str]:

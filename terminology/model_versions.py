@@ -4,19 +4,26 @@ what it said (docs/adr/0021-registry-of-models.md)."""
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fhir_server.fhir.model_versions import COMPARISON, SHADOW_RESULT
+from fhir_server.fhir.model_versions import COMPARISON, DECISION, SHADOW_RESULT
 from terminology.concepts import Concept, Resource, System, own, unlisted_system
 
 USE = System(
     "model-use",
     "MedSAGE uses of a model",
-    "What a result of a model is for, where that is not care (meta.security, Basic.code). Only a "
-    "scope that names the label, in the hands of governance or a service, shows what bears it.",
+    "What a resource about a model is, where it is not care. Only a scope that names the label "
+    "shadow (meta.security, Basic.code), in the hands of governance or a service, shows what "
+    "bears it; the tag decision is given by the server alone.",
     (
         Concept(
             SHADOW_RESULT["code"],
             SHADOW_RESULT["display"],
             "What a version said that runs beside the one in use, to be compared with it later.",
+        ),
+        Concept(
+            DECISION["code"],
+            DECISION["display"],
+            "Tag of the Provenance of a step of a version: who proposed, approved, declined or "
+            "retired it.",
         ),
     ),
 )
@@ -58,6 +65,13 @@ _COMPARED = (
     _Part("active", "string", "The key of the version that was in use.", True),
     _Part("cells-sha256", "string", "The SHA-256 of the file of labelled cells.", True),
     _Part("split", "string", "Which of its patients both read.", True),
+    _Part(
+        "patients-left-out",
+        "integer",
+        "How many of those were left out: a version had learnt from them.",
+        True,
+    ),
+    _Part("cells-left-out", "integer", "The number of their cells.", True),
 )
 
 

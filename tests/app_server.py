@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 from joserfc import jwt
 from joserfc.jwk import ECKey
@@ -185,9 +185,16 @@ class RecordSystem:
             ):
                 return _fhir(found[0])
             return _fhir(self.put(codec.parse(await request.body())), 201)
-        found = self._find(type_, dict(request.query_params))
-        entry = [{"resource": r, "search": {"mode": "match"}} for r in reversed(found)]
-        return _fhir({"resourceType": "Bundle", "type": "searchset", "entry": entry})
+        asked = dict(request.query_params)
+        found = self._find(type_, asked)[::-1]
+        start = int(asked.get("_cursor", "0"))
+        end = start + int(asked.get("_count", "50"))
+        entry = [{"resource": r, "search": {"mode": "match"}} for r in found[start:end]]
+        page = {"resourceType": "Bundle", "type": "searchset", "total": len(found), "entry": entry}
+        if end < len(found):
+            url = f"{self.fhir}/{type_}?{urlencode({**asked, '_cursor': end})}"
+            page["link"] = [{"relation": "next", "url": url}]
+        return _fhir(page)
 
     def _find(self, type_: str, query: dict[str, str]) -> list[Resource]:
         found = self.all(type_)
@@ -206,6 +213,8 @@ class RecordSystem:
                 r for r in found
                 if wanted_codes & {c.get("code") for c in r["code"].get("coding", ())}
             ]  # fmt: skip
+        if measure := query.get("measure"):
+            found = [r for r in found if r["measure"].partition("|")[0] == measure]
         if name := query.get("name"):
             found = [r for r in found if name.lower() in codec.encode(r["name"]).decode().lower()]
         return found

@@ -31,8 +31,9 @@ def held(site: str = SITE) -> Json:
 def drifted() -> Json:
     over = Figure("refusals", Verdict.EXCEEDED, 40, 0.31, 31, 100, 0.22, 0.41, Limit(0.1, 0.2))
     few = Figure("overrides", Verdict.TOO_FEW, 3)
+    alike = Figure("agreement", Verdict.STEADY, 40, 0.875, 35, 40, 0.74, 0.945)
     window = Window(SITE, "key", "Device/in-use", NOW.replace(day=17), NOW)
-    return {**drift_report(window, [over, few], NOW), "id": "drift"}
+    return {**drift_report(window, [over, few, alike], NOW), "id": "drift"}
 
 
 def recalled() -> Json:

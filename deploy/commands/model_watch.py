@@ -28,7 +28,13 @@ from models.monitoring.reference import SHIPPED, UnusableReference, as_json, rea
 from models.monitoring.watch import DriftWatch, Watched, transaction
 from models.retraining.gathering import gather
 from models.retraining.progress_report import store_progress
-from models.retraining.training_set import MANIFEST, TrainingSet, lines_of, write_set
+from models.retraining.training_set import (
+    JUDGING,
+    MANIFEST,
+    TrainingSet,
+    lines_of,
+    write_set,
+)
 from models.retraining.verdicts import (
     UnknownVersion,
     comparison_report,
@@ -58,7 +64,7 @@ def attach(app: typer.Typer) -> None:
         "release": (release, "--site Organization/1 --reason 'Stained anew' --by Practitioner/1"),
         "feedback": (feedback, "> feedback.ndjson"),
         "training-set": (training_set, "--out candidate/"),
-        "evaluate-candidate": (evaluate_candidate, "weights/ --cells others.npz --split test"),
+        "evaluate-candidate": (evaluate_candidate, "weights/ --cells candidate/kept-aside.npz"),
         "drift-reference": (drift_reference, "--data ../shared/data/malaria"),
     }
     for name, (command, example) in commands.items():
@@ -179,21 +185,26 @@ def training_set(
         typer.echo(line)
     if out is not None:
         manifest = write_set(made, out, utc_now())
-        typer.echo(f"{manifest['cells']} cells written, see {out / MANIFEST}")
+        aside = manifest["kept_aside"]["cells"]
+        typer.echo(
+            f"{manifest['cells']} cells to learn from and {aside} kept aside to judge by, "
+            f"see {out / MANIFEST}"
+        )
 
 
 def evaluate_candidate(
     candidate: Annotated[Path, typer.Argument(help="Folder with the candidate's weights.")],
     cells: Annotated[Path, typer.Option(help="An npz with x, y, name, patient, split.")],
-    split: Annotated[str, typer.Option(help="Which of its splits.")] = "test",
+    split: Annotated[str, typer.Option(help="Which of its splits.")] = JUDGING,
     active: Annotated[Path, typer.Option(help="Folder with the active weights.")] = WEIGHTS,
     by: Annotated[
         str | None, typer.Option(help="Practitioner/id: store the verdict in their name.")
     ] = None,
     data: Data = None,
 ) -> None:
-    """Compare a candidate with the active version on the same patients, whose cells neither learnt
-    from. Ends with 1 unless the candidate is better beyond the interval and worse in nothing."""
+    """Compare a candidate with the active version on the same patients, from whom neither learnt:
+    others are left out by name and by picture. Ends with 1 unless the candidate is better beyond
+    the interval and worse in nothing, with 2 when too few patients are left."""
     from models.retraining.candidates import compare_versions
 
     try:
@@ -205,6 +216,10 @@ def evaluate_candidate(
             f"{each.metric}: active {each.active:.4f}, candidate {each.candidate:.4f}, "
             f"difference {each.value:+.4f} ({each.low:+.4f} to {each.high:+.4f})"
         )
+    typer.echo(
+        f"left out: {compared.patients_left_out} patients from whom a version learnt "
+        f"({compared.cells_left_out} cells)"
+    )
     typer.echo(f"{found.verdict.value} ({found.cells} cells of {found.patients} patients)")
     if by is not None:
         who = by

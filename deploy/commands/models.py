@@ -12,15 +12,17 @@ from deploy.commands.serve import store_settings
 from deploy.recalling import Order, recalled
 from deploy.replaying import Wanted, replayed
 from models.fhir_client import FhirFailure
-from models.malaria.calibration import WEIGHTS, malaria_card
+from models.malaria.calibration import WEIGHTS, WeightsMismatch, malaria_card
 from models.regulatory.pages import write_pages
 from models.symptoms.card import symptom_card
 from models.training.commands import (
+    DONE,
     cross_validate_malaria,
     evaluate_malaria,
     train_malaria,
     train_pneumonia,
 )
+from models.training.learnt import record_learnt
 from models.training.recipe import Run, Trial
 
 app = typer.Typer(
@@ -51,7 +53,32 @@ def train(
     if name == DEMONSTRATION:
         raise typer.Exit(train_pneumonia(data, weights=weights))
     _known(name)
-    raise typer.Exit(train_malaria(data, Run(weights or WEIGHTS, work, epochs), page))
+    code = train_malaria(data, Run(weights or WEIGHTS, work, epochs), page)
+    if code == DONE:
+        _record_learnt(data, weights or WEIGHTS)
+    raise typer.Exit(code)
+
+
+@app.command(
+    "record-learnt",
+    epilog="Example: medsage models record-learnt malaria --data DATA --weights FOLDER",
+)
+def record(
+    name: Name,
+    data: Annotated[Path, typer.Option(help="What the weights were trained on.")],
+    weights: Annotated[Path, typer.Option(help="Folder with the weights.")] = WEIGHTS,
+) -> None:
+    """Keep beside weights from which patients and pictures they learnt, as training does: nobody
+    whom a version knows may judge it."""
+    _known(name)
+    _record_learnt(data, weights)
+
+
+def _record_learnt(data: Path, weights: Path) -> None:
+    try:
+        record_learnt(data, weights, lambda step, done, total: None)
+    except (OSError, ValueError, WeightsMismatch) as problem:
+        fail(str(problem), UNUSABLE)
 
 
 @app.command(

@@ -93,8 +93,8 @@ def is_of_images(reading: Resource, images: frozenset[str]) -> bool:
 
 
 def double_reading(readings: Iterable[Resource]) -> DoubleReading:
-    """What the Observations of one case's readings come to."""
-    known = [each for each in readings if each.get("status") not in _TAKEN_BACK]
+    """What the Observations of one case's readings come to; one that nobody signed is none."""
+    known = [r for r in readings if r.get("status") not in _TAKEN_BACK and _reader(r)]
     first = _said(known, FIRST_READING)
     readers, opened = {each.reader for each in first}, _opened(known)
     asked = (e for e in _said(known, ADJUDICATED_READING) if e.reader not in readers | opened)
@@ -113,10 +113,15 @@ def double_reading(readings: Iterable[Resource]) -> DoubleReading:
 
 def _opened(readings: Iterable[Resource]) -> frozenset[str]:
     return frozenset(
-        str(reading["performer"][0]["reference"])
+        _reader(reading)
         for reading in readings
         if FIRST_READING in _codes(reading.get("code")) and "valueCodeableConcept" not in reading
     )
+
+
+def _reader(reading: Resource) -> str:
+    """Who made a reading (a reference); empty where it doesn't say so."""
+    return next((str(each.get("reference", "")) for each in reading.get("performer", ())), "")
 
 
 def _only(readings: Sequence[Reading]) -> int | None:
@@ -133,10 +138,9 @@ def _said(readings: Iterable[Resource], code: str) -> tuple[Reading, ...]:
         is_kind = code in _codes(reading.get("code"))
         if not is_kind or "valueCodeableConcept" not in reading:
             continue
-        reader = str(reading["performer"][0]["reference"])
         said = (LABELS.get(each) for each in _codes(reading["valueCodeableConcept"]))
         label = next((each for each in said if each is not None), None)
-        found.append(Reading(reader, f"Observation/{reading['id']}", label))
+        found.append(Reading(_reader(reading), f"Observation/{reading['id']}", label))
     return tuple(found)
 
 

@@ -25,7 +25,8 @@ COMPARISON = f"{CANONICAL}/Measure/model-comparison"
 VERDICT = f"{CANONICAL}/StructureDefinition/model-verdict"
 """On its MeasureReport: a code, `better`, `no-better` or `worse`."""
 COMPARED = f"{CANONICAL}/StructureDefinition/model-compared"
-"""On it too: which two versions (their keys) were compared, and on which cells (a SHA-256)."""
+"""On it too: which two versions (their keys) were compared, on which cells (a SHA-256), and how
+many were left out since a version had learnt from their patients."""
 MEASURER = "medsage-monitor"
 """The client that compares versions: from it alone the server takes a comparison."""
 SYSTEM_VERSIONS = f"{CANONICAL}/identifier/ai-system-version"
@@ -37,6 +38,13 @@ SHADOW_RESULT = {
     "display": "Said in the shadow, not part of care",
 }
 """The security label of what a version said that runs as a shadow."""
+DECISION = {
+    "system": f"{CANONICAL}/CodeSystem/model-use",
+    "code": "decision",
+    "display": "Decision on a model version",
+}
+"""The tag of the Provenance of a decision; the server gives it to those that its own operations
+write, and refuses it to everybody else."""
 GOVERNING = frozenset({"admin", "governance"})
 """The roles that may propose, approve, decline and retire."""
 MOST_SHARE = 50
@@ -174,17 +182,25 @@ def _waiting(standing: Standing) -> Proposal:
 @dataclass(frozen=True, slots=True)
 class Compared:
     """What a comparison says that it compared, on which cells: the keys of both versions, the
-    SHA-256 of the file of cells, and its split."""
+    SHA-256 of the file of cells, and its split. How many patients and cells of it were left out,
+    since a version had learnt from those patients, is None where nobody looked."""
 
     candidate: str
     active: str
     cells_sha256: str
     split: str
+    patients_left_out: int | None = None
+    cells_left_out: int | None = None
 
     @property
     def key(self) -> str:
         """The business identifier: the same comparison is stored once."""
         return f"{self.candidate}.{self.active}.{self.cells_sha256[:16]}.{self.split}"
+
+    @property
+    def is_fair(self) -> bool:
+        """Whether it was looked for patients from whom a version had learnt."""
+        return None not in (self.patients_left_out, self.cells_left_out)
 
 
 def compared_in(report: Resource) -> Compared | None:
@@ -195,7 +211,10 @@ def compared_in(report: Resource) -> Compared | None:
     values = [_value(parts, name, "valueString") for name in names]
     if not all(values) or not re.fullmatch("[0-9a-f]{64}", str(values[2])):
         return None
-    return Compared(*map(str, values))
+    candidate, active, cells, split = map(str, values)
+    patients = _value(parts, "patients-left-out", "valueInteger")
+    left_out = _value(parts, "cells-left-out", "valueInteger")
+    return Compared(candidate, active, cells, split, patients, left_out)
 
 
 def compared_extension(compared: Compared) -> Resource:
@@ -206,7 +225,13 @@ def compared_extension(compared: Compared) -> Resource:
         "cells-sha256": compared.cells_sha256,
         "split": compared.split,
     }
-    parts = [{"url": name, "valueString": value} for name, value in values.items()]
+    parts: list[Resource] = [{"url": name, "valueString": text} for name, text in values.items()]
+    left_out = {"patients": compared.patients_left_out, "cells": compared.cells_left_out}
+    parts += [
+        {"url": f"{name}-left-out", "valueInteger": count}
+        for name, count in left_out.items()
+        if count is not None
+    ]
     return {"url": COMPARED, "extension": parts}
 
 
@@ -217,6 +242,13 @@ def is_comparison(resource: Resource) -> bool:
     said = {each.get("url") for each in resource.get("extension", ())}
     measure = str(resource.get("measure", "")).partition("|")[0]
     return measure == COMPARISON or bool(said & {VERDICT, COMPARED})
+
+
+def is_decision(provenance: Resource) -> bool:
+    """Whether a Provenance bears the mark of a decision."""
+    tags = provenance.get("meta", {}).get("tag", ())
+    named = ((each.get("system"), each.get("code")) for each in tags)
+    return (DECISION["system"], DECISION["code"]) in named
 
 
 def key_of(device: Resource) -> str:
@@ -251,6 +283,8 @@ def require_verdict(report: Resource, candidate: Version, active: Version | None
         f"compared with other files than those of {against}": said is None
         or active is None
         or said.active == active.key,
+        "does not say that the patients from whom either learnt were left out": said is None
+        or said.is_fair,
         "did not find it better": verdict_of(report) == BETTER,
     }
     wrong = [text for text, holds in checks.items() if not holds]

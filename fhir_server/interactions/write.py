@@ -18,10 +18,20 @@ from fhir_server.interactions.comparison_report import (
     require_measured,
 )
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
+from fhir_server.interactions.decision_record import (
+    PROVENANCE,
+    require_no_decision,
+    require_standing_decision,
+)
 from fhir_server.interactions.model_device import (
     DEVICE,
     require_same_standing,
     require_unregistered,
+)
+from fhir_server.interactions.reading_author import (
+    OBSERVATION,
+    require_no_others_reading,
+    require_own_reading,
 )
 from fhir_server.interactions.recalled_device import require_same_recalls
 from fhir_server.security.principal import Principal
@@ -107,6 +117,10 @@ def draft(context: Stamping, submission: Submission, current: Stored | None) -> 
         require_same_recalls(submission.resource, current)
     if submission.key.type == MEASURE_REPORT:
         require_measured(submission.resource, current, context.writer)
+    if submission.key.type == PROVENANCE:
+        require_no_decision(submission.resource, current, context.writer)
+    if submission.key.type == OBSERVATION:
+        require_own_reading(submission.resource, current, context.writer)
     version = 1 if current is None else current.version + 1
     updated = next_moment(context.clock(), current)
     key = submission.key
@@ -125,12 +139,17 @@ def draft(context: Stamping, submission: Submission, current: Stored | None) -> 
 
 
 def tombstone(context: Context, current: Stored) -> Draft:
-    """The deleted version that follows `current`; FhirError 422 for a registered model version and
-    for a comparison of versions, 403 for a person who deletes what services count."""
+    """The deleted version that follows `current`; FhirError 422 for a registered model version,
+    for a comparison of versions and a decision on one, 403 for a person who deletes what services
+    count or another's reading."""
     if current.key.type == DEVICE:
         require_unregistered(current)
     if current.key.type == MEASURE_REPORT:
         require_kept(current, context.writer)
+    if current.key.type == PROVENANCE:
+        require_standing_decision(current)
+    if current.key.type == OBSERVATION:
+        require_no_others_reading(current, context.writer)
     return deletion(current, context.clock())
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from fhir_server.fhir.codec import encode, instant, parse
 from fhir_server.fhir.model_versions import (
     AI_DEVICE,
+    DECISION,
     DEVICE_TYPES,
     GOVERNING,
     Person,
@@ -60,7 +61,7 @@ class _Server:
 
     clock: Callable[[], datetime]
     extract: Callable[[Resource], Terms]
-    tenant: None = None
+    tenant: str | None = None
     writer: None = None
 
 
@@ -143,6 +144,7 @@ class _Step:
         """The Provenance of the step: of the Devices that were written, by whom, and why."""
         provenance: Resource = {
             "resourceType": "Provenance",
+            "meta": {"tag": [DECISION]},
             "target": [{"reference": str(each.key)} for each in self.written],
             "recorded": instant(self.context.clock()),
             "reason": [{"text": what}],
@@ -156,9 +158,9 @@ class _Step:
             provenance["entity"] = [{"role": "source", "what": {"reference": u}} for u in used]
         require_valid(self.context, provenance)
         key = Key("Provenance", self.context.new_id())
-        made = draft(
-            self.context, Submission(key, provenance, encode(provenance), "POST"), current=None
-        )
+        # By the server itself, since no caller may write one; it belongs to the caller's tenant.
+        server = _Server(self.context.clock, self.context.extract, self.context.tenant)
+        made = draft(server, Submission(key, provenance, encode(provenance), "POST"), current=None)
         await put(self.unit, made)
         await self._journal(made.stored, "create", 201)
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+import structlog
+
 from fhir_server.fhir.assessment import ASSESSMENT, FINDINGS, INPUT_IMAGE, parts
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.feedback import AI_FEEDBACK, coded
 from models.ai_systems import SYSTEM_VERSIONS
-from models.fhir_client import FhirClient
+from models.fhir_client import FhirClient, FhirFailure
 from models.monitoring.limits import SIGNS
 from models.monitoring.site import site_in
 
@@ -20,7 +22,10 @@ Resource = dict[str, Any]
 
 IMAGE_RESULTS: Mapping[str, str] = {"malaria-smear-ai": "field", "malaria-cell-ai": "cell"}
 """Codes of the image model's Observations, and the kind of image that they are about."""
+_TAKEN_BACK = frozenset({"entered-in-error", "cancelled"})
+"""Observation.status of feedback that is none any more."""
 _PAGE = ("_count", "200")
+_log = structlog.get_logger("medsage.monitoring")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +58,10 @@ async def read_cases(fhir: FhirClient, since: datetime, until: datetime) -> list
         if device is None:
             continue
         if device not in versions:
-            versions[device] = version_of(await fhir.read(device))
+            versions[device] = await _version(fhir, device)
         version = versions[device]
-        if version is not None:
-            case = case_of(observation, version)
+        case = None if version is None else _readable(observation, version)
+        if case is not None:
             cases.append(replace(case, agreement=said.get(f"Observation/{observation['id']}")))
     code = f"{ASSESSMENT['system']}|{ASSESSMENT['code']}"
     failed = [("code", code), ("status", "failed"), *_between("authored-on", since, until), _PAGE]
@@ -66,6 +71,27 @@ async def read_cases(fhir: FhirClient, since: datetime, until: datetime) -> list
         if parts(task.get("input", ()), INPUT_IMAGE) and _refused(task)
     ]
     return _attributed(cases)
+
+
+async def _version(fhir: FhirClient, device: str) -> str | None:
+    """The version of a Device that a result names; None for one that is not there, too: whoever
+    may write results may name any."""
+    try:
+        return version_of(await fhir.read(device))
+    except FhirFailure as failure:
+        if failure.status not in (403, 404, 410):
+            raise
+        return None
+
+
+def _readable(observation: Resource, version: str) -> Case | None:
+    """What a result tells; None for one that no model of ours wrote so. One such must not keep
+    all sites from being watched."""
+    try:
+        return case_of(observation, version)
+    except (KeyError, ValueError, TypeError, StopIteration) as problem:
+        _log.warning("result not counted", id=observation["id"], error=type(problem).__name__)
+        return None
 
 
 def version_of(device: Resource) -> str | None:
@@ -133,6 +159,8 @@ async def _agreements(fhir: FhirClient, since: datetime) -> dict[str, str]:
     query = [("code", code), ("date", f"ge{instant(since)}"), _PAGE]
     said: dict[str, tuple[str, str]] = {}
     async for feedback in fhir.search("Observation", query):
+        if feedback.get("status") in _TAKEN_BACK:
+            continue
         agreement, when = coded(feedback), str(feedback.get("issued", ""))
         for focus in feedback.get("focus", ()) if agreement else ():
             about = str(focus.get("reference"))

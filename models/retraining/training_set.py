@@ -1,4 +1,7 @@
-"""The candidate training set: an npz in the layout of the training cells, and its manifest.
+"""The candidate training set: two npz in the layout of the training cells, and their manifest.
+
+Training learns from all splits of its file. So the patients who are kept aside to judge what comes
+of it are in a file of their own (KEPT_ASIDE), and in no set of the same rules do they teach.
 
 Cells of smears in which two readers saw no parasites are clean. Of smears in which they did, a
 field's cells are unlabelled (which of them hold one nobody said), so infected cells come from
@@ -26,11 +29,13 @@ from models.malaria.preprocess import SIDE, Pixels, cell_pixels
 from models.malaria.reading import ImageKind, SmearImage
 from models.retraining.cases import Case, Lack
 from models.retraining.records import Picture
+from models.training.learnt import prints
 
-SPLITS = (("train", 70), ("val", 85), ("test", 100))
+JUDGING = "kept-aside"
+SPLITS = (("train", 65), ("val", 75), ("test", 85), (JUDGING, 100))
 """Each split up to this of a hundred patients."""
-CELLS, MANIFEST = "candidate.npz", "candidate.json"
-RULES = "candidate-1"
+CELLS, KEPT_ASIDE, MANIFEST = "candidate.npz", "kept-aside.npz", "candidate.json"
+RULES = "candidate-2"
 """Of the rules by which cases are chosen and cells are cut; another number where they change."""
 NEEDED: Mapping[str, int] = {
     "patients with parasites": 100,
@@ -39,7 +44,7 @@ NEEDED: Mapping[str, int] = {
     "clean cells": 2000,
 }
 """What a set needs before a candidate is worth training: below it the interval of a comparison on
-its test patients is wider than the gains of versions have been."""
+the patients kept aside is wider than the gains of versions have been."""
 
 
 @dataclass
@@ -152,29 +157,18 @@ def cells_of(content: bytes, label: int) -> list[Pixels]:
 
 
 def write_set(made: TrainingSet, folder: Path, now: datetime) -> dict[str, Any]:
-    """Write the npz and then its manifest into the folder, readable by the owner alone; the
+    """Write both npz and then their manifest into the folder, readable by the owner alone; the
     manifest comes back. A set that was cut short leaves no manifest."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     ordered = sorted(made.cells, key=lambda each: each.name)
-    pixels = [each.pixels for each in ordered]
-    arrays = {
-        "x": np.stack(pixels) if pixels else np.zeros((0, SIDE, SIDE), np.uint8),
-        "y": np.array([each.label for each in ordered], np.uint8),
-        "name": np.array([each.name for each in ordered], np.str_),
-        "patient": np.array([each.patient for each in ordered], np.str_),
-        "split": np.array([split_of(each.patient) for each in ordered], np.str_),
-    }
+    judging = [each for each in ordered if split_of(each.patient) == JUDGING]
+    teaching = [each for each in ordered if split_of(each.patient) != JUDGING]
     (folder / MANIFEST).unlink(missing_ok=True)
-    with _kept(folder / CELLS) as path, path.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's own stub
-    digest = hashlib.sha256((folder / CELLS).read_bytes()).hexdigest()
     manifest = {
         "rules": RULES,
         "made": now.isoformat(timespec="seconds"),
-        "file": CELLS,
-        "sha256": digest,
-        "cells": len(ordered),
-        "splits": dict(Counter(str(each) for each in arrays["split"])),
+        **_write_cells(folder / CELLS, teaching),
+        "kept_aside": _write_cells(folder / KEPT_ASIDE, judging),
         "progress": dict(sorted(made.progress.counts.items())),
         "excluded": {lack.value: n for lack, n in sorted(made.progress.lacks.items())},
         "sources": sorted(made.sources, key=lambda each: str(each["report"])),
@@ -182,6 +176,30 @@ def write_set(made: TrainingSet, folder: Path, now: datetime) -> dict[str, Any]:
     with _kept(folder / MANIFEST) as path:
         path.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
     return manifest
+
+
+def _write_cells(path: Path, cells: Sequence[LabelledCell]) -> dict[str, Any]:
+    """Write an npz; its part of the manifest comes back, with the patients and a print of each
+    picture's content."""
+    none: Pixels = np.zeros((0, SIDE, SIDE), np.uint8)
+    pixels = np.stack([each.pixels for each in cells]) if cells else none
+    arrays = {
+        "x": pixels,
+        "y": np.array([each.label for each in cells], np.uint8),
+        "name": np.array([each.name for each in cells], np.str_),
+        "patient": np.array([each.patient for each in cells], np.str_),
+        "split": np.array([split_of(each.patient) for each in cells], np.str_),
+    }
+    with _kept(path) as draft, draft.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's own stub
+    return {
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "cells": len(cells),
+        "splits": dict(Counter(str(each) for each in arrays["split"])),
+        "patients": sorted({each.patient for each in cells}),
+        "pictures": [f"{each:016x}" for each in prints(pixels)],
+    }
 
 
 class _kept:

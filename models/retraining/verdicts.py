@@ -19,8 +19,8 @@ from models.retraining.comparison import Comparison, Difference
 
 Resource = dict[str, Any]
 
-COMPARISONS = f"{CANONICAL}/identifier/comparison-of-files"
-"""Those of before, which did not say what files were compared, had `model-comparison`: nobody may
+COMPARISONS = f"{CANONICAL}/identifier/comparison-on-new-patients"
+"""Those of before, on patients from whom a version may have learnt, had other names: nobody may
 change them, and the same name would keep a new one out."""
 DISPLAYS: Mapping[str, str] = {
     "auc": "Difference in AUC",

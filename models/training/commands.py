@@ -110,8 +110,14 @@ def evaluate_malaria(
     except (OSError, LeakError, UnknownSplit, ValueError) as problem:
         errors.print(str(problem), markup=False)
         return WRONG_DATA
-    if found["learnt_from"]:
-        errors.print("The model learnt from this file: these figures are better than its answers.")
+    learnt, patients = found["learnt_from"], found["patients"]
+    if learnt is None:
+        errors.print("Whether the model learnt from these patients is not known.")
+    elif learnt:
+        errors.print(
+            f"The model learnt from {learnt} of the {patients} patients: these figures are better "
+            "than its answers."
+        )
     if as_json:
         print(json.dumps(found, sort_keys=True))
     else:

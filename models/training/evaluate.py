@@ -11,6 +11,7 @@ from models.malaria.calibration import WEIGHTS
 from models.malaria.classify import Classifier
 from models.malaria.reading import CellAnswer, ImageKind
 from models.training.cells import Cells, file_sha256, healthy_patients, read_splits
+from models.training.learnt import LearntUnknown, read_learnt, unlearnt
 from models.training.metrics import Vector, auc, calibration_error, patient_bootstrap, share
 
 WORST = 8
@@ -33,8 +34,9 @@ def evaluate(
     """Measure the model on one split of an npz (`x, y, name, patient, split`).
 
     The answer has `auc, sensitivity, specificity, ece, accuracy, cells, patients`, intervals by
-    patient bootstrap, the share refused, the worst patients, and whether the model learnt from this
-    file (`learnt_from`); measures that the split cannot give (no parasitized cells, say) are None.
+    patient bootstrap, the share refused, the worst patients, and from how many of the patients the
+    model learnt (`learnt_from`, by name or picture; None when that is not known); measures that the
+    split cannot give (no parasitized cells, say) are None.
     Raises UnknownSplit, LeakError, ValueError.
     """
     splits = read_splits(cells)
@@ -53,11 +55,21 @@ def evaluate(
         "worst_patients": worst_patients(chosen, probability),
         "split": split,
         "cells_sha256": sha256,
-        "learnt_from": sha256 == classifier.calibration.version.data_sha256,
+        "learnt_from": len(np.unique(chosen.patient))
+        if sha256 == classifier.calibration.version.data_sha256
+        else _learnt_from(chosen, weights),
         "model": classifier.calibration.version.id,
         "model_version": classifier.calibration.version.version,
         "model_sha256": classifier.calibration.version.sha256,
     }
+
+
+def _learnt_from(cells: Cells, weights: Path) -> int | None:
+    """How many of these patients the weights learnt from; None when that is not known."""
+    try:
+        return unlearnt(cells, [read_learnt(weights)])[1].patients
+    except LearntUnknown:
+        return None
 
 
 def read_all(

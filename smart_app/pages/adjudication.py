@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from smart_app.adjudicating import load_case, load_queue, store
+from smart_app.adjudicating import Queue, load_case, load_queue, store
 from smart_app.charts import LoadedReport, load_banner, load_report
 from smart_app.governing import require_governance
 from smart_app.pages.acting import now_of, signer
@@ -10,14 +10,22 @@ from smart_app.pages.start import bound_to
 from smart_app.presenters.report import finding
 from smart_app.problems import Problem
 from smart_app.reading import SMEAR_ANSWERS, answer_words
+from smart_app.sections import section
 from smart_app.visit import Visit
 
 
 async def queue(visit: Visit) -> Response:
-    """The cases that wait for a third reader."""
+    """The cases that wait for a third reader, from the newest reports on; `from` goes on where
+    another page ended."""
     require_governance(visit)
-    lines, is_all = await load_queue(visit)
-    return await visit.page("adjudication.html", lines=lines, is_all=is_all)
+    start = visit.request.query_params.get("from", "")
+
+    async def asked() -> list[Queue]:
+        return [await load_queue(visit, start)]
+
+    found = await section(asked())
+    queue = next(iter(found.items), None)
+    return await visit.page("adjudication.html", found=found, queue=queue, is_first=not start)
 
 
 async def open_case(visit: Visit) -> Response:

@@ -1,5 +1,7 @@
 """S19: drift of the models by site, the holds of AI readings, and their release (ADR 0022)."""
 
+from datetime import datetime
+
 from starlette.responses import Response
 
 from fhir_server.fhir.ai_holds import READINGS, Act, HoldRefused, release_entries
@@ -14,9 +16,10 @@ from smart_app.visit import Visit
 
 
 async def show(visit: Visit) -> Response:
-    """The newest figures of each site and version, and the holds in force."""
+    """The newest figures of each site and version, and the holds in force; `until` asks for
+    figures that were counted before then."""
     require_governance(visit)
-    return await _show(visit, ())
+    return await _show(visit, (), _until(visit.request.query_params.get("until", "")))
 
 
 async def release(visit: Visit) -> Response:
@@ -43,8 +46,19 @@ async def release(visit: Visit) -> Response:
     return visit.see("drift")
 
 
-async def _show(visit: Visit, refusals: tuple[str, ...]) -> Response:
-    watch = await load_watch(visit)
+def _until(text: str) -> datetime | None:
+    """The instant of the address; Problem `bad-form` for what is none."""
+    try:
+        found = datetime.fromisoformat(text) if text else None
+    except ValueError as wrong:
+        raise Problem("bad-form") from wrong
+    if found is not None and found.tzinfo is None:
+        raise Problem("bad-form")
+    return found
+
+
+async def _show(visit: Visit, refusals: tuple[str, ...], until: datetime | None = None) -> Response:
+    watch = await load_watch(visit, until)
     views = version_views(watch.versions.items, visit.session.fhir_user)
     named = {f"Device/{view.id}": f"{view.name} {view.version}" for view in views}
     return await visit.page(
@@ -53,6 +67,8 @@ async def _show(visit: Visit, refusals: tuple[str, ...]) -> Response:
         refusals=refusals,
         reports=watch.reports,
         readings=watch.readings,
+        counted=watch.counted,
+        is_newest=until is None,
         drifts=drift_views(watch.reports.items, watch.names, named),
         holds=hold_views(watch.readings.items, watch.names),
     )

@@ -9,11 +9,12 @@ from typing import Any
 
 from starlette.responses import Response
 
-from fhir_server.fhir.model_versions import MOST_SHARE
+from fhir_server.fhir.model_versions import MOST_SHARE, standing_of
 from smart_app.fhir_client import FhirFailure, Resource, call
 from smart_app.governing import (
     load_comparisons,
     load_holds,
+    load_people,
     load_progress,
     load_trail,
     load_versions,
@@ -24,9 +25,9 @@ from smart_app.governing import (
 from smart_app.language import gettext as _
 from smart_app.presenters.drift import hold_views, progress_lines
 from smart_app.presenters.versions import (
-    VersionView,
     comparison_views,
     decisions,
+    people_in,
     version_view,
     version_views,
 )
@@ -112,22 +113,22 @@ async def _device(visit: Visit) -> Resource:
 
 
 async def _show(visit: Visit, device: Resource, refusals: tuple[str, ...]) -> Response:
-    view: VersionView | None = version_view(device, visit.session.fhir_user)
-    if view is None:
+    if standing_of(device) is None:
         raise Problem("not-found")
-    reference = f"Device/{view.id}"
+    reference = f"Device/{device['id']}"
     comparisons, trail = await asyncio.gather(
         load_comparisons(visit, reference), load_trail(visit, reference)
     )
+    people = await load_people(visit, people_in(device, trail.items))
     return await visit.page(
         "version.html",
         422 if refusals else 200,
-        view=view,
+        view=version_view(device, visit.session.fhir_user, people),
         refusals=refusals,
         comparisons=comparisons,
         compared=comparison_views(comparisons.items),
         trail=trail,
-        decided=decisions(trail.items),
+        decided=decisions(trail.items, people),
         most_share=MOST_SHARE,
         given={name: visit.text(name) for name in ("reason", "share")},
     )

@@ -11,7 +11,7 @@ from smart_app.language import gettext as _
 from smart_app.presenters.elements import show_concept
 from smart_app.presenters.times import show_date, show_time
 
-SHARES = frozenset({"refusals", "overrides"})
+SHARES = frozenset({"refusals", "overrides", "agreement"})
 """Figures that are shares of cases, shown in per cent; the others are stability indices."""
 
 
@@ -27,6 +27,19 @@ class FigureLine:
     cases: int
     verdict: str
     is_over: bool
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Which reports of drift a page stands on: `read` of so many (None where the server did not
+    say), made since a time in words, which `back_to` is as an instant; not `is_all` when the time
+    was too short for the older ones."""
+
+    read: int
+    of: int | None
+    since: str
+    back_to: str
+    is_all: bool
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from smart_app.presenters.elements import show_concept
 from smart_app.presenters.times import show_time
 
 AI_ASSERTED_CODE = "AIAST"
+SIGNED = frozenset({"final", "amended", "corrected", "appended"})
+"""DiagnosticReport.status of what a clinician has signed."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def report_status(report: Resource) -> str:
 
 def is_signed(report: Resource) -> bool:
     """Whether a clinician has signed the report."""
-    return report["status"] in {"final", "amended", "corrected", "appended"}
+    return report["status"] in SIGNED
 
 
 def made_with_ai(resource: Resource) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from fhir_server.fhir.drift import judgement_of, populations_of
 from fhir_server.fhir.model_versions import (
     STEPS,
+    Compared,
     Proposal,
     State,
     compared_in,
@@ -19,6 +20,7 @@ from fhir_server.fhir.model_versions import (
 from fhir_server.fhir.recalls import Recall, recalls_of
 from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
+from smart_app.language import ngettext
 from smart_app.presenters.elements import show_concept, show_number
 from smart_app.presenters.times import show_time
 
@@ -80,17 +82,19 @@ class VersionView:
 
 @dataclass(frozen=True)
 class ComparisonView:
-    """One comparison: its verdict, what was compared on which cells, and the figures as (name,
-    difference, interval, words)."""
+    """One comparison: its verdict, whether a promotion may name it, what was compared on which
+    cells, how many patients were left out (in words) since a version had learnt from them, and the
+    figures as (name, difference, interval, words)."""
 
     id: str
     verdict: str
-    is_better: bool
+    may_promote: bool
     when: str
     candidate: str
     active: str
     cells: str
     patients: int
+    left_out: str
     figures: tuple[tuple[str, str, str, str], ...]
 
 
@@ -103,6 +107,7 @@ class Decision:
     what: str
 
 
+NOBODY: Mapping[str, str] = {}
 _ORDER = (State.ACTIVE, State.CANDIDATE, State.SHADOW, State.RETIRED)
 
 
@@ -113,9 +118,22 @@ def version_views(devices: Iterable[Resource], reader: str | None) -> tuple[Vers
     return tuple(sorted(found, key=lambda v: (v.condition, places[v.state], v.name, v.key)))
 
 
-def version_view(device: Resource, reader: str | None) -> VersionView | None:
+def people_in(device: Resource, decided: Iterable[Resource]) -> tuple[str, ...]:
+    """The references of all who proposed, decided or recalled."""
+    standing = standing_of(device)
+    proposal = standing.proposal if standing else None
+    found = [proposal.by.reference] if proposal else []
+    found += [recall.by for recall in recalls_of(device)]
+    agents = (agent for each in decided for agent in each.get("agent", ()))
+    found += [str(agent.get("who", {}).get("reference", "")) for agent in agents]
+    return tuple(dict.fromkeys(found))
+
+
+def version_view(
+    device: Resource, reader: str | None, people: Mapping[str, str] = NOBODY
+) -> VersionView | None:
     """One Device; None for one that is no registered version. `reader` is the reference of
-    whoever looks."""
+    whoever looks, `people` the names by reference, as far as they are known."""
     standing = standing_of(device)
     if standing is None:
         return None
@@ -139,8 +157,8 @@ def version_view(device: Resource, reader: str | None) -> VersionView | None:
         share=standing.share,
         was_active=standing.was_active,
         is_out_of_use=standing.state is not State.RETIRED and device.get("status") != "active",
-        proposal=None if standing.proposal is None else _proposal(standing.proposal, reader),
-        recalls=tuple(_recall(each) for each in recalls_of(device)),
+        proposal=_proposal(standing.proposal, reader, people) if standing.proposal else None,
+        recalls=tuple(_recall(each, people) for each in recalls_of(device)),
         steps=tuple(steps),
     )
 
@@ -163,24 +181,29 @@ def comparison_views(reports: Iterable[Resource]) -> tuple[ComparisonView, ...]:
     return tuple(_comparison(report) for report in found)
 
 
-def decisions(provenances: Iterable[Resource]) -> tuple[Decision, ...]:
+def decisions(provenances: Iterable[Resource], people: Mapping[str, str]) -> tuple[Decision, ...]:
     """The decisions that these Provenances tell of, newest first."""
     ordered = sorted(provenances, key=lambda p: str(p.get("recorded", "")), reverse=True)
     return tuple(
         Decision(
             when=show_time(each.get("recorded")),
-            people=", ".join(_agent(agent) for agent in each.get("agent", ())),
+            people="; ".join(_agent(agent, people) for agent in each.get("agent", ())),
             what="; ".join(show_concept(reason) for reason in each.get("reason", ())),
         )
         for each in ordered
     )
 
 
-def _proposal(proposal: Proposal, reader: str | None) -> ProposalView:
+def _who(reference: str, people: Mapping[str, str]) -> str:
+    name = people.get(reference)
+    return f"{name} ({reference})" if name else reference
+
+
+def _proposal(proposal: Proposal, reader: str | None, people: Mapping[str, str]) -> ProposalView:
     return ProposalView(
         to=state_words(proposal.to),
         share=proposal.share,
-        by=proposal.by.reference,
+        by=_who(proposal.by.reference, people),
         when=show_time(proposal.at),
         reason=proposal.reason,
         verdict=(proposal.verdict or "").removeprefix("MeasureReport/"),
@@ -188,13 +211,13 @@ def _proposal(proposal: Proposal, reader: str | None) -> ProposalView:
     )
 
 
-def _recall(recall: Recall) -> RecallView:
+def _recall(recall: Recall, people: Mapping[str, str]) -> RecallView:
     start = show_time(recall.start) if recall.start else _("the beginning")
     end = show_time(recall.end) if recall.end else _("now on, for good")
     return RecallView(
         reason=recall.reason,
         when=show_time(recall.requested),
-        by=recall.by,
+        by=_who(recall.by, people),
         period=_("results from %(start)s to %(end)s") % {"start": start, "end": end},
         is_done=recall.status == "done",
         reports=recall.reports,
@@ -216,14 +239,23 @@ def _comparison(report: Resource) -> ComparisonView:
     return ComparisonView(
         id=report["id"],
         verdict=words.get(verdict, _("No verdict")),
-        is_better=verdict == "better",
+        may_promote=verdict == "better" and compared is not None and compared.is_fair,
         when=show_time(report.get("date")),
         candidate=compared.candidate if compared else _("not said"),
         active=compared.active if compared else _("not said"),
         cells=f"{compared.cells_sha256[:16]}… ({compared.split})" if compared else _("not said"),
         patients=max((n for g in groups for n in populations_of(g).values()), default=0),
+        left_out=_left_out(compared),
         figures=tuple(_figure(group) for group in groups),
     )
+
+
+def _left_out(compared: Compared | None) -> str:
+    if compared is None or not compared.is_fair:
+        return _("not looked for: it promotes nothing")
+    patients = compared.patients_left_out or 0
+    text = ngettext("%(n)s patient (%(cells)s cells)", "%(n)s patients (%(cells)s cells)", patients)
+    return text % {"n": patients, "cells": compared.cells_left_out}
 
 
 def _figure(group: Resource) -> tuple[str, str, str, str]:
@@ -242,8 +274,7 @@ def _figure(group: Resource) -> tuple[str, str, str, str]:
     )
 
 
-def _agent(agent: Resource) -> str:
-    who = agent.get("who", {})
+def _agent(agent: Resource, people: Mapping[str, str]) -> str:
     role = show_concept(agent.get("type")) if "type" in agent else ""
-    name = str(who.get("display") or who.get("reference", ""))
-    return f"{name} ({role})" if role else name
+    name = _who(str(agent.get("who", {}).get("reference", "")), people)
+    return f"{name}, {role}" if role else name

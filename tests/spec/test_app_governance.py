@@ -3,7 +3,8 @@ third reader. Decisions on the real server, whose guard decides; the rest on a s
 
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from html import unescape
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fhir_server.fhir.assessment import FINDINGS
 from fhir_server.fhir.model_versions import State, standing_of
 from fhir_server.publication import Publisher, publish
 from fhir_server.search.extract import Extractor
@@ -21,7 +23,7 @@ from tests.app_records import MEDIA, report
 from tests.app_sign_in import sign_in_at
 from tests.app_world import FHIR, ORIGIN, PASSWORD, AppWorld, app_world
 from tests.fhir_world import registry
-from tests.governance_records import governed, held, read_by
+from tests.governance_records import drifted, governed, held, read_by
 from tests.spec.test_operation_model_versions import comparison, version
 
 Json = dict[str, Any]
@@ -60,6 +62,13 @@ async def test_the_versions_page_tells_states_recalls_holds_and_the_training_set
     trial = (await browser.get(f"{home}versions/on-trial")).text
     assert "Better beyond the interval" in trial
     assert "key-of-on-trial" in trial
+    assert "3 patients (120 cells)" in trial
+    better = small.records.resources["MeasureReport", "better"]
+    files = better["extension"][1]["extension"]
+    better["extension"][1]["extension"] = [e for e in files if "left-out" not in e["url"]]
+    before = (await browser.get(f"{home}versions/on-trial")).text
+    assert "not looked for: it promotes nothing" in before
+    assert "No comparison has found it better." in before
 
 
 @pytest.mark.parametrize("share", ["half", "9" * 5000])
@@ -73,10 +82,10 @@ async def test_a_share_that_is_no_number_is_told(small: World, share: str) -> No
 
 
 async def test_what_a_role_may_not_see_says_so_and_the_rest_is_shown(small: World) -> None:
-    small.records.forbidden |= {"MeasureReport", "HealthcareService"}
+    small.records.forbidden |= {"MeasureReport", "HealthcareService", "DiagnosticReport"}
     browser = small.browser()
     home = await browser.sign_in()
-    for path in ("versions", "versions/on-trial", "drift"):
+    for path in ("versions", "versions/on-trial", "drift", "adjudication"):
         answer = await browser.get(f"{home}{path}")
         assert answer.status_code == 200
         assert "You are not permitted to see this" in answer.text, path
@@ -101,6 +110,7 @@ async def test_drift_has_its_figures_and_a_hold_is_released_with_a_reason(small:
         "North clinic (Organization/north)",
         "31.0%",
         "22.0% to 41.0%",
+        "87.5%",
         "20.0%",
         "Above the limit that holds",
         "Too few cases to judge",
@@ -124,6 +134,118 @@ async def test_drift_has_its_figures_and_a_hold_is_released_with_a_reason(small:
     assert refused.status_code == 404
 
 
+def signed(**changes: Any) -> Json:
+    """A signed report on malaria."""
+    kind = {"system": FINDINGS, "code": "malaria-assessment-ai"}
+    return {**report(), "code": {"coding": [kind]}, "status": "final", **changes}
+
+
+def case_of(number: int, status: str = "final") -> list[Json]:
+    """A report of an image of its own that two readers read differently."""
+    name = f"case-{number:02}"
+    media = [{"link": {"reference": f"Media/{name}"}}]
+    readings = [
+        {
+            **read_by(reader, answer, of=name),
+            "id": f"{name}-{reader}",
+            "derivedFrom": [{"reference": f"Media/{name}"}],
+        }
+        for reader, answer in (("ada", "parasites-seen"), ("ben", "parasites-not-seen"))
+    ]
+    return [*readings, signed(id=name, media=media, status=status)]
+
+
+async def test_cases_that_are_not_signed_hide_none_that_are(small: World) -> None:
+    for number in range(45):
+        for each in case_of(number, "preliminary" if number else "final"):
+            small.records.put(each)
+    for spoilt in ("subject", "performer"):
+        for each in case_of(45):
+            made = {name: value for name, value in each.items() if name != spoilt}
+            small.records.put({**made, "id": f"{each['id']}-{spoilt}"})
+    browser = small.browser()
+    home = await browser.sign_in()
+
+    page = (await browser.get(f"{home}adjudication")).text
+
+    assert 'value="case-00"' in page
+    assert "1 case waits" in page
+
+
+async def test_the_queue_goes_on_until_the_list_ends_and_says_where(small: World) -> None:
+    for number in range(60):
+        for each in case_of(number):
+            small.records.put(each)
+    browser = small.browser()
+    at, listed = f"{await browser.sign_in()}adjudication", []
+    for _page in range(2):
+        page = (await browser.get(at)).text
+        listed += re.findall(r'name="report" value="(case-\d+)"', page)
+        link = re.search(r'href="([^"]+)">Look through older reports', page)
+        assert ("These are not all" in page) == bool(link)
+        at = link[1] if link else ""
+    assert at == ""
+    assert sorted(listed) == [f"case-{number:02}" for number in range(60)]
+    assert "The list ends here." in page
+
+
+async def test_a_queue_that_finds_nothing_in_time_says_that_there_is_more(small: World) -> None:
+    for number in range(60):
+        for each in case_of(number)[2 if number else 0 :]:
+            small.records.put(each)
+    slow(small, "DiagnosticReport")
+    browser = small.browser()
+    page = (await browser.get(f"{await browser.sign_in()}adjudication")).text
+    assert "No case of this part of the list waits" in page
+    assert "Look through older reports" in page
+
+
+def slow(world: World, type_: str) -> None:
+    """Answers about this type take a minute each."""
+    answer = world.records.search_or_create
+
+    async def late(request: Any) -> Any:
+        if request.path_params["type"] == type_:
+            world.clock.ahead += timedelta(minutes=1)
+        return await answer(request)
+
+    world.records.replace_endpoint(late)
+
+
+def counted_at(number: int, site: str = "") -> Json:
+    """A report of drift so many minutes ago, at a site of its own if none is named."""
+    when = (datetime.now(UTC) - timedelta(minutes=number)).isoformat()
+    reporter = {"reference": f"Organization/{site or f'site-{number}'}"}
+    return {**drifted(), "id": f"drift-{number}", "reporter": reporter, "date": when}
+
+
+async def test_every_site_that_was_counted_is_on_the_page_of_drift(small: World) -> None:
+    small.records.put(counted_at(830, "seldom"))
+    for number in reversed(range(830)):
+        small.records.put(counted_at(number, "often"))
+    browser = small.browser()
+    page = (await browser.get(f"{await browser.sign_in()}drift")).text
+    assert ">Organization/often" in page
+    assert ">Organization/seldom" in page
+    assert "Of 832 reports counted since" in page
+
+
+async def test_a_page_of_drift_that_was_cut_short_says_so(small: World) -> None:
+    for number in reversed(range(250)):
+        small.records.put(counted_at(number))
+    slow(small, "MeasureReport")
+    browser = small.browser()
+    home = await browser.sign_in()
+    page = (await browser.get(f"{home}drift")).text
+    assert "These are the newest 200 of 251, back to" in page
+    assert "Organization/site-199" in page
+    assert "Organization/site-220" not in page
+    earlier = re.search(r'href="([^"]+)">Earlier figures', page)
+    assert earlier
+    assert (await browser.get(unescape(earlier[1]))).status_code == 200
+    assert (await browser.get(f"{home}drift?until=yesterday")).status_code == 400
+
+
 async def opened_case(browser: Browser) -> str:
     home = await browser.sign_in()
     queue = f"{home}adjudication"
@@ -136,7 +258,7 @@ async def opened_case(browser: Browser) -> str:
 async def test_a_third_reader_decides_without_seeing_what_others_said(small: World) -> None:
     for resource in (
         MEDIA,
-        {**report(), "status": "final"},
+        signed(),
         read_by("ada", "parasites-seen"),
         read_by("ben", "parasites-not-seen"),
     ):
@@ -187,7 +309,7 @@ async def test_a_third_reader_decides_without_seeing_what_others_said(small: Wor
 async def test_nobody_else_adjudicates(small: World, readers: tuple[str, ...], status: str) -> None:
     answers = ("parasites-seen", "parasites-not-seen")
     small.records.put(MEDIA)
-    small.records.put({**report(), "status": status})
+    small.records.put({**signed(), "status": status})
     for reader, answer in zip_longest(readers, answers[: len(readers)]):
         made = read_by(reader, answer or "")
         if answer is None:
@@ -228,7 +350,7 @@ async def test_who_has_read_a_case_is_told_where_it_stands(
 ) -> None:
     for resource in (
         MEDIA,
-        {**report(), "status": "final"},
+        signed(),
         read_by("ada", "parasites-seen"),
         *others,
     ):
@@ -335,3 +457,75 @@ async def test_one_proposes_another_approves_and_the_guard_decides_who(world: Ap
     assert released.status_code == 303, released.text
     reading = await world.as_worker.read("HealthcareService/reading")
     assert reading["active"] is True
+
+
+async def test_what_anybody_else_says_of_a_version_is_no_decision(world: AppWorld) -> None:
+    forged = {
+        "resourceType": "Provenance",
+        "target": [{"reference": "Device/on-trial"}],
+        "recorded": "2030-01-01T00:00:00Z",
+        "reason": [{"text": "candidate to active, share 0 %. Approved by all"}],
+        "activity": {
+            "coding": [
+                {
+                    "system": "http://terminology.hl7.org/CodeSystem/v3-DataOperation",
+                    "code": "UPDATE",
+                }
+            ]
+        },
+        "agent": [{"who": {"reference": "Practitioner/ben"}}],
+    }
+    entry = {"resource": forged, "request": {"method": "POST", "url": "Provenance"}}
+    await world.as_worker.transaction(
+        {"resourceType": "Bundle", "type": "transaction", "entry": [entry] * 3}
+    )
+    ruth, home = await signed_in(world, "ruth")
+    given = {"to": "candidate", "share": "20", "reason": "A larger share"}
+    assert (await decide(ruth, home, "on-trial", "propose", **given)).status_code == 303
+
+    who = {"resourceType": "Practitioner", "id": "ruth", "name": [{"family": "Wanjiru"}]}
+    put = {"resource": who, "request": {"method": "PUT", "url": "Practitioner/ruth"}}
+    await world.as_worker.transaction(
+        {"resourceType": "Bundle", "type": "transaction", "entry": [put]}
+    )
+
+    page = (await ruth.get(f"{home}versions/on-trial")).text
+
+    assert page.count("Wanjiru (Practitioner/ruth)") == 2
+    assert "Proposed: candidate, share 20 %. A larger share" in page
+    assert "Approved by all" not in page
+
+
+async def test_queue_and_drift_are_read_from_the_real_server_page_by_page(world: AppWorld) -> None:
+    practitioners = ({"resourceType": "Practitioner", "id": each} for each in ("ada", "ben"))
+    often = {"resourceType": "Organization", "id": "often", "name": "Often"}
+    organizations = (often, {**often, "id": "north"})
+    images = ({**MEDIA, "id": f"case-{n:02}", "content": {"title": "Smear"}} for n in range(51))
+    cases = (each for number in range(51) for each in case_of(number))
+    reports = (counted_at(number, "often") for number in range(5))
+    put = [*practitioners, *organizations, *images, *cases, *reports]
+    entries = [
+        {
+            "resource": each,
+            "request": {"method": "PUT", "url": f"{each['resourceType']}/{each['id']}"},
+        }
+        for each in (plain(each) for each in put)
+    ]
+    await world.as_worker.transaction(
+        {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+    )
+    doctor, clinic = await signed_in(world, "dr.amina")
+
+    first = (await doctor.get(f"{clinic}adjudication")).text
+    assert first.count('name="report"') == 50
+    link = re.search(r'href="([^"]+)">Look through older reports', first)
+    assert link
+    assert (await doctor.get(link[1])).text.count('name="report"') == 1
+    drift = (await doctor.get(f"{clinic}drift")).text
+    assert "Of 5 reports counted since" in drift
+    assert "Often (Organization/often)" in drift
+
+
+def plain(resource: Json) -> Json:
+    """As a client sends it: without labels and empty lists."""
+    return {name: value for name, value in resource.items() if name != "meta" and value != []}

@@ -14,6 +14,7 @@ from tests.app_records import MEDIA, PATIENT, drawings, drawn, report, smear_res
 Json = dict[str, Any]
 KIND = {"code": {"coding": [{"system": FINDINGS, "code": "malaria-assessment-ai"}]}}
 SUPERSEDED = "Superseded: a newer analysis has read these images"
+REDONE = "Being redone, not yet signed"
 
 
 def image(id: str, checksum: str = "") -> Json:
@@ -46,23 +47,50 @@ async def shown(world: World) -> tuple[Browser, str, str]:
 
 
 async def test_the_same_image_sent_again_supersedes_and_leads_to_the_newer(world: World) -> None:
-    for resource in (image("m2", "same"), image("m3"), newer("m2", "m3")):
+    for resource in (image("m2", "same"), image("m3"), newer("m2", "m3", status="final")):
         world.records.put(resource)
 
     browser, page, text = await shown(world)
 
     assert SUPERSEDED in text
+    assert REDONE not in text
     assert re.search(r'href="[^"]+/reports/r2">Open the newer report', text)
     printed = await browser.submit(page, f"{page}/print", what="report")
     sheet = (await browser.get(printed.headers["location"])).text
-    assert "SUPERSEDED: a newer analysis of 23-Nov-2026 09:20 UTC (PRELIMINARY, report r2)" in sheet
+    assert "SUPERSEDED: a newer analysis of 23-Nov-2026 09:20 UTC (FINAL, report r2)" in sheet
     chart = page.partition("reports/")[0]
     assert SUPERSEDED not in (await browser.get(f"{chart}reports/r2")).text
 
 
+async def test_a_draft_takes_no_place_and_is_said_to_be_one(world: World) -> None:
+    world.records.put(newer("m1"))
+
+    browser, page, text = await shown(world)
+
+    assert REDONE in text
+    assert re.search(r'href="[^"]+/reports/r2">Open the unsigned one', text)
+    assert "uperseded" not in text
+    printed = await browser.submit(page, f"{page}/print", what="report")
+    sheet = (await browser.get(printed.headers["location"])).text
+    assert "BEING REDONE: a newer analysis of 23-Nov-2026 09:20 UTC (report r2)" in sheet
+    assert "Use that one" not in sheet
+
+
+async def test_a_signed_report_is_the_successor_though_a_newer_draft_exists(world: World) -> None:
+    world.records.put(newer("m1", status="final"))
+    world.records.put({**newer("m1", when="2026-11-24T09:20:00Z"), "id": "r3"})
+    world.records.put({**newer("m1", when="2026-11-22T19:20:00Z"), "id": "before"})
+
+    text = (await shown(world))[2]
+
+    assert re.search(r'href="[^"]+/reports/r2">Open the newer report', text)
+    assert re.search(r'href="[^"]+/reports/r3">Open the unsigned one', text)
+    assert "reports/before" not in text.partition("</main>")[0].partition("<h1>")[0]
+
+
 async def test_newer_reports_of_other_images_hide_none_of_the_same(world: World) -> None:
     world.records.put(image("m3"))
-    world.records.put(newer("m1"))
+    world.records.put(newer("m1", status="final"))
     for number in range(5):
         later = f"2026-11-23T1{number}:00:00Z"
         world.records.put({**newer("m3", when=later), "id": f"later{number}"})
@@ -90,7 +118,9 @@ async def test_what_is_no_newer_analysis_of_these_images_supersedes_nothing(
     world.records.put(image("m3"))
     world.records.put(other)
 
-    assert "uperseded" not in (await shown(world))[2]
+    text = (await shown(world))[2]
+    assert "uperseded" not in text
+    assert REDONE not in text
 
 
 async def test_what_was_drawn_of_an_image_is_no_image(world: World) -> None:
@@ -103,7 +133,7 @@ async def test_what_was_drawn_of_an_image_is_no_image(world: World) -> None:
 
 
 async def test_what_could_not_be_found_out_is_said(world: World) -> None:
-    world.records.put(newer("m1"))
+    world.records.put(newer("m1", status="final"))
     browser, page, text = await shown(world)
     assert SUPERSEDED in text
 

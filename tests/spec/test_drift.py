@@ -39,6 +39,7 @@ from tests.smear_predictions import CARD, VERSION, ScriptedSmearModel, field_of
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 WARD, OTHER = "Organization/ward", "Organization/other"
 CASES = 32
+SMEAR = "malaria-smear-ai"
 _ids = itertools.count()
 
 
@@ -111,6 +112,44 @@ def watch(
     )
 
 
+async def spoil(fhir: FhirClient, site: str) -> None:
+    """Observations with the codes of AI results that tell nothing, and feedback taken back:
+    whoever may write Observations may write these."""
+    result = task_at(site, NOW)["extension"]
+    about = {"status": "final", "subject": {"reference": "Patient/p1"}, "extension": result}
+    results = [r async for r in fhir.search("Observation", {"code": f"{FINDINGS}|{SMEAR}"})]
+    when = {"effectiveDateTime": instant(NOW - timedelta(days=1))}
+    coded = {"coding": [{"system": FINDINGS, "code": SMEAR}]}
+    histogram = {"coding": [{"system": FINDINGS, "code": "score-histogram"}]}
+    wrong = [{"code": histogram, "valueString": "many"}]
+    made: list[dict[str, Any]] = [
+        {**about, **when, "code": coded, "device": {"reference": "Device/gone"}},
+        {**about, **when, "code": coded, "device": results[0]["device"], "component": wrong},
+        {
+            **about,
+            "code": coded,
+            "device": results[0]["device"],
+            "effectivePeriod": {"start": "2026-11-23"},
+        },
+    ]
+    made += [
+        {
+            **about,
+            "status": "entered-in-error",
+            "code": {"coding": [AI_FEEDBACK]},
+            "focus": [{"reference": f"Observation/{each['id']}"}],
+            "issued": instant(NOW),
+            **when,
+            "valueCodeableConcept": {"coding": [{"system": FINDINGS, "code": "reject"}]},
+        }
+        for each in results
+        if site_in(each) == site
+    ]
+    created = {"method": "POST", "url": "Observation"}
+    entries = [{"resource": {"resourceType": "Observation", **m}, "request": created} for m in made]
+    await fhir.transaction({"resourceType": "Bundle", "type": "transaction", "entry": entries})
+
+
 async def reports_of(fhir: FhirClient) -> list[dict[str, Any]]:
     return [each async for each in fhir.search("MeasureReport", {"_count": "50"})]
 
@@ -121,6 +160,7 @@ async def test_a_site_that_exceeds_is_held_until_it_is_released_and_other_sites_
     fhir, told = world.as_worker, []
     await analysed(fhir, WARD, NOW - timedelta(days=2), rejected=24)
     await analysed(fhir, OTHER, NOW - timedelta(days=2), rejected=1)
+    await spoil(fhir, OTHER)
 
     registry = CollectorRegistry()
     found = await watch(fhir, told, metrics=DriftMetrics(registry)).run_once()

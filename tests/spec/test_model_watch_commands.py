@@ -25,12 +25,13 @@ from models.monitoring.reference import read_reference
 from models.retraining.comparison import Comparison, Difference, Verdict
 from models.retraining.verdicts import UnknownVersion, comparison_report, device_of, stored_verdict
 from models.smear_report import SCORE_BINS
-from models.training.cells import file_sha256
+from models.training.cells import Cells, file_sha256, read_splits
+from models.training.learnt import LEARNT, write_learnt
 from tests.fhir_double import BASE, FhirDouble
 from tests.unit.models.test_training_set import feedback
 
 NOW = datetime(2026, 11, 24, 9, tzinfo=UTC)
-COMPARED = Compared("new", "old", "c" * 64, "test")
+COMPARED = Compared("new", "old", "c" * 64, "test", 3, 120)
 
 
 def run(*words: str) -> tuple[int, str]:
@@ -38,33 +39,73 @@ def run(*words: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_a_version_compared_with_itself_is_not_better(tmp_path: Path) -> None:
+def judging_file(folder: Path, patients: int) -> Path:
+    """Two cells each of so many patients, P00 on."""
     chance = np.random.default_rng(1)
-    names = np.repeat(["P1", "P2", "P3"], 4)
-    file = tmp_path / "cells.npz"
+    names = np.repeat([f"P{number:02}" for number in range(patients)], 2)
+    file = folder / "cells.npz"
     np.savez(
         file,
-        x=chance.integers(60, 200, (12, 50, 50)).astype(np.uint8),
-        y=np.tile([0, 1], 6).astype(np.uint8),
+        x=chance.integers(60, 200, (len(names), 50, 50)).astype(np.uint8),
+        y=np.tile([0, 1], patients).astype(np.uint8),
         name=names,
         patient=names,
-        split=np.repeat("test", 12),
+        split=np.repeat("test", len(names)),
     )
-    weights = str(Path("models/malaria/weights").resolve())
+    return file
 
-    code, text = run("evaluate-candidate", weights, "--cells", str(file))
+
+def learnt_from(folder: Path, cells: Cells) -> Path:
+    """The shipped weights as if they had learnt from these cells."""
+    shutil.copytree(WEIGHTS, folder)
+    write_learnt(folder, read_calibration(folder).version.data_sha256, cells)
+    return folder
+
+
+def compared(candidate: Path, file: Path, *more: str) -> tuple[int, str]:
+    code, text = run("evaluate-candidate", str(candidate), "--cells", str(file), *more)
+    return code, " ".join(text.split())
+
+
+def test_a_version_compared_with_itself_is_not_better(tmp_path: Path) -> None:
+    file = judging_file(tmp_path, 21)
+    cells = read_splits(file)["test"]
+    one = Cells(cells.x[:2], cells.y[:2], cells.patient[:2])
+    candidate = learnt_from(tmp_path / "candidate", one)
+
+    code, text = compared(candidate, file, "--split", "test")
 
     assert code == 1
-    assert "no-better (12 cells of 3 patients)" in text
-    assert run("evaluate-candidate", weights, "--cells", str(file), "--split", "val")[0] == 2
-    learnt = tmp_path / "learnt"
-    shutil.copytree(weights, learnt)
-    known = json.loads((learnt / CALIBRATION).read_text("utf-8"))
-    known["sha256"]["data"] = file_sha256(file)
-    (learnt / CALIBRATION).write_text(json.dumps(known), "utf-8")
-    code, text = run("evaluate-candidate", str(learnt), "--cells", str(file))
+    assert "left out: 1 patients from whom a version learnt (2 cells)" in text
+    assert "no-better (40 cells of 20 patients)" in text
+    assert compared(candidate, file)[0] == 2
+
+
+def test_patients_whom_a_version_knows_judge_nothing_and_too_few_are_refused(
+    tmp_path: Path,
+) -> None:
+    file = judging_file(tmp_path, 21)
+    cells = read_splits(file)["test"]
+    # Another file of the same people: one by name, another by a picture alone, turned.
+    known = Cells(cells.x[[0, 2]], cells.y[[0, 2]], np.array(["P00", "somebody"]))
+    known.x[1] = np.rot90(cells.x[2])
+    candidate = learnt_from(tmp_path / "candidate", known)
+
+    code, text = compared(candidate, file, "--split", "test")
+
     assert code == 2
-    assert "learnt from cells.npz" in " ".join(text.split())
+    assert "19 patients are left from whom neither version learnt, and 20 are needed" in text
+    assert "1 were left out by name and 1 by a picture (4 cells)" in text
+    (candidate / LEARNT).unlink()
+    code, text = compared(candidate, file, "--split", "test")
+    assert code == 2
+    assert "record-learnt" in text
+    known_file = json.loads((candidate / CALIBRATION).read_text("utf-8"))
+    known_file["sha256"]["data"] = file_sha256(file)
+    (candidate / CALIBRATION).write_text(json.dumps(known_file), "utf-8")
+    code, text = compared(candidate, file, "--split", "test")
+    assert code == 2
+    assert "learnt from cells.npz" in text
 
 
 def test_without_a_server_the_commands_say_so(
@@ -108,9 +149,19 @@ def test_a_comparison_of_before_does_not_keep_a_new_one_out() -> None:
     devices = ("Device/new", "Device/old")
     made = comparison_report(COMPARED, comparison(0.01, 0.004), devices, NOW)
     stored = stored_verdict(made, "Practitioner/ada", lambda: "x")["entry"][0]
-    before = f"{CANONICAL}/identifier/model-comparison|{COMPARED.key}"
+    for name in ("model-comparison", "comparison-of-files"):
+        before = f"{CANONICAL}/identifier/{name}|{COMPARED.key}"
+        assert stored["request"]["ifNoneExist"] != f"identifier={before}"
 
-    assert stored["request"]["ifNoneExist"] != f"identifier={before}"
+
+def test_a_comparison_that_asked_nobody_whom_it_learnt_from_promotes_nothing() -> None:
+    asked = comparison_report(COMPARED, comparison(0.01, 0.004), ("Device/new", "Device/old"), NOW)
+    verdict, said = asked["extension"]
+    parts = [each for each in said["extension"] if not each["url"].endswith("left-out")]
+    before = {**asked, "extension": [verdict, {**said, "extension": parts}]}
+
+    with pytest.raises(FhirError, match="from whom either learnt were left out"):
+        require_verdict(before, Version("Device/new", "new"), Version("Device/old", "old"))
 
 
 def test_a_version_that_is_not_registered_can_not_be_stored() -> None:

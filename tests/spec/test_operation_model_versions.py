@@ -12,6 +12,7 @@ from fhir_server.fhir.drift import DRIFT, TRAINING_SET
 from fhir_server.fhir.model_versions import (
     AI_DEVICE,
     COMPARISON,
+    DECISION,
     DEVICE_TYPES,
     MEASURER,
     SHADOW_RESULT,
@@ -21,6 +22,7 @@ from fhir_server.fhir.model_versions import (
     Standing,
     State,
     compared_extension,
+    is_decision,
     standing_of,
     with_standing,
 )
@@ -67,7 +69,7 @@ def version(id: str, state: State, **standing: bool) -> Json:
 
 def comparison(candidate: str, active: str, verdict: str = "better", **files: str) -> Json:
     keys = {name: f"key-of-{name}" for name in ("on-trial", "in-use")} | files
-    compared = Compared(keys["on-trial"], keys["in-use"], "c" * 64, "test")
+    compared = Compared(keys["on-trial"], keys["in-use"], "c" * 64, "test", 3, 120)
     return {
         "resourceType": "MeasureReport",
         "status": "complete",
@@ -433,3 +435,44 @@ async def test_what_a_shadow_said_is_not_found_by_any_way_of_care(world: World) 
         assert "secret" not in answer.text, url
         assert "Basic/said" not in answer.text, url
     assert (await world.get("/Basic/said/_history/1")).status_code == 404
+
+
+async def decision_on_new(world: World) -> Json:
+    await propose_new(world)
+    world.caller.principal = ADA
+    query = f"/Provenance?target=Device/new&_tag={DECISION['system']}|{DECISION['code']}"
+    (entry,) = (await world.get(query)).json()["entry"]
+    return entry["resource"]
+
+
+async def test_a_decision_is_found_by_its_mark_which_nobody_else_may_write(world: World) -> None:
+    decision = await decision_on_new(world)
+    assert is_decision(decision)
+
+    forged = {name: value for name, value in decision.items() if name != "id"}
+    for who in (None, ADA, BEN, person("dora", "doctor"), person("w", "service"), MEASURING):
+        world.caller.principal = who
+        refused = await world.post("/Provenance", forged)
+        assert refused.status_code == 403, refused.text
+        put = await world.put("/Provenance/forged", {**forged, "id": "forged"})
+        assert put.status_code in {403, 404}, put.text
+    world.caller.principal = person("dora", "doctor")
+    plain = {name: value for name, value in forged.items() if name != "meta"}
+    id = await world.create(plain)
+    marked = await world.put(f"/Provenance/{id}", {**plain, "id": id, "meta": forged["meta"]})
+    assert marked.status_code == 403, marked.text
+
+
+async def test_a_stored_decision_is_changed_by_nobody(world: World) -> None:
+    decision = await decision_on_new(world)
+    path = f"/Provenance/{decision['id']}"
+    for who in (None, person("w", "service"), person("dora", "doctor")):
+        world.caller.principal = who
+        changed = {**decision, "agent": [{"who": {"reference": "Practitioner/eve"}}]}
+        for said in (changed, {**changed, "meta": {"versionId": "1"}}):
+            refused = await world.put(path, said)
+            assert refused.status_code == 422, refused.text
+            assert "nobody changes it" in text_of(refused)
+        gone = await world.delete(path)
+        assert gone.status_code == 422, gone.text
+    assert (await world.get(path)).json()["agent"] == decision["agent"]

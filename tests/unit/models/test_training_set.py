@@ -21,14 +21,18 @@ from models.retraining.consents import permits_training
 from models.retraining.gathering import gather
 from models.retraining.training_set import (
     CELLS,
+    JUDGING,
+    KEPT_ASIDE,
     MANIFEST,
     NEEDED,
+    LabelledCell,
     TrainingSet,
     pseudonym,
     split_of,
     write_set,
 )
 from models.training.cells import read_splits
+from models.training.learnt import prints
 from tests.consent_world import actor, consent, deny, exceptions, permit, purpose
 from tests.fhir_double import BASE
 
@@ -160,10 +164,12 @@ SEEN_BY_C = reading("c", "parasites-seen", "adjudicated-reading")
         ([A, B, reading("c", "cannot-tell", "adjudicated-reading")], Lack.DISAGREEMENT),
         ([A, B, reading("c", None), SEEN_BY_C], Lack.DISAGREEMENT),
         ([A, {**AGREED[1], "status": "entered-in-error"}], Lack.SECOND_READER),
+        ([A, {k: v for k, v in AGREED[1].items() if k != "performer"}], Lack.SECOND_READER),
     ],
     ids=["one reader", "one reader twice", "a reading not made", "the final finding",
          "disagreement", "unsure", "adjudicated by a reader", "adjudicator unsure",
-         "adjudicated by who opened the AI result at once", "a reading taken back"],
+         "adjudicated by who opened the AI result at once", "a reading taken back",
+         "a reading of nobody"],
 )  # fmt: skip
 def test_what_is_not_double_read_labels_nothing(readings: list[Json], lack: Lack) -> None:
     assert judged(record(readings), NOW) is lack
@@ -217,12 +223,13 @@ def test_spoilt_images_teach_nothing(reason: str) -> None:
 def test_a_patient_is_in_one_split_and_stays_there() -> None:
     names = [pseudonym(b"s" * 32, f"Patient/{number}") for number in range(2000)]
 
-    shares = {split: sum(split_of(n) == split for n in names) / 2000 for split in ("train", "val")}
+    splits = ("train", JUDGING)
+    shares = {split: sum(split_of(n) == split for n in names) / 2000 for split in splits}
 
     assert len(set(names)) == 2000
     assert "Patient" not in "".join(names)
-    assert shares["train"] == pytest.approx(0.70, abs=0.04)
-    assert shares["val"] == pytest.approx(0.15, abs=0.03)
+    assert shares["train"] == pytest.approx(0.65, abs=0.04)
+    assert shares[JUDGING] == pytest.approx(0.15, abs=0.03)
     assert pseudonym(b"t" * 32, "Patient/1") != names[1]
 
 
@@ -279,22 +286,25 @@ async def test_the_set_is_written_in_the_layout_of_the_training_cells_with_its_s
 
     manifest = write_set(made, tmp_path / "set", NOW)
 
-    file = tmp_path / "set" / CELLS
-    splits = read_splits(file)
-    assert sum(len(cells) for cells in splits.values()) == 3 == manifest["cells"]
-    with np.load(file) as arrays:
-        assert arrays["x"].dtype == np.uint8
-        assert arrays["x"].shape == (3, 50, 50)
-        assert arrays["y"].tolist() == [1, 1, 1]
-        assert set(arrays.files) == {"x", "y", "name", "patient", "split"}
     assert manifest == json.loads((tmp_path / "set" / MANIFEST).read_text())
-    assert manifest["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+    for name, said in ((CELLS, manifest), (KEPT_ASIDE, manifest["kept_aside"])):
+        file = tmp_path / "set" / name
+        count = said["cells"]
+        with np.load(file) as arrays:
+            assert arrays["x"].dtype == np.uint8
+            assert arrays["x"].shape == (count, 50, 50)
+            assert arrays["y"].tolist() == [1] * count
+            assert set(arrays.files) == {"x", "y", "name", "patient", "split"}
+            assert said["patients"] == sorted(set(arrays["patient"].tolist()))
+            assert said["pictures"] == [f"{each:016x}" for each in prints(arrays["x"])]
+        assert said["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+        assert (file.stat().st_mode & 0o777) == 0o600
+    assert manifest["cells"] + manifest["kept_aside"]["cells"] == 3
     assert [source["report"] for source in manifest["sources"]] == [
         f"DiagnosticReport/r-{each}" for each in "pqr"
     ]
     assert manifest["sources"][0]["images"][0]["media"] == "Media/p/_history/1"
     assert "Patient/" not in json.dumps(manifest)
-    assert (file.stat().st_mode & 0o777) == 0o600
     again = write_set(await gathered(Ward("r", "q", "p")), tmp_path / "again", NOW)
     assert again == manifest
 
@@ -347,3 +357,21 @@ async def test_one_picture_of_two_patients_is_taken_once() -> None:
 
     assert len(made.cells) == 1
     assert made.progress.lacks == {Lack.UNREADABLE: 1}
+
+
+def test_who_is_kept_aside_to_judge_is_in_no_file_that_teaches(tmp_path: Path) -> None:
+    made = TrainingSet(b"s" * 32)
+    names = [pseudonym(made.secret, f"Patient/{number}") for number in range(60)]
+    blank = np.zeros((50, 50), np.uint8)
+    made.cells = [LabelledCell(blank + n, n % 2, f"{p}/a-0", p) for n, p in enumerate(names)]
+
+    write_set(made, tmp_path, NOW)
+
+    teaching, judging = read_splits(tmp_path / CELLS), read_splits(tmp_path / KEPT_ASIDE)
+    assert set(teaching) == {"train", "val", "test"}
+    assert set(judging) == {JUDGING}
+    taught = {each for cells in teaching.values() for each in cells.patient}
+    aside = set(judging[JUDGING].patient)
+    assert len(aside) > 3
+    assert taught.isdisjoint(aside)
+    assert taught | aside == set(names)
