@@ -12,10 +12,13 @@ import structlog
 from fhir_server.rest.trace import ANSWERING
 
 _FRAMES = 12
+_OWN = ("medsage", "fhir_server")
+"""What the loggers begin with whose lines are known to hold no content."""
 
 
 def configure(level: str) -> None:
-    """From now on everything at `level` or above is written; no line holds patient data."""
+    """From now on everything of our own at `level` or above is written, and the warnings and errors
+    of libraries; no line holds patient data."""
     shared: list[structlog.typing.Processor] = [
         _of_request,
         structlog.stdlib.add_log_level,
@@ -40,10 +43,14 @@ def configure(level: str) -> None:
     output.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers[:] = [output]
-    root.setLevel(level.upper())
-    for chatty in ("httpx", "httpcore", "uvicorn.access", "google_genai"):
-        # Their lines name URLs, which may hold search values.
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    number = logging.getLevelNamesMapping()[level.upper()]
+    # What libraries say below a warning may hold content: clients name URLs with search values, the
+    # database driver whole commands.
+    root.setLevel(max(number, logging.WARNING))
+    for own in _OWN:
+        logging.getLogger(own).setLevel(number)
+    logging.getLogger("uvicorn.error").setLevel(max(number, logging.INFO))  # starts and ends
+    logging.getLogger("uvicorn.access").setLevel(logging.WARNING)
 
 
 def _of_request(

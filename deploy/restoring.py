@@ -37,19 +37,26 @@ async def restored(settings: Settings, wanted: Wanted, folder: Path) -> Restored
     """Make the folder of a restored installation: its files and the embedded store, or its files
     alone where the settings name MongoDB, whose database must be empty. BackupFailed, and nothing
     is there, when that can't be done; a database is then to be dropped."""
-    check_free(folder)
+    folder = free(folder)
     async with _draft(folder) as draft:
         inside = settings.model_copy(update={"data": draft})
         done = await filled(inside, wanted)
-        _sync(draft)
-        draft.replace(folder)
+        try:
+            _sync(draft)
+            draft.replace(folder)
+        except OSError as problem:
+            raise BackupFailed(told(problem, folder)) from problem
     return done
 
 
-def check_free(folder: Path) -> None:
-    """BackupFailed unless the folder is not there, or is empty."""
+def free(folder: Path) -> Path:
+    """Where the folder is, all links followed, so that they stay. BackupFailed unless nothing is
+    there, or an empty folder that another can take the place of: the root of a disk is none."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise BackupFailed(f"{folder} is not empty: a restore overwrites nothing")
+    if os.path.ismount(folder):
+        raise BackupFailed(f"{folder} is the root of a disk: name a folder inside it")
+    return folder.resolve()
 
 
 async def filled(settings: Settings, wanted: Wanted) -> Restored:

@@ -72,7 +72,7 @@ async def _looked_at(settings: Settings, store: SealedStore, now: datetime) -> l
         await _index(settings, store),
         *key_findings(await read_keys(store), await _begun(store), now),
         clock_finding(await _newest(store), now),
-        backup_finding(parts, now),
+        backup_finding(parts, now, is_declined=settings.backup_declined),
     ]
 
 

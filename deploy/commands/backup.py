@@ -103,8 +103,7 @@ def list_backups(source: From = None, key_file: KeyFile = None) -> None:
         found = await catalogue(target, keys)
         for each in found.by_time():
             typer.echo(_line(each))
-        for backup in found.unfinished:
-            typer.echo(f"{backup} is being made, or was interrupted")
+        _tell_unfinished(found)
         _fail_for(found.problems)
 
     _run(store_settings(None), source, key_file, work)
@@ -122,6 +121,7 @@ def verify(source: From = None, key_file: KeyFile = None) -> None:
                 typer.echo(f"{backup} is good")
             else:
                 problems.append(problem)
+        _tell_unfinished(found)
         _fail_for(problems)
         found.newest()
 
@@ -228,6 +228,11 @@ def _told(work: Any) -> Any:
         fail(f"MEDSAGE_ENCRYPTION_KEY_FILE: {problem}", UNUSABLE)
     except (StoreUnavailable, SchemaMismatch) as problem:
         fail(f"the store: {problem}")
+
+
+def _tell_unfinished(found: Catalogue) -> None:
+    for backup in found.unfinished:
+        typer.echo(f"{backup} is being made, or was interrupted")
 
 
 def _fail_for(problems: Any) -> None:

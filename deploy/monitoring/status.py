@@ -42,6 +42,7 @@ class Board:
     http: httpx.AsyncClient
     base_url: str
     folder: Path
+    backups_declined: bool = False
 
     async def __call__(self) -> Sequence[Section]:
         """Everything as it is now."""
@@ -53,12 +54,13 @@ class Board:
             return [Section("Parts", (away,))]
         parts = await parts_of(self.store)
         app = await app_problem(self.http, self.base_url)
+        declined = self.backups_declined
         return [
             Section("Parts", (*_processes(parts, now), _app(app))),
             Section("Jobs", tuple(_jobs(seen))),
             Section("Deliveries", (_late("Notifications", seen.deliveries, "subscription-lag"),)),
             Section("Audit trail", (_late("Records to be sealed", seen.audit, "audit-seal-lag"),)),
-            Section("Backups", (backup_finding(parts, now),)),
+            Section("Backups", (backup_finding(parts, now, is_declined=declined),)),
             Section("Certificates", tuple(certificate_findings(self.dates.found, now))),
             Section("Disk", (disk_finding(self.folder),)),
         ]
@@ -114,10 +116,13 @@ def _late(what: str, waiting: Waiting, runbook: str, limit: float = LATE_SECONDS
     return Finding(what, "warning", f"{number}{age}", f"See {_RUNBOOKS}/{runbook}.md")
 
 
-def backup_finding(parts: Sequence[Part], now: datetime) -> Finding:
-    """The newest backup that any process knows of."""
+def backup_finding(parts: Sequence[Part], now: datetime, *, is_declined: bool) -> Finding:
+    """The newest backup that any process knows of; where others back the store up, none is."""
     known = [part.backup for part in parts if part.backup]
     what, runbook = "Last good backup", f"See {_RUNBOOKS}/backup-old.md"
+    if not known and is_declined:
+        found = "others back the store up (MEDSAGE_BACKUP_DECLINED)"
+        return Finding(what, "unknown", found)
     if not known:
         return Finding(what, "warning", "no process knows of one", runbook)
     age = now.timestamp() - max(known)

@@ -47,7 +47,15 @@ def watch_store(
         started=utc_now(),
     )
     process.running.append(Work(beats.run))
-    return Board(store, observer, dates, process.http, settings.base_url, settings.data)
+    return Board(
+        store,
+        observer,
+        dates,
+        process.http,
+        settings.base_url,
+        settings.data,
+        backups_declined=settings.backup_declined,
+    )
 
 
 async def in_trace(request: httpx.Request) -> None:

@@ -110,7 +110,7 @@ def read(backup: str, content: bytes, keys: SealKeys) -> Sealed:
         found = json.loads(content)
         name, signature = found["key"], found.pop("signature")
         is_newer = found["format"] != FORMAT
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Altered(f"{manifest_name(backup)} can't be read") from None
     if is_newer:
         raise BackupFailed(f"{backup} is of a format that this version does not know")

@@ -1,7 +1,7 @@
 """Reading backups to their end, to see whether they are what was made."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 
 from fhir_server.backup.catalogue import Catalogue, strangers
 from fhir_server.backup.manifest import Sealed
@@ -16,22 +16,32 @@ async def verify(
 ) -> AsyncIterator[tuple[str, BackupFailed | None]]:
     """Each backup by its name, with what is wrong with it (None: nothing); then what could not be
     read at all."""
+    bad: set[str] = set()
     for each in found.by_time():
-        yield each.manifest.backup, await _problem(target, found, each)
+        problem = await _problem(target, found, each, bad)
+        if problem is not None:
+            bad.add(each.manifest.backup)
+        yield each.manifest.backup, problem
     for problem in found.problems:
         yield "", problem
 
 
-async def _problem(target: Target, found: Catalogue, each: Sealed) -> BackupFailed | None:
+async def _problem(
+    target: Target, found: Catalogue, each: Sealed, bad: Set[str]
+) -> BackupFailed | None:
+    """`bad` are those that were looked at before, as all are that this one goes on from."""
+    backup = each.manifest.backup
     try:
-        found.chain(each)
+        for before in found.chain(each)[:-1]:
+            if (name := before.manifest.backup) in bad:
+                raise Altered(f"{backup} goes on from {name}, which is not what was made")
         for problem in strangers(found, each):
             raise problem
         counts: Counter[str] = Counter()
         async for rows in read_rows(target, each):
             counts.update(map(name_of, rows))
         if dict(counts) != each.manifest.counts:
-            raise Altered(f"{each.manifest.backup} does not hold what its manifest says")
+            raise Altered(f"{backup} does not hold what its manifest says")
     except BackupFailed as problem:
         return problem
     return None

@@ -81,6 +81,10 @@ def spoil_manifest(full: Path, _: Path) -> None:
     (full / "manifest.json").write_text("{")
 
 
+def nest_manifest(full: Path, _: Path) -> None:
+    (full / "manifest.json").write_text("[" * 200_000)
+
+
 def take_manifest(full: Path, _: Path) -> None:
     (full / "manifest.json").unlink()
 
@@ -106,7 +110,7 @@ def rename(full: Path, _: Path) -> None:
     [
         *(flip, cut_short, lengthen, take_last_part, swap_parts, part_of_another),
         *(edit_manifest, drop_part_from_manifest, spoil_manifest, take_manifest),
-        *(take_manifest_of_the_newest, manifest_of_another, take_parent, rename),
+        *(nest_manifest, take_manifest_of_the_newest, manifest_of_another, take_parent, rename),
     ],
 )
 def test_it_is_refused(here: Site, alter: Callable[[Path, Path], None]) -> None:
@@ -141,6 +145,14 @@ def test_the_full_backup_of_another_store_can_t_stand_in_for_the_parent(
     assert f"is that of {stranger.name}" in here.run("verify").stderr
 
 
+def test_what_goes_on_from_an_altered_backup_is_not_called_good(here: Site) -> None:
+    full, later = here.made()
+    flip(full, later)
+    verified = here.run("verify")
+    assert "is good" not in verified.stdout
+    assert f"{later.name} goes on from {full.name}, which is not what was made" in verified.stderr
+
+
 def test_untouched_it_is_believed(here: Site) -> None:
     assert here.done("verify").count("is good") == 2
     assert here.restored().exit_code == 0
@@ -150,8 +162,10 @@ def test_what_was_interrupted_is_no_backup_and_the_others_are_believed(here: Sit
     _, later = here.made()
     (later / "manifest.json").unlink()
     (later / "begun").touch()
-    assert here.done("verify").count("is good") == 1
-    assert f"{later.name} is being made, or was interrupted" in here.done("list")
+    verified = here.done("verify")
+    assert verified.count("is good") == 1
+    for said in (verified, here.done("list")):
+        assert f"{later.name} is being made, or was interrupted" in said
     assert here.restored().exit_code == 0
     assert "Patient/later" not in here.current()
     assert here.done("prune") == "", "it may still be written"

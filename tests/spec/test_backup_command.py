@@ -143,6 +143,27 @@ def test_a_restore_overwrites_nothing(here: Site) -> None:
     assert [each.name for each in (here.folder / "new").iterdir()] == ["note"]
 
 
+def test_a_restore_follows_a_link_to_an_empty_folder(here: Site) -> None:
+    here.done("create")
+    (here.folder / "disk/empty").mkdir(parents=True)
+    (here.folder / "new").symlink_to(here.folder / "disk/empty")
+    done = here.restored()
+    assert done.exit_code == 0, done.output
+    assert (here.folder / "new").is_symlink()
+    assert (here.folder / "disk/empty/medsage.sqlite").exists()
+    assert here.current() == {"Patient/1", "Patient/2"}
+
+
+def test_a_restore_into_the_root_of_a_disk_is_refused_before_it_begins(here: Site) -> None:
+    here.done("create")
+    (here.folder / "new").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.path.ismount", lambda path: str(path) == str(here.folder / "new"))
+        refused = here.restored()
+    assert refused.exit_code == 1
+    assert "name a folder inside it" in refused.stderr
+
+
 def test_another_key_is_named_and_an_older_one_still_opens(here: Site) -> None:
     here.done("create")
     here.run("key", key="other")

@@ -84,6 +84,9 @@ async def test_an_installation_in_order_passes(tmp_path: Path) -> None:
         assert found[what]["state"] == "ok", found[what]
     assert found["Signing key (identity tokens)"]["found"] == "0 days old"
     assert found["Last good backup"]["state"] == "warning"
+    _, _, found = _aside(tmp_path, MEDSAGE_BACKUP_DECLINED="true")
+    assert found["Last good backup"]["state"] == "unknown"
+    assert found["Last good backup"]["found"].startswith("others back the store up")
 
 
 async def test_an_index_that_is_behind_is_told_and_not_begun(tmp_path: Path) -> None:

@@ -105,3 +105,20 @@ def test_a_header_that_is_not_as_the_standard_says_begins_a_new_trace(header: st
 def test_of_a_later_version_what_is_known_is_read() -> None:
     found = trace_of("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00-what the future says")
     assert found == Trace("0af7651916cd43dd8448eb211c80319c", is_sampled=False)
+
+
+def test_at_debug_only_lines_of_our_own_are_more(capsys: pytest.CaptureFixture[str]) -> None:
+    """A database driver tells whole commands at debug, and with them what they look for."""
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    configure("debug")
+    try:
+        for library in ("pymongo.command", "some.library"):
+            logging.getLogger(library).debug("find family=Amina")
+            logging.getLogger(library).info("found Amina")
+        logging.getLogger("medsage.requests").debug("answered")
+        structlog.get_logger("fhir_server.audit.sealer").debug("sealed")
+    finally:
+        logging.getLogger().handlers[:], logging.getLogger().level = before
+        structlog.reset_defaults()
+    lines = map(json.loads, capsys.readouterr().err.strip().splitlines())
+    assert [each["event"] for each in lines] == ["answered", "sealed"]
