@@ -16,14 +16,34 @@ server {{
     listen 127.0.0.1:{port};
     access_log off;
     client_max_body_size 0;
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
+    proxy_set_header Connection "";
+    proxy_buffering off;
+    proxy_read_timeout 120s;
+    recursive_error_pages on;
     location = /.generation {{ return 200 "{generation}"; }}
     location / {{
+        error_page 418 = @once;
+        if ($once) {{ return 418; }}
         proxy_pass http://{upstream};
-        proxy_http_version 1.1;
-        proxy_set_header Host $http_host;
-        proxy_set_header Connection "";
-        proxy_buffering off;
-        proxy_read_timeout 120s;
+    }}
+    # As at the public door: passed on again only when nobody was reached.
+    location @once {{
+        error_page 502 504 = @once_more;
+        proxy_next_upstream off;
+        proxy_pass http://{upstream};
+    }}
+    location @once_more {{
+        error_page 502 504 = @once_last;
+        if ($reached) {{ return 504; }}
+        proxy_next_upstream off;
+        proxy_pass http://{upstream};
+    }}
+    location @once_last {{
+        if ($reached) {{ return 504; }}
+        proxy_next_upstream off;
+        proxy_pass http://{upstream};
     }}
 }}
 """
