@@ -104,14 +104,14 @@ def _replaced(code: Path, folder: Path, secrets: Path, doors: Mapping[str, int])
     for old, new in {
         "/tmp/": f"{folder}/",  # noqa: S108 - Compose's, which is replaced
         "/run/secrets/": f"{secrets}/",
-        "/etc/nginx/proxy.conf": f"{code}/{NGINX}/proxy.conf",
+        "include proxy.conf": f"include {code}/{NGINX}/proxy.conf",
         "/dev/stdout": f"{folder}/access.log",
         "listen 8080": f"listen {doors['plain']}",
         "listen 8443": f"listen {doors['tls']}",
         "127.0.0.1:8081": f"127.0.0.1:{doors['alive']}",
         # There is no Grafana in this form.
         "proxy_pass $grafana;": "return 404;",
-        "/etc/nginx/upstreams.conf": f"{folder}/upstreams.conf;\n    include {folder}/inner.conf",
+        "include upstreams.conf;": "include upstreams.conf;\n    include inner.conf;",
     }.items():
         if old not in text:
             raise Unexpected(f"{NGINX}/nginx.conf has no {old}")
