@@ -41,8 +41,8 @@ def configure(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [output]
     root.setLevel(level.upper())
-    for chatty in ("httpx", "httpcore", "uvicorn.access", "google_genai"):
-        # Their lines name URLs, which may hold search values.
+    for chatty in ("httpx", "httpcore", "uvicorn.access", "google_genai", "pymongo"):
+        # Their lines hold URLs or commands, and these what was searched for.
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

@@ -105,3 +105,14 @@ def test_a_header_that_is_not_as_the_standard_says_begins_a_new_trace(header: st
 def test_of_a_later_version_what_is_known_is_read() -> None:
     found = trace_of("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00-what the future says")
     assert found == Trace("0af7651916cd43dd8448eb211c80319c", is_sampled=False)
+
+
+@pytest.mark.parametrize("library", ["pymongo.command", "httpx", "httpcore.http11"])
+def test_what_is_sent_elsewhere_is_not_logged_even_when_debugging(library: str) -> None:
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    configure("debug")
+    try:
+        assert not logging.getLogger(library).isEnabledFor(logging.INFO)
+    finally:
+        logging.getLogger().handlers[:], logging.getLogger().level = before
+        structlog.reset_defaults()
