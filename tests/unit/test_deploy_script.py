@@ -235,9 +235,7 @@ def test_an_upgrade_leads_out_of_a_worker_that_does_not_run(checkout: Checkout) 
     assert "run --rm --no-deps -T worker backup create" in checkout.asked()
 
 
-@pytest.mark.parametrize(
-    ("state", "option"), [("UNSAVED", "--no-backup"), ("UNFIT", "--no-check")]
-)
+@pytest.mark.parametrize(("state", "option"), [("UNSAVED", "--no-backup"), ("UNFIT", "--no-check")])
 def test_what_stops_an_upgrade_is_said_with_the_way_around_it(
     checkout: Checkout, state: str, option: str
 ) -> None:
