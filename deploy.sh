@@ -216,7 +216,7 @@ reload_door() {
     in_door nginx -c /opt/nginx/nginx.conf -t -q ||
         fail "nginx refuses its configuration (above), and goes on with the one before"
     in_door nginx -c /opt/nginx/nginx.conf -s reload
-    # What can't be changed while it runs, as the size of a zone, it refuses only now.
+    # What can't be changed while it runs, as what a limit counts by, it refuses only now.
     while [ "$(door_workers)" = "$old" ]; do
         if [ "$SECONDS" -ge "$end" ]; then
             prod restart nginx
