@@ -16,8 +16,11 @@ usage: ./deploy.sh [--processes] COMMAND
   secrets           make the secret files that are missing in deploy/secrets
   prod [backup]     secrets, build, and start the production shape; needs MEDSAGE_BASE_URL; with
                     `backup`, make one before anything is changed
-  upgrade           backup, build, the new version's look at the store and its migration, then one
-                    role after the other runs it; back to the old one when one does not get healthy
+  upgrade [--no-backup] [--no-check]
+                    backup, build, the new version's look at the store and its migration, then one
+                    role after the other runs it, back to the old one when one does not get healthy;
+                    then nginx, Prometheus, Alertmanager and Grafana take up their files; without
+                    backup or look where it is the upgrade that makes them possible again
   status            what runs, and whether it is healthy
   logs [SERVICE]    the last lines of all services or of one, and what comes
   monitor           where the dashboard is, and whether all targets are up
@@ -87,13 +90,20 @@ make_secrets() {
     fi
 }
 
+is_healthy() {
+    local id ids
+    ids=$(prod ps --quiet "$1")
+    [ -n "$ids" ] || return 1
+    for id in $ids; do
+        [ "$("$docker" inspect --format '{{.State.Health.Status}}' "$id")" = healthy ] || return 1
+    done
+}
+
 # Compose's own --wait takes the container that makes the replica set, and ends, for a failure.
 wait_for() {
-    local service health end=$((SECONDS + ${WAIT_SECONDS:-180}))
+    local service end=$((SECONDS + ${WAIT_SECONDS:-180}))
     for service in "$@"; do
-        while health=$("$docker" inspect --format '{{.State.Health.Status}}' \
-            "$(prod ps --quiet "$service")" 2>/dev/null) && [ "$health" != healthy ] ||
-            [ -z "$health" ]; do
+        until is_healthy "$service"; do
             [ "$SECONDS" -lt "$end" ] ||
                 fail "$service is not healthy after ${WAIT_SECONDS:-180} s; see ./deploy.sh logs $service"
             sleep 2
@@ -119,7 +129,7 @@ deploy/nginx/self_signed.sh $secrets/tls HOST"
 }
 
 start_prod() {
-    local url first=${1-}
+    local url door first=${1-}
     url=$(base_url)
     case $first in
     '' | backup) ;;
@@ -133,10 +143,101 @@ start_prod() {
     make_secrets
     need_certificate "$url"
     if [ "$first" = backup ]; then backup_before; fi
+    look_at_what_runs
+    door=$(prod ps --quiet nginx)
     prod build
-    prod up --detach
+    if is_running; then
+        # Only to ask it: what runs may be without it.
+        prod up --detach --no-recreate mongo-init
+        stop_who_can_not_stay
+    fi
+    as_many prod up --detach
     wait_for nginx worker grafana
+    if [ -n "$door" ]; then
+        reload_door
+        watch_anew
+    fi
     printf 'MedSAGE answers at %s\n' "$url"
+}
+
+is_running() { [ -n "$(prod ps -q server worker app)" ]; }
+
+# The images of what runs, to go back to, and how many there are of each: Compose makes one again
+# unless it is told.
+declare -A before=() several=()
+look_at_what_runs() {
+    local role ids number
+    for role in server worker app; do
+        ids=$(prod ps --all -q "$role")
+        if [ -z "$ids" ]; then continue; fi
+        before[$role]=$("$docker" inspect --format '{{.Image}}' "${ids%%$'\n'*}")
+        number=$(wc -l <<<"$ids")
+        if [ "$number" -gt 1 ]; then several[$role]=$number; fi
+    done
+}
+
+as_many() {
+    local role
+    for role in "${!several[@]}"; do set -- "$@" --scale "$role=${several[$role]}"; done
+    "$@"
+}
+
+# The names that Compose starts are the old images' again.
+untag_all() {
+    local role
+    for role in "${!before[@]}"; do
+        "$docker" tag "${before[$role]}" "medsage-$role:${IMAGE_VERSION:-0.1.0}"
+    done
+}
+
+# Whether who runs may use the store beside the version that was built; who may not is stopped.
+stopped=
+stop_who_can_not_stay() {
+    local said=0
+    prod run --rm --no-deps -T --entrypoint python worker -m deploy.beside || said=$?
+    case $said in
+    0) ;;
+    10)
+        prod stop app worker server
+        stopped=yes
+        ;;
+    *)
+        untag_all
+        fail "the store can't be asked whether the version that runs may use it beside the new one \
+(above); nothing was changed"
+        ;;
+    esac
+}
+
+# nginx goes on with the configuration that is here now; nobody is refused meanwhile.
+reload_door() {
+    local old end=$((SECONDS + ${WAIT_SECONDS:-30}))
+    old=$(door_workers) || old=
+    in_door nginx -c /opt/nginx/nginx.conf -t -q ||
+        fail "nginx refuses its configuration (above), and goes on with the one before"
+    in_door nginx -c /opt/nginx/nginx.conf -s reload
+    # What can't be changed while it runs, as what a limit counts by, it refuses only now.
+    while [ "$(door_workers)" = "$old" ]; do
+        if [ "$SECONDS" -ge "$end" ]; then
+            prod restart nginx
+            wait_for nginx
+            return
+        fi
+        sleep 1
+    done
+}
+
+in_door() { prod exec -T nginx "$@"; }
+door_workers() { in_door pgrep -f 'nginx: worker process *$' | sort; }
+
+# Files of theirs that were exchanged are seen by a new container alone.
+watch_anew() {
+    local look=(prod run --rm --no-deps -T --entrypoint)
+    "${look[@]}" promtool prometheus check config /etc/prometheus/prometheus.yml &&
+        "${look[@]}" amtool alertmanager check-config /etc/alertmanager/alertmanager.yml ||
+        fail "Prometheus or Alertmanager refuses its files (above), and goes on with those before"
+    prod up --detach --no-deps --force-recreate prometheus alertmanager grafana
+    wait_for prometheus alertmanager grafana
 }
 
 monitor() {
@@ -156,59 +257,64 @@ backup() {
 
 # What is there is saved by the version that made it. Without a store there is nothing to save.
 backup_before() {
-    if [ -n "$(prod ps -q worker)" ]; then
-        backup create
+    if is_running; then
+        back_up
     elif [ -n "$(prod ps --all -q mongo-1)" ]; then
         prod up --detach mongo-init
         prod run --rm --no-deps -T worker backup create
     fi
 }
 
+# A worker that does not get up can't be asked; another container of the same image can.
+back_up() { backup create || prod run --rm --no-deps -T worker backup create; }
+
 upgrade() {
-    local role stops=0
-    [ -n "$(prod ps -q server)" ] || fail "nothing runs; ./deploy.sh prod starts it"
-    backup create
-    local -A before=()
-    for role in server worker app; do
-        before[$role]=$("$docker" inspect --format '{{.Image}}' "$(prod ps -q "$role" | head -n 1)")
+    local role option saves=yes looks=yes
+    for option in "$@"; do
+        case $option in
+        --no-backup) saves= ;;
+        --no-check) looks= ;;
+        *) fail "upgrade knows --no-backup and --no-check only" ;;
+        esac
     done
-    prod build
-    if ! prod run --rm --no-deps -T --env MEDSAGE_ROLE=worker worker check; then
-        untag_all
-        fail "the new version can't work with what is here (above); nothing was changed"
+    is_running || fail "nothing runs; ./deploy.sh prod starts it"
+    if [ -n "$saves" ] && ! back_up; then
+        fail "the backup failed (above); nothing was changed. If none can be made before the \
+upgrade: ./deploy.sh upgrade --no-backup"
     fi
-    prod run --rm --no-deps -T --entrypoint python worker -m deploy.beside || stops=$?
-    case $stops in
-    0) ;;
-    10) prod stop app worker server ;;
-    *)
+    look_at_what_runs
+    prod build
+    # How the old servers are is no matter: they may be what is to be mended.
+    if [ -n "$looks" ] &&
+        ! prod run --rm --no-deps -T --env MEDSAGE_ROLE=worker worker check --no-server; then
         untag_all
-        fail "the store can't be asked (above); nothing was changed"
-        ;;
-    esac
+        fail "the new version can't work with what is here (above); nothing was changed. If the \
+upgrade is to mend it: ./deploy.sh upgrade --no-check"
+    fi
+    stop_who_can_not_stay
     if ! prod run --rm --no-deps -T worker migrate; then
-        [ "$stops" = 0 ] || fail "the store's migration did not end (above); app, worker and server \
-were stopped: mend it, and ./deploy.sh prod goes on with the new version"
+        [ -z "$stopped" ] || fail "the store's migration did not end (above); app, worker and \
+server were stopped: mend it, and ./deploy.sh prod goes on with the new version"
         untag_all
         fail "the store's migration did not end (above); no container was replaced"
     fi
     for role in server worker app nginx; do
-        if prod up --detach --no-deps "$role" && (wait_for "$role"); then continue; fi
-        [ "$stops" = 0 ] || fail "the version before can't use the store any more: mend it, or \
+        if replaced "$role" && (wait_for "$role"); then continue; fi
+        [ -z "$stopped" ] || fail "the version before can't use the store any more: mend it, or \
 restore the backup (./deploy.sh restore)"
         untag_all
-        for role in server worker app; do prod up --detach --no-deps "$role"; done
+        for role in server worker app; do replaced "$role"; done
         fail "the old version runs again"
     done
+    reload_door
+    watch_anew
     echo "upgraded"
 }
 
-# The names that Compose starts are the old images' again.
-untag_all() {
-    local role
-    for role in server worker app; do
-        "$docker" tag "${before[$role]}" "medsage-$role:${IMAGE_VERSION:-0.1.0}"
-    done
+replaced() {
+    local how=()
+    if [ -n "${several[$1]-}" ]; then how=(--scale "$1=${several[$1]}"); fi
+    prod up --detach --no-deps "${how[@]}" "$1"
 }
 
 # A server that runs writes into the database, which would not be empty then.
@@ -265,7 +371,7 @@ dev)
     echo "MedSAGE answers at http://localhost:5000"
     ;;
 prod) start_prod "$@" ;;
-upgrade) upgrade ;;
+upgrade) upgrade "$@" ;;
 status) running ps ;;
 logs) running logs --tail 200 --follow "$@" ;;
 monitor) monitor ;;

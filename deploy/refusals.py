@@ -37,6 +37,8 @@ def _for_development(settings: Settings) -> Iterator[str]:
         yield "MEDSAGE_DEMO: demonstration users and clients are known to everybody"
     if not settings.base_url.startswith("https://"):
         yield "MEDSAGE_BASE_URL: must begin with https://"
+    if settings.log_level == "debug":
+        yield "MEDSAGE_LOG_LEVEL: debug is for development"
 
 
 def _secrets(settings: Settings) -> Iterator[str]:

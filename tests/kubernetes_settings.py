@@ -5,6 +5,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -42,8 +43,12 @@ def _ours(rendering: Rendering) -> list[Workload]:
 
 
 def commands(rendering: Rendering) -> Iterator[str]:
-    """What the containers run is a command of `medsage` with options that it has."""
+    """What the containers run is a command of `medsage` with options that it has, or a module."""
     for each in _ours(rendering):
+        if command := each.container.get("command"):
+            if command[:2] != ["python", "-m"] or find_spec(command[2]) is None:
+                yield f"{each.name} runs {' '.join(command)}"
+            continue
         arguments = each.container["args"]
         try:
             assert_command(arguments)

@@ -141,6 +141,10 @@ MISTAKES: dict[str, tuple[str, Callable[[Rendering], Any]]] = {
         "commands",
         lambda all: container(all, "CronJob/verify").update(args=["backup", "prove"]),
     ),
+    "a module that is not there": (
+        "commands",
+        lambda all: container(all, "CronJob/beside").update(command=["python", "-m", "beside"]),
+    ),
     "another role": (
         "commands",
         lambda all: container(all, SERVER)["env"][0].update(value="all"),

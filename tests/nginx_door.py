@@ -15,10 +15,12 @@ from tests.availability import ROOT
 
 @dataclass(frozen=True)
 class Door:
-    """Where it listens, the certificate to trust, and the lines of its access log."""
+    """Where it listens, by the way inside too, the certificate to trust, and the lines of its
+    access log."""
 
     plain: int
     tls: int
+    inner: int
     certificate: Path
     log: Path
 
@@ -38,9 +40,10 @@ def opened(
     that is put beside its first one is taken up within a second."""
     script = ROOT / "deploy/nginx/self_signed.sh"
     subprocess.run([script, folder / "tls", "localhost"], check=True, capture_output=True)
-    door = Door(free_port(), tls or free_port(), folder / "tls/tls.crt", folder / "access.log")
+    certificate, log = folder / "tls/tls.crt", folder / "access.log"
+    door = Door(free_port(), tls or free_port(), free_port(), certificate, log)
     ports = {"server": [server] if isinstance(server, int) else server, "app": [app]}
-    doors = {"plain": door.plain, "tls": door.tls, "alive": free_port(), "server": free_port()}
+    doors = {"plain": door.plain, "tls": door.tls, "alive": free_port(), "server": door.inner}
     file = door_files.write(ROOT, folder, folder / "tls", doors, ports)
     command = door_files.command(folder, file)
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)

@@ -27,12 +27,15 @@ SIGNS = {"ok": "ok     ", "warning": "WARNING", "failed": "FAILED ", "unknown": 
 def check(
     data: Annotated[Path | None, typer.Option(help="Folder of the embedded store.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    server: Annotated[
+        bool, typer.Option(help="Ask the server too; an upgrade doesn't ask the one it ends.")
+    ] = True,
 ) -> None:
     """Print every setting in force (secrets masked) and look at connections, index, keys, disk,
     clock and certificates, each with what to do. Ends with 1 when something failed. Servers may
     run; nothing is changed."""
     settings = store_settings(data)
-    findings = asyncio.run(_findings(settings))
+    findings = asyncio.run(_findings(settings, asks_server=server))
     shown = dict(effective(settings))
     if as_json:
         body = {"settings": shown, "findings": [asdict(each) for each in findings]}
@@ -52,10 +55,10 @@ def _line(finding: Finding) -> str:
     return f"{SIGNS[finding.state]}  {finding.what}: {finding.found}{to_do}"
 
 
-async def _findings(settings: Settings) -> Sequence[Finding]:
+async def _findings(settings: Settings, *, asks_server: bool) -> Sequence[Finding]:
     has_store = settings.role != "app"
     return [
         *profile_findings(settings),
         *(await store_findings(settings, utc_now) if has_store else ()),
-        *await surrounding_findings(settings, utc_now()),
+        *await surrounding_findings(settings, utc_now(), asks_server=asks_server),
     ]

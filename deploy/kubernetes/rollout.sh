@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Brings an overlay into the cluster that kubectl speaks to, in order: settings, policies and recipes
-# of jobs; a backup if asked for; the store brought to the new version's schema, and looked at; then
-# the new version, until every part runs it. Repeating it changes nothing.
-# usage: deploy/kubernetes/rollout.sh OVERLAY_FOLDER [--backup]
+# of jobs; a backup if asked for; what can't use the store any more is stopped; the store brought to
+# the new version's schema, and looked at; then the new version, until every part runs it.
+# usage: deploy/kubernetes/rollout.sh OVERLAY_FOLDER [--backup] [--no-check]
+# Repeating it changes nothing, and goes on where it was stopped.
 set -euo pipefail
 
 # What the new version brings; everything else comes before it.
@@ -17,26 +18,69 @@ fail() {
 
 here() { kubectl --namespace "$namespace" "$@"; }
 
-# Follows one of the recipes (a suspended CronJob) and waits for its end.
-run_job() {
-    local job state end=$((SECONDS + patience))
+left="no part was given the new version"
+back="the old pods still answer, and kubectl rollout undo deployment/PART leads back"
+
+# Follows one of the recipes (a suspended CronJob) to its end; whether it ended well.
+ended_well() {
+    local state end=$((SECONDS + patience))
     job=$1-$(date -u +%Y%m%d-%H%M%S)
-    here create job "$job" --from="cronjob/$1"
+    here create job "$job" --from="cronjob/$1" || fail "the job $job can't be made; $left"
     while true; do
         state=$(here get job "$job" \
-            --output 'jsonpath={.status.conditions[?(@.status=="True")].type}')
+            --output 'jsonpath={.status.conditions[?(@.status=="True")].type}') || state=
         case " $state " in
-        *" Complete "*) break ;;
+        *" Complete "*)
+            here logs "job/$job" || true
+            return 0
+            ;;
         *" Failed "*)
             here logs "job/$job" >&2 || true
-            fail "the job $job failed; no part was given the new version"
+            return 1
             ;;
         esac
         [ "$SECONDS" -lt "$end" ] ||
-            fail "the job $job has not ended within $patience seconds; no part was given the new version"
+            fail "the job $job has not ended within $patience seconds; $left"
         sleep 2
     done
-    here logs "job/$job" || true
+}
+
+run_job() { ended_well "$1" || fail "the job $job failed; $left"; }
+
+# How many pods there were stands at the Deployment until they are there again.
+number_kept=medsage.example/replicas
+
+stop_who_can_not_stay() {
+    local code part number
+    if ended_well beside; then return; fi
+    code=$(here get pods --selector "batch.kubernetes.io/job-name=$job" \
+        --output 'jsonpath={.items[0].status.containerStatuses[0].state.terminated.exitCode}') || code=
+    [ "$code" = 10 ] || fail "the store can't be asked whether the version that runs may use it \
+beside the new one (above); $left"
+    left="server, worker and app are stopped, since the version before can't use the store any \
+more: mend it, and roll out again"
+    back="the version before can't use the store any more, so that only a restored backup leads back"
+    for part in app worker server; do
+        number=$(here get deployment "$part" --ignore-not-found --output 'jsonpath={.spec.replicas}')
+        if [ "${number:-0}" -gt 0 ]; then
+            here annotate deployment "$part" --overwrite "$number_kept=$number"
+            here scale deployment "$part" --replicas 0
+        fi
+    done
+    here wait pods --selector 'app.kubernetes.io/component in (server,worker,app)' \
+        --for=delete --timeout "${patience}s"
+}
+
+start_who_was_stopped() {
+    local part number
+    for part in server worker app; do
+        number=$(here get deployment "$part" \
+            --output "jsonpath={.metadata.annotations.${number_kept//./\\.}}")
+        if [ -n "$number" ]; then
+            here scale deployment "$part" --replicas "$number"
+            here annotate deployment "$part" "$number_kept-"
+        fi
+    done
 }
 
 [ $# -ge 1 ] && [ -f "$1/kustomization.yaml" ] || {
@@ -44,10 +88,15 @@ run_job() {
     exit 2
 }
 overlay=$1
-case ${2-} in
-'' | --backup) ;;
-*) fail "$2 is no option: there is --backup alone" ;;
-esac
+shift
+saves='' looks=yes
+for option in "$@"; do
+    case $option in
+    --backup) saves=yes ;;
+    --no-check) looks='' ;;
+    *) fail "$option is no option: there are --backup and --no-check" ;;
+    esac
+done
 namespace=$(sed -n 's/^namespace: *//p' "$overlay/kustomization.yaml")
 [ -n "$namespace" ] || fail "$overlay/kustomization.yaml names no namespace"
 here get secret medsage --output name >/dev/null ||
@@ -58,15 +107,19 @@ kubectl apply --kustomize "$overlay" --selector "app.kubernetes.io/component not
 if here get job mongo-init --output name >/dev/null 2>&1; then
     here wait job/mongo-init --for=condition=complete --timeout "${patience}s"
 fi
-[ "${2-}" != --backup ] || run_job backup
+[ -z "$saves" ] || run_job backup
+stop_who_can_not_stay
 run_job migrate
-run_job check
+if [ -n "$looks" ] && ! ended_well check; then
+    fail "the new version can't work with what is here (above); $left. If the new version is to \
+mend it: --no-check"
+fi
 
 kubectl apply --kustomize "$overlay"
+start_who_was_stopped
 for part in "${parts[@]}"; do
     here rollout status "deployment/$part" --timeout "${patience}s" ||
-        fail "$part does not run the new version; the old pods still answer. Look: kubectl \
---namespace $namespace describe pods --selector app.kubernetes.io/component=$part. Back: kubectl \
---namespace $namespace rollout undo deployment/$part"
+        fail "$part does not run the new version; $back. Look: kubectl \
+--namespace $namespace describe pods --selector app.kubernetes.io/component=$part"
 done
 echo "rolled out: $overlay in $namespace"

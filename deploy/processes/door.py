@@ -16,14 +16,34 @@ server {{
     listen 127.0.0.1:{port};
     access_log off;
     client_max_body_size 0;
+    proxy_http_version 1.1;
+    proxy_set_header Host $http_host;
+    proxy_set_header Connection "";
+    proxy_buffering off;
+    proxy_read_timeout 120s;
+    recursive_error_pages on;
     location = /.generation {{ return 200 "{generation}"; }}
     location / {{
+        error_page 418 = @once;
+        if ($once) {{ return 418; }}
         proxy_pass http://{upstream};
-        proxy_http_version 1.1;
-        proxy_set_header Host $http_host;
-        proxy_set_header Connection "";
-        proxy_buffering off;
-        proxy_read_timeout 120s;
+    }}
+    # As at the public door: passed on again only when nobody was reached.
+    location @once {{
+        error_page 502 504 = @once_more;
+        proxy_next_upstream off;
+        proxy_pass http://{upstream};
+    }}
+    location @once_more {{
+        error_page 502 504 = @once_last;
+        if ($reached) {{ return 504; }}
+        proxy_next_upstream off;
+        proxy_pass http://{upstream};
+    }}
+    location @once_last {{
+        if ($reached) {{ return 504; }}
+        proxy_next_upstream off;
+        proxy_pass http://{upstream};
     }}
 }}
 """
@@ -84,14 +104,14 @@ def _replaced(code: Path, folder: Path, secrets: Path, doors: Mapping[str, int])
     for old, new in {
         "/tmp/": f"{folder}/",  # noqa: S108 - Compose's, which is replaced
         "/run/secrets/": f"{secrets}/",
-        "/etc/nginx/proxy.conf": f"{code}/{NGINX}/proxy.conf",
+        "include proxy.conf": f"include {code}/{NGINX}/proxy.conf",
         "/dev/stdout": f"{folder}/access.log",
         "listen 8080": f"listen {doors['plain']}",
         "listen 8443": f"listen {doors['tls']}",
         "127.0.0.1:8081": f"127.0.0.1:{doors['alive']}",
         # There is no Grafana in this form.
         "proxy_pass $grafana;": "return 404;",
-        "/etc/nginx/upstreams.conf": f"{folder}/upstreams.conf;\n    include {folder}/inner.conf",
+        "include upstreams.conf;": "include upstreams.conf;\n    include inner.conf;",
     }.items():
         if old not in text:
             raise Unexpected(f"{NGINX}/nginx.conf has no {old}")

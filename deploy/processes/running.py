@@ -109,6 +109,11 @@ def launched(
     return process, _began(process.pid) or ""
 
 
+def this_process(code: Path) -> Running:
+    """The process that asks, which listens nowhere."""
+    return Running(os.getpid(), _began(os.getpid()) or "", 0, str(code))
+
+
 def passed() -> dict[str, str]:
     """What a process keeps of its starter's environment: where programs and libraries lie."""
     return {name: os.environ[name] for name in _PASSED if name in os.environ}

@@ -114,8 +114,13 @@ class Shape:
             _start(stage, self.code)
 
     def watch(self) -> None:
-        """Start what watches the others, where it does not run."""
+        """Start what watches the others, where it does not run, and again where it does with the
+        files of other code."""
         self._write_targets()
+        for part in self.watching.values():
+            found = part.state.running
+            if found is not None and Path(found.code) != self.code:
+                part.stop()
         _start(list(self.watching.values()), self.code)
 
     def stop(self) -> None:

@@ -18,12 +18,13 @@ from threading import Event
 from deploy.dev_mongodb import STAND_IN_VARIABLE
 from deploy.processes import running
 from deploy.processes.part import NotReady, Part
-from deploy.processes.plan import ROOT, NoShape, Plan
+from deploy.processes.plan import ROOT, NoShape, Plan, is_planned
 from deploy.processes.running import State
 from deploy.processes.shape import Shape
 
 _LOOK_SECONDS = 0.5
 _SLOW_SECONDS = 60.0
+_OTHERS_SECONDS = 20.0
 LOG_BYTES, LOG_FILES = 10 * 1024 * 1024, 5
 """What Compose keeps of a container's log."""
 _LONGEST_SECONDS = 60.0
@@ -118,32 +119,49 @@ class Supervisor:
             self.told("nginx has taken up another certificate")
 
 
-def supervise(shape: Shape) -> None:
-    """Until SIGTERM or SIGINT; the parts go on then. One supervisor keeps a shape."""
+@dataclass(frozen=True)
+class Keeper:
+    """The process that keeps a shape up, and whether a verb left it in the background. Else
+    somebody else started it and may start it again, as systemd does."""
+
+    pid: int
+    is_in_background: bool
+
+
+def keeper(plan: Plan) -> Keeper | None:
+    """Who keeps it; None when nobody does."""
+    state = running.read(_file(plan))
+    found = state.running
+    return Keeper(found.pid, state.is_wanted) if found is not None and found.is_alive else None
+
+
+def supervise(shape: Shape, *, is_in_background: bool = False) -> None:
+    """Until SIGTERM or SIGINT, or the folder holds no shape any more; the parts go on then. One
+    supervisor keeps a shape, and one that a verb left in the background gives way to any other;
+    NotReady when there is another otherwise."""
+    plan = shape.written
     ended = Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: ended.set())
-    with running.locked(_file(shape.written).with_suffix(".lock"), is_patient=False) as is_alone:
+    found = keeper(plan)
+    if not is_in_background and found is not None and found.is_in_background:
+        stop(plan)
+    with running.locked(_file(plan).with_suffix(".lock"), is_patient=False) as is_alone:
         if not is_alone:
             raise NotReady("another supervisor keeps this shape")
+        running.write(_file(plan), State(is_in_background, running.this_process(shape.code)))
         supervisor = Supervisor(shape, _tell)
         _tell("supervising")
-        while not ended.wait(_LOOK_SECONDS):
+        while not ended.wait(_LOOK_SECONDS) and is_planned(plan.folder):
             supervisor.look()
         _tell("ended; the parts go on")
 
 
-def is_supervised(plan: Plan) -> bool:
-    """Whether a supervisor that `start` started keeps it."""
-    found = running.read(_file(plan)).running
-    return found is not None and found.is_alive
-
-
 def start(plan: Plan, code: Path = ROOT) -> None:
     """Start a supervisor, of this code, in the background, if there is none."""
-    if is_supervised(plan):
+    if keeper(plan) is not None:
         return
-    command = [sys.executable, "-P", "-m", "deploy.processes", "supervise"]
+    command = [sys.executable, "-P", "-m", "deploy.processes", "supervise", "--background"]
     environment = running.passed() | {"PYTHONPATH": str(code)}
     if STAND_IN_VARIABLE in os.environ:
         environment[STAND_IN_VARIABLE] = os.environ[STAND_IN_VARIABLE]
@@ -163,12 +181,25 @@ def stop(plan: Plan) -> None:
             found.kill()
 
 
+def renew(plan: Plan, code: Path, seconds: float = _OTHERS_SECONDS) -> None:
+    """A supervisor of this code in place of the one that is there. Where somebody else started it,
+    they have these seconds to start theirs again, before one is started here."""
+    found = keeper(plan)
+    stop(plan)
+    if found is not None and not found.is_in_background:
+        end = time.monotonic() + seconds
+        while keeper(plan) is None and time.monotonic() < end:
+            time.sleep(_LOOK_SECONDS)
+    start(plan, code)
+
+
 def log(plan: Plan) -> Path:
     """What it did."""
     return plan.folder / "logs" / "supervisor.log"
 
 
 def _file(plan: Plan) -> Path:
+    """Its state: it is wanted where a verb left it in the background."""
     return plan.folder / "run" / "supervisor.json"
 
 

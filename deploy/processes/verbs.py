@@ -82,14 +82,18 @@ def prod(
 
 
 @app.command()
-def upgrade(folder: Folder = FOLDER) -> None:
+def upgrade(
+    folder: Folder = FOLDER,
+    backup: Annotated[bool, typer.Option(help="Make one first.")] = True,
+    check: Annotated[bool, typer.Option(help="Let the new code look first.")] = True,
+) -> None:
     """A backup; with the code that is here now a look at store and settings, and the store's
     migration; then one part after the other runs it, and all the old one again when a part does not
     get ready. Where old and new can't use the store together, everything stops meanwhile."""
     with _Told():
         shape = _production(folder)
         with _alone(shape):
-            _upgrade(shape)
+            _upgrade(shape, saves=backup, looks=check)
     typer.echo("upgraded")
 
 
@@ -122,8 +126,7 @@ def status(folder: Folder = FOLDER) -> None:
         number, version = part.pid or "-", Path(state.running.code).name if state.running else "-"
         found = problem or "ready"
         typer.echo(f"{part.name:14}{part.port:>6}  pid {number!s:8}{version:14}{found}")
-    kept = "runs" if supervisor.is_supervised(shape.written) else "does not run"
-    typer.echo(f"The supervisor {kept}; nginx answers at {shape.base_url}")
+    typer.echo(f"The supervisor {_kept(shape)}; nginx answers at {shape.base_url}")
     if not is_well:
         raise typer.Exit(1)
 
@@ -208,6 +211,9 @@ def cleanup(
             )
             if sys.stdin.readline().strip() != "REMOVE":
                 raise NoShape("nothing was removed")
+        found = supervisor.keeper(shape.written)
+        if found is not None and not found.is_in_background:
+            raise NoShape(f"end the supervisor first (pid {found.pid}), as by systemctl stop")
         with _alone(shape):
             supervisor.stop(shape.written)
             shape.stop()
@@ -217,10 +223,12 @@ def cleanup(
 
 
 @app.command(hidden=True)
-def supervise(folder: Folder = FOLDER) -> None:
+def supervise(
+    folder: Folder = FOLDER, background: Annotated[bool, typer.Option(hidden=True)] = False
+) -> None:
     """Start again what dies, until a signal comes (in the foreground)."""
     with _Told():
-        supervisor.supervise(Shape.open(folder))
+        supervisor.supervise(Shape.open(folder), is_in_background=background)
 
 
 class _Told:
@@ -237,6 +245,14 @@ class _Told:
 def _fail(text: str) -> NoReturn:
     typer.echo(f"deploy: {text}", err=True)
     raise typer.Exit(1)
+
+
+def _kept(shape: Shape) -> str:
+    found = supervisor.keeper(shape.written)
+    if found is None:
+        return "does not run"
+    by = "left by a verb" if found.is_in_background else "started by systemd or by hand"
+    return f"runs (pid {found.pid}, {by})"
 
 
 def _production(folder: Path) -> Shape:
@@ -309,15 +325,22 @@ def _alone(shape: Shape) -> Iterator[None]:
         yield
 
 
-def _upgrade(shape: Shape) -> None:
-    if any(part.pid is None for part in shape.parts.values()):
-        raise NoShape("not everything runs; see status, and start it with prod")
-    _back_up(shape)
+def _upgrade(shape: Shape, *, saves: bool, looks: bool) -> None:
+    """Also out of a version of which a part does not run or is not well."""
+    if all(part.pid is None for part in shape.replaceable):
+        raise NoShape("nothing runs; prod starts it")
+    _start_backing(shape)
+    if saves:
+        _back_up(shape, ". If none can be made before the upgrade: upgrade --no-backup")
     code = versions.kept(ROOT, _versions(shape))
-    if medsage(shape, "worker", code, ["check"]):
-        raise NoShape("the new version can't work with what is here (above); nothing changed")
+    if looks and medsage(shape, "worker", code, ["check", "--no-server"]):
+        raise NoShape(
+            "the new version can't work with what is here (above); nothing was changed. If the"
+            " upgrade is to mend it: upgrade --no-check"
+        )
     brought(shape, code, typer.echo)
     shape.code = code
+    shape.start()
     _keep_up(shape)
 
 
@@ -328,16 +351,18 @@ def _start_backing(shape: Shape) -> None:
             part.start(shape.code)
 
 
-def _back_up(shape: Shape) -> None:
+def _back_up(shape: Shape, way_around: str = "") -> None:
     _start_backing(shape)
     if medsage(shape, "worker", _code(shape), ["backup", "create"]):
-        raise NoShape("the backup failed (above); nothing was changed")
+        raise NoShape(f"the backup failed (above); nothing was changed{way_around}")
 
 
 def _keep_up(shape: Shape) -> None:
-    """A supervisor of the same code, and no copies of code that nobody runs."""
-    supervisor.stop(shape.written)
-    supervisor.start(shape.written, shape.code)
+    """A supervisor of the same code, the files of the same code for who watches the parts, and no
+    copies of code that nobody runs."""
+    supervisor.renew(shape.written, shape.code)
+    if any(part.state.is_wanted for part in shape.watching.values()):
+        shape.watch()
     used = {Path(found.code) for part in shape.all_parts if (found := part.state.running)}
     versions.prune(_versions(shape), used | {shape.code})
 

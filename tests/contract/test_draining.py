@@ -14,12 +14,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvicorn
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
+from starlette.types import Receive, Scope, Send
 
 from deploy.background import Background, Work
 from deploy.draining import Draining
 from deploy.health import Readiness, health_router
+from deploy.serving import bound, serve
 from tests.availability import ROOT, nginx
 from tests.nginx_door import free_port, wait_for
 
@@ -108,6 +111,45 @@ async def test_an_end_waits_for_what_is_under_way_and_hurries_when_asked_twice()
     assert time.monotonic() - began < 15
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+class Entrance(socket.socket):
+    """A listening socket at which somebody calls in the moment when its queue was found empty for
+    the last time."""
+
+    caller: socket.socket | None = None
+
+    def dup(self) -> "Entrance":
+        copy = Entrance(self.family, self.type, self.proto, fileno=os.dup(self.fileno()))
+        copy.caller = self.caller
+        return copy
+
+    def accept(self) -> tuple[socket.socket, object]:
+        try:
+            return super().accept()
+        except BlockingIOError:
+            if self.caller is not None:
+                self.caller.connect_ex(self.getsockname())
+            raise
+
+
+async def test_who_calls_between_the_last_look_and_the_close_is_refused_and_not_reset() -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("nobody is let in")
+
+    loop, draining = asyncio.get_running_loop(), Draining()
+    with bound("127.0.0.1", 0) as taken, socket.socket() as caller:
+        entrance = Entrance(taken.family, taken.type, taken.proto, fileno=taken.detach())
+        caller.setblocking(False)
+        config = uvicorn.Config(answer, lifespan="off", log_config=None)
+        serving = asyncio.create_task(serve(config, entrance, draining, 0.0))
+        await asyncio.sleep(0.1)
+        entrance.caller = caller
+        draining.begin()
+        await serving
+        # A connection that was made, and reset with the request on its way, might have been heard.
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.wait_for(loop.sock_recv(caller, 1), 10)
 
 
 async def test_readiness_says_at_once_that_a_process_leaves() -> None:

@@ -91,6 +91,14 @@ class Pair:
         connection.close()
         return found, content
 
+    def ask_inside(self, method: str, headers: dict[str, str]) -> int:
+        """The status of an answer to what worker and app ask where all are processes."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.door.inner)
+        connection.request(method, "/fhir/Task/1", b"" if method == "GET" else b"{}", headers)
+        status = connection.getresponse().status
+        connection.close()
+        return status
+
     def asked(self) -> int:
         return sum(len(role.asked) for role in self.roles)
 
@@ -159,6 +167,29 @@ def test_what_may_have_been_carried_out_is_not_sent_again(two: Pair) -> None:
         assert (issue["severity"], issue["code"]) == ("error", "timeout")
         assert "not known" in issue["diagnostics"]
         assert "Retry-After" not in found.headers
+
+
+def test_what_may_have_been_carried_out_is_not_sent_again_inside_either(two: Pair) -> None:
+    for role in two.roles:
+        role.answers = stay_silent
+    for turn, (method, headers) in enumerate(ONCE, 1):
+        assert two.ask_inside(method, headers) in (502, 504), method
+        assert two.asked() == turn, method
+
+
+def test_inside_too_a_server_that_is_gone_costs_no_request(pair: Pair) -> None:
+    for method, headers in (*READS, *ONCE):
+        assert pair.ask_inside(method, headers) == 200, method
+    assert pair.asked() == len(READS + ONCE)
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_what_changes_a_registered_client_is_not_sent_again(method: str, two: Pair) -> None:
+    for role in two.roles:
+        role.answers = stay_silent
+    found, content = two.ask(method, "/auth/register/abc", body=b"{}")
+    assert (two.asked(), found.status) == (1, 504)
+    assert "No answer came" in content.decode()
 
 
 def test_a_read_without_an_answer_is_asked_of_another(two: Pair) -> None:

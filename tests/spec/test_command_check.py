@@ -1,8 +1,10 @@
 """`medsage check`: every setting in force without a secret, what was looked at, and what to do."""
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +176,24 @@ def _aside(folder: Path, **environment: str) -> tuple[int, dict[str, str], dict[
     """The command runs a loop of its own, so in a thread of its own."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(lambda: as_json(folder, **environment)).result()
+
+
+class NotReady(BaseHTTPRequestHandler):
+    """A server that lives and can't work."""
+
+    def do_GET(self) -> None:
+        self.send_error(503)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Nothing: what the command says is looked at."""
+
+
+def test_a_server_that_is_to_be_replaced_need_not_be_well(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), NotReady) as old:
+        threading.Thread(target=old.serve_forever, daemon=True).start()
+        url = {"MEDSAGE_SERVER_URL": f"http://127.0.0.1:{old.server_port}"}
+        code, said = checked(tmp_path / "none", **url)
+        assert (code, "is not ready (503)" in said) == (1, True)
+        code, said = checked(tmp_path / "none", "--no-server", **url)
+        assert (code, "is not ready" in said) == (0, False)
+        old.shutdown()

@@ -1,17 +1,21 @@
 """The commands of docs/operating.md, run as they stand there, by somebody who has nothing but a
 checkout: an installation, an upgrade, a restore, a rotation of keys, and all the rest."""
 
+import configparser
 import json
 import re
+import shlex
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer import Typer
 from typer.main import get_command
 
 from deploy.cli import app
+from deploy.processes.verbs import app as of_processes
 from fhir_server.load_settings import load
 from tests.nginx_door import free_port
 from tests.operating_page import PAGE, Block, blocks, commands, newcomer, script_of
@@ -64,6 +68,7 @@ medsage user list
 stop
 """
 FOUND = blocks()
+UNITS = re.findall(r"^```ini\n(.*?)^```", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def of_needs(is_needy: bool) -> list[Block]:
@@ -114,6 +119,27 @@ def test_every_command_and_option_of_a_block_exists(block: Block) -> None:
         require_command(words)
 
 
+@pytest.mark.parametrize("text", UNITS)
+def test_a_unit_of_systemd_starts_with_the_machine_what_is_there_as_nobody_special(
+    text: str,
+) -> None:
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read_string(text)
+    assert unit["Service"]["User"] not in ("root", "")
+    assert unit["Service"]["Restart"] == "always"
+    assert unit["Install"]["WantedBy"] == "multi-user.target"
+    program, *words = shlex.split(unit["Service"]["ExecStart"])
+    where = Path(program).parents[2]
+    assert Path(unit["Service"]["WorkingDirectory"]).is_relative_to(where)
+    if words[:2] == ["-m", "deploy.processes"]:
+        # Those that it has started go on when it ends.
+        assert unit["Service"]["KillMode"] == "process"
+        require_command(words[2:], of_processes)
+    else:
+        require_command(words)
+
+
 def test_every_command_that_the_text_names_exists() -> None:
     page = re.sub(r"^```.*?^```$", "", PAGE.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     named = re.findall(r"`medsage ([^`]+)`", page)
@@ -136,9 +162,9 @@ def test_settings_that_a_block_sets_can_be_used() -> None:
     load(given)
 
 
-def require_command(words: list[str]) -> None:
+def require_command(words: list[str], of: Typer = app) -> None:
     """The words lead to a command, and its options are options of it."""
-    command: Any = get_command(app)
+    command: Any = get_command(of)
     rest = list(words)
     while hasattr(command, "get_command") and rest and rest[0][:1].islower():
         found = command.get_command(None, rest[0])

@@ -67,6 +67,7 @@ def test_a_value_that_can_not_be_used_stops_the_start() -> None:
         ([], {"MEDSAGE_OPEN_ACCESS": "true"}, "MEDSAGE_OPEN_ACCESS"),
         ([], {"MEDSAGE_DEMO": "true"}, "MEDSAGE_DEMO"),
         ([], {"MEDSAGE_BASE_URL": "http://medsage.example"}, "MEDSAGE_BASE_URL"),
+        ([], {"MEDSAGE_LOG_LEVEL": "debug"}, "MEDSAGE_LOG_LEVEL: debug"),
     ],
 )
 def test_production_refuses_what_is_for_development(

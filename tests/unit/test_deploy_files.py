@@ -284,3 +284,19 @@ def test_the_upstreams_of_containers_are_the_services_and_their_ports() -> None:
     assert [name for name, _ in named] == re.findall(r"^upstream (\w+)", text, re.MULTILINE)
     for name, port in named:
         assert services()[name]["command"][5:7] == ["--port", port]
+
+
+def test_nginx_finds_its_files_where_each_form_puts_them() -> None:
+    named = set(re.findall(r"\binclude (\S+);", (ROOT / "deploy/nginx/nginx.conf").read_text()))
+    beside = named - {"/etc/nginx/mime.types"}
+    assert beside == {"proxy.conf", "upstreams.conf"}
+    door = services()["nginx"]
+    assert "./deploy/nginx:/opt/nginx:ro" in door["volumes"]
+    for word in (*door["entrypoint"], *(f"/opt/nginx/{name}" for name in beside)):
+        if word.startswith("/opt/"):
+            assert (ROOT / "deploy/nginx" / word.removeprefix("/opt/nginx/")).is_file(), word
+    # The configuration that is looked at and taken up is the one that runs.
+    read_anew = re.findall(r"nginx -c (\S+) -", (ROOT / "deploy.sh").read_text("utf-8"))
+    assert set(read_anew) == {door["entrypoint"][door["entrypoint"].index("-c") + 1]}
+    cluster = (ROOT / "deploy/kubernetes/base/nginx.yaml").read_text("utf-8")
+    assert all(f"mountPath: /etc/nginx/{name}," in cluster for name in ("nginx.conf", *beside))

@@ -12,12 +12,22 @@ ROOT = Path(__file__).resolve().parents[2]
 STAND_IN = """#!/bin/sh
 echo "[$MEDSAGE_BASE_URL] $*" >>"$ASKED"
 case "$*" in
+*"ps --quiet nginx") [ -z "$RUNNING" ] && ! grep -q " up " "$ASKED" || echo id ;;
+*"ps --quiet"*) echo id ;;
 *"docker-compose.yml ps -q"*) [ -z "$RUNNING" ] || echo id ;;
-*"ps --all -q"*) [ -z "$STORED" ] || echo id ;;
-*"worker check") [ -z "$UNFIT" ] ;;
+*"ps --all -q mongo-1") [ -z "$STORED" ] || echo id ;;
+*"ps --all -q worker") [ -z "$RUNNING" ] || printf '%s\\n' ${WORKERS:-id} ;;
+*"ps --all -q"*) [ -z "$RUNNING" ] || echo id ;;
+*"exec -T worker medsage backup"*) [ -z "$SICK" ] ;;
+*"worker backup create") [ -z "$UNSAVED" ] ;;
+*"worker check --no-server") [ -z "$UNFIT" ] ;;
 *"worker migrate") [ -z "$STUCK" ] ;;
 *"up --detach --no-deps $UNMADE") [ -z "$UNMADE" ] || { grep -q " tag " "$ASKED"; } ;;
 *" -m deploy.beside") exit "${BESIDE:-0}" ;;
+*"nginx.conf -t -q") [ -z "$REFUSED" ] ;;
+*" pgrep "*)
+    if [ -z "$STIFF" ] && grep -q " -s reload" "$ASKED"; then echo 2; else echo 1; fi ;;
+*" check-config "*) [ -z "$UNWATCHED" ] ;;
 *.Image*) echo image-before ;;
 inspect*) echo "${HEALTH:-healthy}" ;;
 esac
@@ -184,13 +194,69 @@ def test_production_saves_what_is_there_before_it_changes_anything(checkout: Che
 def test_an_upgrade_saves_builds_looks_and_goes_role_by_role(checkout: Checkout) -> None:
     refused = checkout.run("upgrade")
     assert (refused.returncode, "nothing runs" in refused.stderr) == (1, True)
-    assert checkout.run("upgrade", RUNNING="yes").returncode == 0
+    done = checkout.run("upgrade", RUNNING="yes")
+    assert (done.returncode, done.stdout) == (0, "upgraded\n"), done.stderr
     asked = checkout.asked()
-    looks = ("backup create", " build", "worker check", "worker migrate")
+    looks = ("backup create", " build", "worker check", "-m deploy.beside", "worker migrate")
     steps = (*looks, *ups("server", "worker", "app", "nginx"))
     places = [asked.index(step) for step in steps]
     assert places == sorted(places)
     assert " tag " not in asked
+    assert " stop " not in asked
+
+
+def test_an_upgrade_lets_nginx_and_those_who_watch_take_up_their_files(checkout: Checkout) -> None:
+    assert checkout.run("upgrade", RUNNING="yes").returncode == 0
+    asked = checkout.asked()
+    anew = "up --detach --no-deps --force-recreate prometheus alertmanager grafana"
+    steps = ("up --detach --no-deps nginx", "nginx.conf -t -q", " -s reload", "check config", anew)
+    assert [asked.index(step) for step in steps] == sorted(asked.index(step) for step in steps)
+    assert "restart nginx" not in asked
+
+
+def test_what_nginx_takes_up_at_a_start_alone_makes_it_start_again(checkout: Checkout) -> None:
+    assert checkout.run("upgrade", RUNNING="yes", STIFF="yes", WAIT_SECONDS="0").returncode == 0
+    asked = checkout.asked()
+    assert asked.index(" -s reload") < asked.index("restart nginx")
+
+
+def test_files_that_are_refused_are_said_and_left(checkout: Checkout) -> None:
+    door = checkout.run("upgrade", RUNNING="yes", REFUSED="yes")
+    assert (door.returncode, "nginx refuses its configuration" in door.stderr) == (1, True)
+    assert " -s reload" not in checkout.asked()
+    watching = checkout.run("upgrade", RUNNING="yes", UNWATCHED="yes")
+    assert (watching.returncode, "refuses its files" in watching.stderr) == (1, True)
+    assert "force-recreate" not in checkout.asked()
+
+
+def test_an_upgrade_leads_out_of_a_worker_that_does_not_run(checkout: Checkout) -> None:
+    done = checkout.run("upgrade", RUNNING="yes", SICK="yes")
+    assert done.returncode == 0, done.stderr
+    assert "run --rm --no-deps -T worker backup create" in checkout.asked()
+
+
+@pytest.mark.parametrize(("state", "option"), [("UNSAVED", "--no-backup"), ("UNFIT", "--no-check")])
+def test_what_stops_an_upgrade_is_said_with_the_way_around_it(
+    checkout: Checkout, state: str, option: str
+) -> None:
+    broken = {"RUNNING": "yes", "SICK": "yes", state: "yes"}
+    stopped = checkout.run("upgrade", **broken)
+    assert (stopped.returncode, f"upgrade {option}" in stopped.stderr) == (1, True)
+    assert " up " not in checkout.asked()
+    (checkout.folder / "asked").write_text("")
+    assert checkout.run("upgrade", option, **broken).returncode == 0
+    assert "deploy.beside" in checkout.asked()
+    assert "--no-backup and --no-check" in checkout.run("upgrade", "--all", **broken).stderr
+
+
+@pytest.mark.parametrize("verb", ["upgrade", "prod"])
+def test_there_are_as_many_workers_afterwards_as_before(checkout: Checkout, verb: str) -> None:
+    with_certificate(checkout)
+    url = {"MEDSAGE_BASE_URL": "https://medsage.test"}
+    assert checkout.run(verb, RUNNING="yes", WORKERS="a b", **url).returncode == 0
+    started = [each for each in checkout.asked().splitlines() if "up --detach" in each]
+    assert [each for each in started if "--scale worker=2" in each]
+    assert not [each for each in started if "--scale server" in each]
 
 
 def test_an_upgrade_that_does_not_fit_changes_nothing(checkout: Checkout) -> None:
@@ -207,6 +273,32 @@ def test_an_upgrade_goes_back_when_a_role_does_not_get_healthy(checkout: Checkou
     assert "the old version runs again" in failed.stderr
     tagged = checkout.asked().partition(" tag ")[2]
     assert all(up in tagged for up in ups("server", "worker", "app"))
+
+
+def test_production_over_what_runs_asks_whether_old_and_new_may_meet(checkout: Checkout) -> None:
+    with_certificate(checkout)
+    given = {"MEDSAGE_BASE_URL": "https://medsage.test", "RUNNING": "yes"}
+    assert checkout.run("prod", **given).returncode == 0
+    asked = checkout.asked()
+    assert asked.index(" build") < asked.index("deploy.beside") < asked.index("up --detach\n")
+    assert " stop " not in asked
+    assert asked.index("up --detach\n") < asked.index(" -s reload") < asked.index("force-recreate")
+    (checkout.folder / "asked").write_text("")
+    assert checkout.run("prod", BESIDE="10", **given).returncode == 0
+    asked = checkout.asked()
+    assert asked.index("stop app worker server") < asked.index("up --detach\n")
+    (checkout.folder / "asked").write_text("")
+    unknown = checkout.run("prod", BESIDE="2", **given)
+    assert (unknown.returncode, "nothing was changed" in unknown.stderr) == (1, True)
+    assert "up --detach\n" not in checkout.asked()
+    assert "tag image-before medsage-server:0.1.0" in checkout.asked()
+
+
+def test_a_first_start_asks_nobody(checkout: Checkout) -> None:
+    with_certificate(checkout)
+    assert checkout.run("prod", MEDSAGE_BASE_URL="https://medsage.test").returncode == 0
+    assert "deploy.beside" not in checkout.asked()
+    assert " -s reload" not in checkout.asked()
 
 
 def test_an_upgrade_stops_what_could_not_use_the_store_afterwards(checkout: Checkout) -> None:

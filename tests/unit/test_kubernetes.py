@@ -40,7 +40,8 @@ def test_all_parts_of_the_production_shape_are_there() -> None:
     names = {each.name for each in rendered("prod").workloads()}
     assert names == {
         *(f"Deployment/{each}" for each in (*ROLES, "nginx")),
-        *(f"CronJob/{each}" for each in ("backup", "verify", "migrate", "check", "restore")),
+        *(f"CronJob/{each}" for each in ("backup", "verify", "beside", "migrate")),
+        *(f"CronJob/{each}" for each in ("check", "restore")),
     }
 
 

@@ -17,6 +17,10 @@ echo "$*" >>"$ASKED"
 case "$*" in
 *"get secret medsage "*) [ -n "$HAS_SECRET" ] ;;
 *"get job mongo-init "*) [ -n "$HAS_STORE" ] ;;
+*"get job beside"*) [ -n "$BESIDE" ] && echo Failed || echo Complete ;;
+*"get pods "*exitCode*) echo "$BESIDE" ;;
+*"get deployment "*.spec.replicas*) echo 3 ;;
+*"get deployment server "*annotations*) echo "$KEPT" ;;
 *"get job $FAILS"*) echo "FailureTarget Failed" ;;
 *"get job "*) echo "SuccessCriteriaMet Complete" ;;
 *"logs "*) echo "the words of the job" ;;
@@ -39,6 +43,8 @@ class Cluster:
             "HAS_STORE": "",
             "FAILS": "none",
             "HANGS": "none",
+            "BESIDE": "",
+            "KEPT": "",
             **answers,
         }
         return subprocess.run(
@@ -62,6 +68,7 @@ def cluster(tmp_path: Path) -> Cluster:
     return Cluster(tmp_path)
 
 
+JOBS = ("beside", "migrate", "check")
 PROD = str(FOLDER / "overlays/prod")
 
 
@@ -75,8 +82,7 @@ def test_the_store_is_brought_forward_and_looked_at_before_any_part_gets_the_new
     notin = "app.kubernetes.io/component notin (server,worker,app,nginx)"
     assert steps == [
         f"apply --kustomize {PROD} --selector {notin}",
-        "--namespace medsage create job migrate --from=cronjob/migrate",
-        "--namespace medsage create job check --from=cronjob/check",
+        *(f"--namespace medsage create job {each} --from=cronjob/{each}" for each in JOBS),
         f"apply --kustomize {PROD}",
         *(
             f"--namespace medsage rollout status deployment/{part} --timeout 600s"
@@ -88,7 +94,7 @@ def test_the_store_is_brought_forward_and_looked_at_before_any_part_gets_the_new
 def test_a_backup_is_made_first_when_it_is_asked_for(cluster: Cluster) -> None:
     assert cluster.rollout(PROD, "--backup").returncode == 0
     made = [each.split()[-1] for each in cluster.asked() if " create job " in each]
-    assert made == [f"--from=cronjob/{each}" for each in ("backup", "migrate", "check")]
+    assert made == [f"--from=cronjob/{each}" for each in ("backup", *JOBS)]
 
 
 def test_the_store_of_the_development_overlay_is_waited_for(cluster: Cluster) -> None:
@@ -109,10 +115,52 @@ def test_after_a_job_that_failed_nothing_is_rolled_out(cluster: Cluster, job: st
     assert f"apply --kustomize {PROD}" not in cluster.asked()
 
 
+def test_who_can_not_use_the_store_afterwards_is_stopped_before_and_is_as_many_again(
+    cluster: Cluster,
+) -> None:
+    done = cluster.rollout(PROD, BESIDE="10", KEPT="3")
+    assert done.returncode == 0, done.stderr
+    steps = cluster.asked()
+    order = [
+        *(f"scale deployment {part} --replicas 0" for part in ("app", "worker", "server")),
+        "wait pods --selector app.kubernetes.io/component in (server,worker,app) --for=delete"
+        " --timeout 600s",
+        "create job migrate --from=cronjob/migrate",
+        "scale deployment server --replicas 3",
+        "annotate deployment server medsage.example/replicas-",
+    ]
+    places = [steps.index(f"--namespace medsage {each}") for each in order]
+    assert places == sorted(places)
+    kept = "--namespace medsage annotate deployment server --overwrite medsage.example/replicas=3"
+    assert steps.index(kept) < places[2]
+    assert steps.index(f"apply --kustomize {PROD}") < places[-2]
+
+
+def test_who_was_stopped_by_a_rollout_that_failed_comes_up_with_the_next(cluster: Cluster) -> None:
+    failed = cluster.rollout(PROD, BESIDE="10", FAILS="migrate")
+    assert (failed.returncode, "are stopped" in failed.stderr) == (1, True)
+    assert f"apply --kustomize {PROD}" not in cluster.asked()
+    assert cluster.rollout(PROD, KEPT="3").returncode == 0
+    assert "--namespace medsage scale deployment server --replicas 3" in cluster.asked()
+
+
+def test_nothing_is_stopped_when_the_store_can_not_be_asked(cluster: Cluster) -> None:
+    for code in ("1", "2", "137"):
+        done = cluster.rollout(PROD, BESIDE=code)
+        assert (done.returncode, "can't be asked" in done.stderr) == (1, True)
+    assert not [each for each in cluster.asked() if "scale" in each or "migrate" in each]
+
+
+def test_a_look_that_fails_says_how_to_go_on_without_it(cluster: Cluster) -> None:
+    assert "--no-check" in cluster.rollout(PROD, FAILS="check").stderr
+    assert cluster.rollout(PROD, "--no-check", FAILS="check").returncode == 0
+
+
 def test_a_part_that_does_not_come_up_is_named_with_the_way_back(cluster: Cluster) -> None:
     done = cluster.rollout(PROD, HANGS="worker")
     assert done.returncode == 1
-    assert "rollout undo deployment/worker" in done.stderr
+    assert "worker does not run the new version" in done.stderr
+    assert "rollout undo deployment/" in done.stderr
 
 
 def test_without_secrets_or_an_overlay_nothing_is_begun(cluster: Cluster) -> None:

@@ -9,7 +9,6 @@ import signal
 import socket
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ from typer.testing import CliRunner
 from deploy.beside import MAY, MUST_STOP, UNKNOWN, verdict
 from deploy.processes import door, programs, roles, running, upgrade, versions, watching
 from deploy.processes.part import NotReady
-from deploy.processes.plan import NoShape, Slot, free_ports
+from deploy.processes.plan import NoShape, free_ports
 from deploy.processes.programs import PROGRAMS, Program
 from deploy.processes.running import Running, State
 from deploy.processes.shape import Shape, plan_development
@@ -30,19 +29,8 @@ from deploy.processes.supervisor import Patience, Supervisor, shorten
 from deploy.processes.upgrade import WentBack, brought, moved
 from deploy.processes.verbs import app
 from tests.availability import ROOT
+from tests.small_shape import NEW, OLD, planned, said, small_shape, start, versions_of
 
-LISTENER = """
-import pathlib, socket, sys
-code = pathlib.Path(sys.argv[2])
-if (code / f"broken-{sys.argv[3]}").exists():
-    sys.exit("this version is broken")
-listening = socket.create_server(("127.0.0.1", int(sys.argv[1])))
-while True:
-    connection, _ = listening.accept()
-    connection.sendall(code.name.encode())
-    connection.close()
-"""
-OLD, NEW = "old", "new"
 HERE = {
     "MEDSAGE_BASE_URL",
     "MEDSAGE_SECRETS_DIR",
@@ -53,11 +41,6 @@ HERE = {
     "MEDSAGE_ISSUERS",
 }
 """What has another value outside containers."""
-
-
-def planned(folder: Path, **given: Any) -> Shape:
-    wanted: dict[str, Any] = {"mongodb": None, "redis": None, "port": 8443} | given
-    return Shape.plan(folder / "shape", **wanted)
 
 
 def compose(role: str) -> dict[str, Any]:
@@ -162,31 +145,8 @@ def test_a_public_name_needs_a_certificate_that_the_operator_brings(tmp_path: Pa
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shape]:
-    """A shape with small programs in place of ours, and nginx that is not there."""
-
-    def command(_: object, slot: Slot, port: int, code: Path) -> list[str]:
-        return [sys.executable, "-S", "-c", LISTENER, str(port), str(code), slot.role]
-
-    def problem(_: object, __: object, port: int) -> str | None:
-        return None if said(port) else "does not answer"
-
-    for role in ("server", "worker", "app"):
-        monkeypatch.setitem(PROGRAMS, role, Program(command, problem, stop_seconds=1))
-    monkeypatch.setattr(Shape, "reload_door", lambda *_: None)
-    for name in (OLD, NEW):
-        (tmp_path / name).mkdir()
-    shape = planned(tmp_path, workers=1)
-    yield shape
-    for part in shape.parts.values():
-        part.stop()
-
-
-def said(port: int) -> str:
-    try:
-        with socket.create_connection(("127.0.0.1", port), 1) as connection:
-            return connection.recv(100).decode()
-    except OSError:
-        return ""
+    with small_shape(tmp_path, monkeypatch) as shape:
+        yield shape
 
 
 def test_a_part_is_taken_up_by_another_process(small: Shape, tmp_path: Path) -> None:
@@ -365,17 +325,6 @@ def test_the_supervisor_outlives_a_full_disk(
 
 def no_room(file: Path, state: State) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def start(shape: Shape, code: Path) -> None:
-    for part in shape.replaceable:
-        part.start(code, waits=False)
-    for part in shape.replaceable:
-        part.wait()
-
-
-def versions_of(shape: Shape) -> set[str]:
-    return {said(part.port) for part in shape.replaceable}
 
 
 def test_deaths_in_a_row_are_answered_more_and_more_slowly() -> None:

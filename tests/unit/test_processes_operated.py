@@ -1,0 +1,145 @@
+"""The shape of processes as it is operated: who keeps it up, the way out of a version that is not
+well, and those who watch."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy.beside import MAY
+from deploy.processes import supervisor, upgrade, verbs
+from deploy.processes.shape import Shape
+from deploy.processes.verbs import app
+from tests.availability import ROOT
+from tests.small_shape import NEW, OLD, planned, said, small_shape, start, versions_of
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shape]:
+    with small_shape(tmp_path, monkeypatch) as shape:
+        yield shape
+
+
+def test_a_supervisor_is_known_whoever_started_it(tmp_path: Path) -> None:
+    shape = planned(tmp_path)
+    plan = shape.written
+    folder = str(plan.folder)
+    supervisor.start(plan)
+    left = supervisor.keeper(plan)
+    assert left is not None
+    assert f"runs (pid {left.pid}, left by a verb)" in status(folder)
+    eventually(lambda: "supervising" in supervisor.log(plan).read_text("utf-8"))
+    # As systemd runs it.
+    command = [sys.executable, "-m", "deploy.processes", "supervise", "--folder", folder]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as another:
+        eventually(lambda: f"(pid {another.pid}, started by systemd" in status(folder))
+        assert "ended; the parts go on" in supervisor.log(plan).read_text("utf-8")
+        refused = CliRunner().invoke(app, ["cleanup", "--folder", folder])
+        assert (refused.exit_code, "systemctl stop" in refused.stderr) == (1, True)
+        # Nobody starts it again: so it is done here.
+        supervisor.renew(plan, ROOT, seconds=0)
+        assert another.wait(10) == 0
+    assert "left by a verb" in status(folder)
+    assert CliRunner().invoke(app, ["cleanup", "--folder", folder]).exit_code == 0
+    assert supervisor.keeper(plan) is None
+
+
+def status(folder: str) -> str:
+    return CliRunner().invoke(app, ["status", "--folder", folder]).stdout.splitlines()[-1]
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_who_started_a_supervisor_has_time_to_start_the_next(
+    small: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = [supervisor.Keeper(1, False), None, supervisor.Keeper(2, False)]
+    monkeypatch.setattr(supervisor, "keeper", lambda _: seen.pop(0) if len(seen) > 1 else seen[0])
+    supervisor.renew(small.written, ROOT, seconds=10)
+    assert not supervisor.log(small.written).exists()
+
+
+@pytest.fixture
+def upgraded(
+    small: Shape, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[int, str]]:
+    """The verb `upgrade` to NEW, whose `medsage` fails at the named commands."""
+    monkeypatch.setattr(Shape, "start", lambda _: None)
+    monkeypatch.setattr(verbs, "_start_backing", lambda _: None)
+    monkeypatch.setattr(supervisor, "start", lambda *_: None)
+    monkeypatch.setattr(verbs.versions, "kept", lambda *_: tmp_path / NEW)
+
+    def run(*options: str, fails: str = "none") -> tuple[int, str]:
+        def medsage(*given: Any) -> int:
+            return MAY if "deploy.beside" in given else int(fails in given[3])
+
+        for module in (verbs, upgrade):
+            monkeypatch.setattr(module, "medsage", medsage)
+        folder = str(small.written.folder)
+        done = CliRunner().invoke(app, ["upgrade", *options, "--folder", folder])
+        return done.exit_code, done.stderr
+
+    return run
+
+
+def test_an_upgrade_leads_out_of_a_version_of_which_a_part_is_down(
+    small: Shape, tmp_path: Path, upgraded: Callable[..., tuple[int, str]]
+) -> None:
+    assert "nothing runs; prod starts it" in upgraded()[1]
+    start(small, tmp_path / OLD)
+    small.parts["server-1"].kill()
+    assert upgraded() == (0, "")
+    assert versions_of(small) == {NEW}
+    assert [part.pid for part in small.watching.values()] == [None, None]  # as before
+
+
+@pytest.mark.parametrize(("fails", "option"), [("backup", "--no-backup"), ("check", "--no-check")])
+def test_what_stops_an_upgrade_is_said_with_the_way_around_it(
+    fails: str, option: str, small: Shape, tmp_path: Path,
+    upgraded: Callable[..., tuple[int, str]],
+) -> None:  # fmt: skip
+    start(small, tmp_path / OLD)
+    code, told = upgraded(fails=fails)
+    assert (code, f"upgrade {option}" in told) == (1, True)
+    assert versions_of(small) == {OLD}
+    assert upgraded(option, fails=fails) == (0, "")
+    assert versions_of(small) == {NEW}
+
+
+def test_the_server_that_is_to_be_replaced_is_not_asked(
+    small: Shape, tmp_path: Path, upgraded: Callable[..., tuple[int, str]]
+) -> None:
+    start(small, tmp_path / OLD)
+    assert upgraded(fails="--no-server")[0] == 1
+
+
+def test_those_who_watch_take_up_the_files_of_the_new_version(
+    small: Shape, tmp_path: Path, upgraded: Callable[..., tuple[int, str]]
+) -> None:
+    start(small, tmp_path / OLD)
+    small.code = tmp_path / OLD
+    small.watch()
+    assert upgraded() == (0, "")
+    assert {said(part.port) for part in small.watching.values()} == {NEW}
+
+
+def test_files_that_prometheus_refuses_are_said(
+    small: Shape, tmp_path: Path, upgraded: Callable[..., tuple[int, str]]
+) -> None:
+    start(small, tmp_path / OLD)
+    small.code = tmp_path / OLD
+    small.watch()
+    (tmp_path / NEW / "broken-prometheus").touch()
+    code, told = upgraded()
+    assert (code, "prometheus ended; its log ends with" in told) == (1, True)
+    assert versions_of(small) == {NEW}
