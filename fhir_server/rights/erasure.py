@@ -4,13 +4,14 @@ What remains of each resource is that there was one of this type and id, and whe
 Patient goes last: an erasure that is cut off goes on when it is asked for again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from fhir_server.fhir.codec import instant
 from fhir_server.interactions.write import deletion, put
-from fhir_server.rights.extent import Extent, Extract, Told, extent_of, silent
+from fhir_server.rights.extent import Extent, Extract, Told, belongs, extent_of, silent
 from fhir_server.security.restrictions import RESTRICTION, all_records
 from fhir_server.storage.port import (
     Key,
@@ -70,12 +71,12 @@ async def erase(
         raise NothingHeld(f"nothing is held about {ordered.patient}")
     for _ in range(MOST_ROUNDS):
         for what, keys, erasing in (
-            ("former versions erased", extent.former, _forgetting),
-            ("erased", extent.own, _erasing),
+            ("former versions erased", extent.former, partial(_forgetting, ordered)),
+            ("erased", extent.own, partial(_erasing, ordered, extract, frozenset(extent.own))),
         ):
             for start in range(0, len(keys), AT_ONCE):
                 some = keys[start : start + AT_ONCE]
-                await store.transaction(erasing(ordered, some))
+                await store.transaction(erasing(some))
                 told(what, start + len(some), len(keys))
         extent = await extent_of(store, extract, ordered.patient)
         if not extent.own and not extent.former:
@@ -93,12 +94,13 @@ def _forgetting(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
     return unit
 
 
-def _erasing(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
+def _erasing(ordered: Ordered, extract: Extract, own: Set[Key], keys: Sequence[Key]) -> Unit[None]:
     async def unit(transaction: Transaction) -> None:
         await require_no_hold(transaction, ordered.patient)
         for key in keys:
             current = await transaction.get(key)
-            if current is None:
+            # What was changed since it was looked at is found again, as what it is now.
+            if current is None or not belongs(extract, ordered.patient, current, own):
                 continue
             await erased_one(transaction, current, ordered.clock())
             await transaction.journal(ordered.noted(key, current.version))

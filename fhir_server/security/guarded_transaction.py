@@ -15,7 +15,17 @@ from fhir_server.security.rule_state import change, note_labelled
 from fhir_server.security.scopes import Action
 from fhir_server.security.subscribers import TYPE, note_owner
 from fhir_server.security.visibility import passes
-from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, Transaction
+from fhir_server.storage.port import (
+    Draft,
+    HistoryPage,
+    Key,
+    Page,
+    Past,
+    Record,
+    Stored,
+    Terms,
+    Transaction,
+)
 
 APPEND_ONLY = frozenset({"AuditEvent"})
 OFFERED_RECORDS = frozenset({"commit", "idempotency"})
@@ -56,6 +66,9 @@ class GuardedTransaction:
 
     async def count(self, query: Query) -> int:
         return await self._inner.count(self._judge.narrowed(query))
+
+    async def history(self, past: Past) -> HistoryPage:
+        not_offered("history inside a unit")
 
     async def put(self, draft: Draft, expected: int) -> None:
         """FhirError 403 for what the caller may not write, 404 for what it can't see."""

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from fhir_server.audit.journal import AuditTrail
-from fhir_server.rights.retention import Ending, end, read_policy
+from fhir_server.rights.ending import Ending, end
+from fhir_server.rights.retention import read_policy
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import Past, ResourceStore
 from fhir_server.storage.sqlite.store import SqliteStore
@@ -285,7 +286,8 @@ async def retained(folder: Path, days: int) -> dict[str, int]:
     """What a run of retention erases so many days after the ward was written."""
     store = SqliteStore.open(folder / "medsage.sqlite")
     ages = read_policy("Observation = 1")
-    ending = Ending(ages, START + timedelta(days=days), lambda key, version: b"{}")
+    now = START + timedelta(days=days)
+    ending = Ending(ages, lambda: now, lambda key, version: b"{}")
     found = await end(store, extract(), ending)
     await store.close()
     return found.counts()
