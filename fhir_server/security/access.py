@@ -6,7 +6,7 @@ Everything is allowed by a rule that names it; what no rule names is refused.
 
 import hashlib
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 
 import orjson
 
@@ -15,6 +15,7 @@ from fhir_server.fhir.outcome import BUSY, FhirError, forbidden
 from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, all_of, any_of
 from fhir_server.search.readiness import require_standard
 from fhir_server.search.registry import Registry
+from fhir_server.security.analysis import Permissions, permissions
 from fhir_server.security.circumstances import PLAIN, Circumstances
 from fhir_server.security.consent_filter import consent_filter, of_patients
 from fhir_server.security.granular import scope_expression
@@ -38,10 +39,12 @@ class Access:
         principal: Principal,
         view: Callable[[str, Action], Expression],
         circumstances: Circumstances = PLAIN,
+        analysis: Callable[[], Permissions] = Permissions,
     ) -> None:
         self.principal = principal
         self.circumstances = circumstances
         self._view = view
+        self._analysis = analysis
         self._filters: dict[tuple[str, str], Expression] = {}
 
     def permits(self, type: str, action: Action) -> bool:
@@ -59,6 +62,11 @@ class Access:
         if found is None:
             found = self._filters[type, action] = self._view(type, action)
         return found
+
+    @cached_property
+    def analysis(self) -> Permissions:
+        """Which patients permit that their record is analysed."""
+        return self._analysis()
 
     @cached_property
     def extent(self) -> str:
@@ -122,7 +130,7 @@ def access_for(principal: Principal, registry: Registry, circumstances: Circumst
         )
         return all_of([own, queried])
 
-    return Access(principal, view, circumstances)
+    return Access(principal, view, circumstances, partial(permissions, circumstances, registry))
 
 
 def names(scope: ResourceScope, type: str, action: Action) -> bool:

@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import NoReturn
 
 from fhir_server.fhir.codec import parse
-from fhir_server.fhir.outcome import forbidden, not_found
+from fhir_server.fhir.outcome import error, forbidden, not_found
+from fhir_server.fhir.withdrawn import NOT_PERMITTED
 from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, Query
 from fhir_server.security.access import OPEN_ACCESS
+from fhir_server.security.analysis import is_open_analysis, subjects_of
 from fhir_server.security.consents import is_in_force, read_consent
 from fhir_server.security.judge import Judge
 from fhir_server.security.labels import bears_restricted
@@ -48,6 +50,7 @@ class GuardedTransaction:
         self._written: list[tuple[Key, Expression, Terms]] = []
         self._labelled: set[str] = set()
         self._consents: set[str] = set()
+        self._analysed: set[str] = set()
 
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
         """As the store's; what the caller may write but not read comes without its body."""
@@ -84,6 +87,7 @@ class GuardedTransaction:
             if not stored.is_deleted:
                 self._written.append((stored.key, view, draft.terms))
         self._note_rules(draft)
+        self._note_analysis(draft)
         await self._inner.put(draft, expected)
         if stored.key.type == TYPE:
             await note_owner(self._inner, self._judge.access, stored)
@@ -103,11 +107,15 @@ class GuardedTransaction:
             await note_owner(self._inner, self._judge.access, stored)
 
     async def finish(self) -> None:
-        """FhirError 403 unless each new version lies within what the caller may write. What
-        changes the rules of access is known to every process with the commit."""
+        """FhirError 403 unless each new version lies within what the caller may write; 422 for an
+        analysis that the patient does not permit, told to those alone who may see the patient.
+        What changes the rules of access is known to every process with the commit."""
         for key, view, terms in self._written:
             if not await passes(view, terms, self._inner.find):
                 raise forbidden(f"This {key.type} lies outside what the caller may write")
+        for id in sorted(filter(self._judge.access.analysis.refuses, self._analysed)):
+            if await self._judge.readable(self._inner, Key("Patient", id), None) is not None:
+                raise error(422, "suppressed", NOT_PERMITTED, "Task.for")
         if self._labelled:
             await note_labelled(self._inner, self._labelled)
         if self._consents:
@@ -140,6 +148,12 @@ class GuardedTransaction:
 
     async def seal(self, positions: Sequence[str]) -> None:
         not_offered("the audit journal")
+
+    def _note_analysis(self, draft: Draft) -> None:
+        stored = draft.stored
+        is_task = stored.key.type == "Task" and not stored.is_deleted
+        if is_task and is_open_analysis(parse(stored.body)):
+            self._analysed |= subjects_of("Task", draft.terms)
 
     def _note_rules(self, draft: Draft) -> None:
         """FhirError 422 for a Consent that would not be honoured. With open access none is, and
