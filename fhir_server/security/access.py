@@ -6,7 +6,7 @@ Everything is allowed by a rule that names it; what no rule names is refused.
 
 import hashlib
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 
 import orjson
 
@@ -39,12 +39,12 @@ class Access:
         principal: Principal,
         view: Callable[[str, Action], Expression],
         circumstances: Circumstances = PLAIN,
-        analysis: Callable[[], Permissions] = Permissions,
+        registry: Registry | None = None,
     ) -> None:
         self.principal = principal
         self.circumstances = circumstances
         self._view = view
-        self._analysis = analysis
+        self._registry = registry
         self._filters: dict[tuple[str, str], Expression] = {}
 
     def permits(self, type: str, action: Action) -> bool:
@@ -65,8 +65,17 @@ class Access:
 
     @cached_property
     def analysis(self) -> Permissions:
-        """Which patients permit that their record is analysed."""
-        return self._analysis()
+        """Which patients permit that their record is analysed: all of them with open access."""
+        if self._registry is None:
+            return Permissions()
+        return permissions(self.circumstances, self._registry)
+
+    @cached_property
+    def unconsented(self) -> "Access":
+        """What the same caller might do if no patient had said anything."""
+        if self._registry is None:
+            return self
+        return access_for(self.principal, self._registry, self.circumstances.unconsented)
 
     @cached_property
     def extent(self) -> str:
@@ -130,7 +139,7 @@ def access_for(principal: Principal, registry: Registry, circumstances: Circumst
         )
         return all_of([own, queried])
 
-    return Access(principal, view, circumstances, partial(permissions, circumstances, registry))
+    return Access(principal, view, circumstances, registry)
 
 
 def names(scope: ResourceScope, type: str, action: Action) -> bool:
