@@ -167,6 +167,11 @@ def test_a_legal_hold_forbids_it_until_released(folder: Path) -> None:
     assert erased(folder)["left_over"] == 0
 
 
+def test_a_hold_on_nobody_is_refused(folder: Path) -> None:
+    code, said = medsage(folder, "hold", "anna", "--reason", "court order")
+    assert (code, said) == (1, "medsage: nothing is held about Patient/anna\n")
+
+
 def test_a_restriction_is_put_on_listed_audited_and_lifted(folder: Path) -> None:
     code, said = medsage(folder, "restrict", "ann", "--reason", "pending")
     assert (code, "accuracy-contested" in said) == (2, True)
