@@ -13,6 +13,7 @@ from fhir_server.fhir.codec import instant
 from fhir_server.interactions.write import deletion, put
 from fhir_server.rights.extent import Extent, Extract, Told, belongs, extent_of, silent
 from fhir_server.security.restrictions import RESTRICTION, all_records
+from fhir_server.security.rule_state import change
 from fhir_server.storage.port import (
     Key,
     Record,
@@ -97,6 +98,7 @@ def _forgetting(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
 def _erasing(ordered: Ordered, extract: Extract, own: Set[Key], keys: Sequence[Key]) -> Unit[None]:
     async def unit(transaction: Transaction) -> None:
         await require_no_hold(transaction, ordered.patient)
+        consents = []
         for key in keys:
             current = await transaction.get(key)
             # What was changed since it was looked at is found again, as what it is now.
@@ -104,6 +106,10 @@ def _erasing(ordered: Ordered, extract: Extract, own: Set[Key], keys: Sequence[K
                 continue
             await erased_one(transaction, current, ordered.clock())
             await transaction.journal(ordered.noted(key, current.version))
+            if key.type == "Consent":
+                consents.append(key.id)
+        if consents:
+            await change(transaction, consents=consents)
         if ordered.patient in keys:
             value = {"reason": ordered.reason, "time": instant(ordered.clock())}
             await transaction.put_record(Record(ERASURE, ordered.patient.id, value))
