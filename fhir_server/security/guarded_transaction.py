@@ -117,9 +117,10 @@ class GuardedTransaction:
         for key, action, terms in self._written:
             if not await self._passes(self._judge.access, key.type, action, terms):
                 raise await self._outside(key.type, action, terms)
-        refused = list(filter(self._judge.access.analysis.refuses, self._analysed))
-        if await self._seen(refused):
-            raise error(422, "suppressed", NOT_PERMITTED, "Task.for")
+        if self._analysed:
+            refused = filter(self._judge.access.analysis.refuses, self._analysed)
+            if await self._seen(list(refused)):
+                raise error(422, "suppressed", NOT_PERMITTED, "Task.for")
         if self._labelled:
             await note_labelled(self._inner, self._labelled)
         if self._consents:
