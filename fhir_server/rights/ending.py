@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fhir_server.rights.erasure import AT_ONCE, Noted, erased_one, is_kept
-from fhir_server.rights.extent import EVER, Extract, Told, every_version, silent
+from fhir_server.rights.extent import EVER, Extract, Told, every_version, patients_ever, silent
 from fhir_server.rights.retention import (
     NAMING,
     Due,
@@ -128,7 +128,7 @@ class _Run:
                     await self._erase(transaction, current, ended)
             about = await provenance_of(transaction, ended.erased, frozenset(ended.erased))
             for provenance in about:
-                if not await is_kept(transaction, patients_in(self._extract, provenance)):
+                if not await is_kept(transaction, await self._patients(transaction, provenance)):
                     await self._erase(transaction, provenance, ended)
             return ended
 
@@ -139,13 +139,19 @@ class _Run:
     ) -> bool:
         if current.updated + self._ending.policy[current.key.type] > self.now:
             return True
-        if await is_kept(transaction, patients_in(self._extract, current)):
+        if await is_kept(transaction, await self._patients(transaction, current)):
             ended.held[current.key.type] += 1
             return True
         if str(current.key) in named:
             ended.needed[current.key.type] += 1
             return True
         return False
+
+    async def _patients(self, transaction: Transaction, current: Stored) -> frozenset[str]:
+        """To whom it belongs or once did: every version of it would go."""
+        if current.version == 1:
+            return patients_in(self._extract, current)
+        return await patients_ever(transaction, self._extract, current.key)
 
     async def _erase(self, transaction: Transaction, current: Stored, ended: _Ended) -> None:
         await erased_one(transaction, current, self._ending.clock())

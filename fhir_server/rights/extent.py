@@ -135,6 +135,17 @@ async def every_version(
         past = replace(past, before=page.next)
 
 
+async def patients_ever(
+    store: ResourceStore | Transaction, extract: Extract, key: Key
+) -> frozenset[str]:
+    """The patients, as references, to whom any version of the resource belonged."""
+    found: frozenset[str] = frozenset()
+    async for stored in every_version(store, replace(EVER, key=key)):
+        if not stored.is_deleted:
+            found |= patients_of(key, extract(parse(stored.body)))
+    return found
+
+
 def _names(stored: Stored, patient: Key) -> bool:
     """Whether the resource is the patient, or refers to them anywhere."""
     if stored.key == patient:

@@ -18,7 +18,16 @@ from fhir_server.fhir.compartments import SHARED_TYPES
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.operations.record import every_match, patients_of
 from fhir_server.rights.erasure import kept_patients
-from fhir_server.rights.extent import BATCH, KEPT_TYPES, Extract, Told, readings, silent, target_of
+from fhir_server.rights.extent import (
+    BATCH,
+    KEPT_TYPES,
+    Extract,
+    Told,
+    patients_ever,
+    readings,
+    silent,
+    target_of,
+)
 from fhir_server.search import terms
 from fhir_server.search.expression import HasAnyTerm, Query
 from fhir_server.security.guard_terms import OFTEN_ABOUT_NOBODY
@@ -104,6 +113,8 @@ async def due(
         looked_at += len(batch)
         told("looked at", looked_at, None)
         after = batch[-1].key
+    if looking.held:
+        await looking.look_back(store)
     return await _with_provenance(store, looking.found())
 
 
@@ -140,6 +151,16 @@ class _Looking:
                 self._named |= named_in(stored)
         else:
             self._due[key] = Stored(key, stored.version, stored.updated, b"", stored.method)
+
+    async def look_back(self, store: ResourceStore) -> None:
+        """Keep what was once of somebody who is held: every version would go."""
+        changed = [key for key, stored in self._due.items() if stored.version > 1]
+        for key in changed:
+            if await patients_ever(store, self.extract, key) & self.held:
+                self._kept[key.type] += 1
+                del self._due[key]
+                current = await store.get(key)
+                self._named |= named_in(current) if current and key.type in NAMING else set()
 
     def found(self) -> Due:
         """What is due, when all has been looked at."""

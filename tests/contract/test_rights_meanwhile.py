@@ -1,20 +1,23 @@
 """What is written while a run of retention or an erasure goes on counts, on both stores."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from fhir_server.rights.ending import Ending, end
-from fhir_server.rights.erasure import Ordered, erase
-from fhir_server.rights.retention import Due, read_policy
-from fhir_server.storage.port import Draft, Key, ResourceStore
+from fhir_server.rights.erasure import HeldForLaw, Ordered, erase, hold, release
+from fhir_server.rights.retention import Due, due, read_policy
+from fhir_server.storage.port import Draft, Key, Past, ResourceStore
 from tests.fhir_world import extract
 from tests.rights_ward import BO, drafted, fill, observation, provenance
 from tests.stores import START, put
 
 LATER = START + timedelta(days=41)
 POLICY = read_policy("Observation = 1\nPatient = 1\nAppointment = 1")
+ORDERED = Ordered(Key("Patient", "ann"), "legal-order", lambda key, version: b"{}", lambda: START)
 Json = dict[str, Any]
 
 
@@ -26,6 +29,7 @@ class Meanwhile:
         self._store = store
         self._drafts: Sequence[Draft] = drafts
         self._left = at
+        self.before: Callable[[], Awaitable[None]] = self._write
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
@@ -34,8 +38,11 @@ class Meanwhile:
         """The unit, after the others."""
         self._left -= 1
         if not self._left:
-            await put(self._store, *self._drafts)
+            await self.before()
         return await self._store.transaction(unit)
+
+    async def _write(self) -> None:
+        await put(self._store, *self._drafts)
 
 
 def now(resource: Json, version: int = 1) -> Draft:
@@ -114,12 +121,37 @@ async def test_a_provenance_that_is_new_goes_with_what_it_is_about(store: Resour
 
 async def test_what_becomes_anothers_during_an_erasure_stays(store: ResourceStore) -> None:
     await fill(store)
-    ordered = Ordered(
-        Key("Patient", "ann"), "legal-order", lambda key, version: b"{}", lambda: START
-    )
     corrected = now(observation("o", BO, "It was Bo's all the time"), 3)
     late: Any = Meanwhile(store, corrected, at=2)
-    await erase(late, extract(), ordered)
+    await erase(late, extract(), ORDERED)
     current = await store.get(Key("Observation", "o"))
     assert current is not None
     assert (current.version, current.is_deleted) == (3, False)
+
+
+async def test_what_was_once_of_somebody_on_hold_is_not_erased_with_anothers_record(
+    store: ResourceStore,
+) -> None:
+    await fill(store)
+    # It was told of Ann first, and is Bo's now.
+    await hold(store, Key("Patient", "bo"), "court order", b"{}")
+    with pytest.raises(HeldForLaw, match="Patient/bo: court order"):
+        await erase(store, extract(), ORDERED)
+    assert await is_there(store, "Observation/o"), "nothing was begun"
+    await release(store, Key("Patient", "bo"), b"{}")
+    late: Any = Meanwhile(store, at=1)
+    late.before = lambda: hold(store, Key("Patient", "bo"), "court order", b"{}")
+    with pytest.raises(HeldForLaw):
+        await erase(late, extract(), ORDERED)
+    past = await store.history(Past(key=Key("Observation", "moved")))
+    assert [each.version for each in past.versions] == [2, 1]
+
+
+async def test_what_was_once_of_somebody_on_hold_outlasts_its_age(store: ResourceStore) -> None:
+    await fill(store)
+    await hold(store, Key("Patient", "ann"), "court order", b"{}")
+    seen = await due(store, extract(), POLICY, LATER)
+    found = await ended(store)
+    assert seen.held == found.held == {"Appointment": 1, "Observation": 2, "Patient": 1}
+    past = await store.history(Past(key=Key("Observation", "moved")))
+    assert [each.version for each in past.versions] == [2, 1]
