@@ -41,6 +41,7 @@ from models.diagnosis_form import (
 from models.fhir_client import CallerToken, FhirClient, FhirFailure
 from models.malaria.reading import SmearImage
 from models.result_event import RefusedCall, refused_call_event
+from models.tasks import OUTCOME_ID
 
 Resource = dict[str, Any]
 
@@ -101,10 +102,11 @@ def diagnose_router(diagnosis: Diagnosis) -> APIRouter:
             return _outcome(error)
         except FhirFailure as failure:
             # The server that refused has recorded it already.
-            code = "throttled" if failure.status == 429 else "processing"
-            issue = Issue("error", code, failure.text or "the FHIR server refused")
             wait = {"Retry-After": failure.retry_after} if failure.retry_after else {}
-            return _outcome(FhirError(failure.status, (issue,), wait))
+            issues = _issues(failure.outcome) or (
+                Issue("error", "processing", failure.text or "the FHIR server refused"),
+            )
+            return _outcome(FhirError(failure.status, issues, wait))
 
     return router
 
@@ -205,17 +207,34 @@ async def _finished(diagnosis: Diagnosis, fhir: FhirClient, reference: str) -> R
 
 
 async def _answer(fhir: FhirClient, task: Resource) -> Response:
-    if task["status"] == "failed":
-        reason = task.get("statusReason", {}).get("text", "The analysis failed")
-        raise FhirError(500, (Issue("error", "exception", reason),))
-    if task["status"] in _CALLED_OFF:
-        reason = task.get("statusReason", {}).get("text", "The analysis was cancelled")
-        raise FhirError(422, (Issue("error", "business-rule", reason),))
+    if task["status"] == "failed" or task["status"] in _CALLED_OFF:
+        raise _unanswered(task)
     if task["status"] != "completed":
         return _json(202, pending_answer(task, fhir.base_url))
     report = await fhir.read(parts(task.get("output", ()), OUTPUT_REPORT)[0])
     observations = [await fhir.read(result["reference"]) for result in report["result"]]
     return _json(200, answer(task, report, observations=observations, base_url=fhir.base_url))
+
+
+def _unanswered(task: Resource) -> FhirError:
+    """Why there is no result, as the Task tells it: 422 when it was called off or the patient does
+    not permit it, else 500."""
+    is_called_off = task["status"] in _CALLED_OFF
+    code = "business-rule" if is_called_off else "exception"
+    reason = task.get("statusReason", {}).get("text", f"The analysis is {task['status']}")
+    told = next((each for each in task.get("contained", ()) if each["id"] == OUTCOME_ID), None)
+    issues = _issues(told) or (Issue("error", code, reason),)
+    is_suppressed = any(issue.code == "suppressed" for issue in issues)
+    return FhirError(422 if is_called_off or is_suppressed else 500, issues)
+
+
+def _issues(outcome: Resource | None) -> tuple[Issue, ...]:
+    """What an OperationOutcome says."""
+    said = (outcome or {}).get("issue", ())
+    return tuple(
+        Issue(each["severity"], each["code"], str(each.get("diagnostics", each["code"])))
+        for each in said
+    )
 
 
 def _location(entry: Resource) -> str:

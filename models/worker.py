@@ -19,13 +19,13 @@ from fhir_server import spans
 from fhir_server.fhir.assessment import ASSESSMENT, trace_of
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.outcome import Issue
-from fhir_server.fhir.withdrawn import NOT_PERMITTED
 from models import tasks
 from models.analysis import Analyses
 from models.fhir_client import FhirClient, FhirFailure
 from models.metrics import ModelMetrics, ending_of
 from models.monitoring.holding import analysed
 from models.monitoring.site import site_of, with_site
+from models.refusals import is_for_consent, refused
 from models.report import failure_transaction, result_transaction
 from models.submission import UnusableTask, read_inputs
 from models.withheld import withheld_issues, without_recalled
@@ -184,11 +184,22 @@ class Worker:
             _log.info("given back", task=claimed["id"])
 
     async def _analyse(self, claimed: Resource) -> None:
-        """Reads, computes, and ends the Task."""
+        """Ends the Task: with an answer, or with the reason why there is none."""
         if tasks.attempts(claimed) > self.pace.most_attempts:
             text = f"The analysis did not come to an end in {self.pace.most_attempts} attempts"
             await self._end(claimed, self._failure(claimed, [Issue("error", "exception", text)]))
             return
+        try:
+            await self._answer(claimed)
+        except FhirFailure as refusal:
+            if refusal.status not in (403, 404):
+                raise
+            if not is_for_consent(refusal) and tasks.attempts(claimed) < self.pace.most_attempts:
+                raise  # the rights of this client may be given back
+            await self._end(claimed, self._failure(claimed, [refused(refusal)]))
+
+    async def _answer(self, claimed: Resource) -> None:
+        """Reads, computes, and ends the Task with what was found."""
         try:
             inputs = await self._retried(
                 lambda: read_inputs(self.fhir, claimed, tasks.begun(claimed).date())
@@ -208,15 +219,7 @@ class Worker:
             ending = result_transaction(
                 inputs.submission, results, now=self.clock(), new_uuid=self.new_uuid
             )
-        try:
-            await self._end(claimed, ending)
-        except FhirFailure as refusal:
-            if refusal.status not in (403, 404):
-                raise
-            # A Consent lets us read what was asked, and not write what was found.
-            issue = Issue("error", "suppressed", NOT_PERMITTED)
-            await self._end(claimed, self._failure(claimed, [issue]))
-            return
+        await self._end(claimed, ending)
         self.analysts.ended(inputs)
 
     async def _claim(self, task: Resource) -> Resource | None:

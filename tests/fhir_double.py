@@ -21,9 +21,9 @@ BASE = "http://fhir.test/fhir"
 class Refused(Exception):
     """An answer other than success."""
 
-    def __init__(self, status: int, text: str) -> None:
+    def __init__(self, status: int, text: str, code: str = "processing") -> None:
         super().__init__(text)
-        self.status, self.text = status, text
+        self.status, self.text, self.code = status, text, code
 
 
 def _now() -> datetime:
@@ -58,7 +58,7 @@ class FhirDouble:
             status, content = self._perform(request)
             self.after(request)
         except Refused as refused:
-            issue = {"severity": "error", "code": "processing", "diagnostics": refused.text}
+            issue = {"severity": "error", "code": refused.code, "diagnostics": refused.text}
             outcome = {"resourceType": "OperationOutcome", "issue": [issue]}
             return httpx.Response(refused.status, json=outcome)
         return httpx.Response(status, json=content)

@@ -148,6 +148,10 @@ def hold(
     """Put a legal hold on the record: it can't be erased until the hold is released."""
 
     async def work(desk: Desk) -> str:
+        if await desk.store.get(desk.patient) is None:
+            found = await desk.extent()
+            if not (found.own or found.former or found.shared or found.naming):
+                raise erasure.NothingHeld(f"nothing is held about {desk.patient}")
         entry = desk.noted("hold", desk.patient)
         await erasure.hold(desk.store, desk.patient, reason, entry)
         return f"{desk.patient} can't be erased now"

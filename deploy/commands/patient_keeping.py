@@ -15,6 +15,7 @@ from deploy.commands.serve import store_settings
 from deploy.processing_register import as_markdown, register
 from fhir_server.fhir.codec import instant
 from fhir_server.rights import retention
+from fhir_server.rights.ending import Ending, end
 from fhir_server.security.restrictions import (
     REASONS,
     BadRestriction,
@@ -54,11 +55,15 @@ def retain(
         fail(f"{policy}: {problem}", UNUSABLE)
 
     async def work(desk: Desk) -> retention.Due:
-        now, told = utc_now(), teller(progress)
+        told = teller(progress)
         if dry_run:
-            return await retention.due(desk.store, desk.known.extract, read, now, told)
-        ending = retention.Ending(read, now, partial(desk.noted, "erase"))
-        found = await retention.end(desk.store, desk.known.extract, ending, told)
+            return await retention.due(desk.store, desk.known.extract, read, utc_now(), told)
+        found = await end(
+            desk.store,
+            desk.known.extract,
+            Ending(read, utc_now, partial(desk.noted, "erase")),
+            told,
+        )
         await desk.store.sealing.sweep()
         return found
 

@@ -71,6 +71,7 @@ class WatchedTransaction:
         self.get = inner.get
         self.find = inner.find
         self.count = inner.count
+        self.history = inner.history
         self.keep = inner.keep
         self.put_terms = inner.put_terms
         self.forget = inner.forget

@@ -21,7 +21,7 @@ from fhir_server.search import compartment, terms
 from fhir_server.search.expression import Expression, HasRange, Query, all_of, any_of
 from fhir_server.search.plan import Scope, criterion
 from fhir_server.security.guard_terms import SECURITY_CONTEXT
-from fhir_server.storage.port import Key, ResourceStore, Stored, Terms
+from fhir_server.storage.port import Key, ResourceStore, Stored, Terms, Transaction
 
 BATCH = 200
 """How many resources are read at a time."""
@@ -103,7 +103,7 @@ async def _members(
                 yield stored
 
 
-async def every_match(store: ResourceStore, query: Query) -> AsyncIterator[Stored]:
+async def every_match(store: ResourceStore | Transaction, query: Query) -> AsyncIterator[Stored]:
     """All matches of the query, read page by page."""
     while True:
         page = await store.find(query)

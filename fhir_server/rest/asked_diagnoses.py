@@ -1,5 +1,4 @@
-"""How many analyses a request asks for, and of whom: each is a Task of that code that is
-`requested`."""
+"""How many analyses a request asks for: each is a Task of that code that is `requested`."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,23 +22,6 @@ def asked_diagnoses(request: FhirRequest) -> int:
     if request.interaction == "patch":
         return int(_may_request(request.body))
     return int(_is_asking(_read(request.body)))
-
-
-def asked_patients(request: FhirRequest) -> frozenset[str]:
-    """The patients (ids) whose records are to be analysed, as far as the request names them."""
-    asked: list[object] = []
-    if request.interaction in _BUNDLES:
-        asked = [each.get("resource") for each in _entries(request.body)]
-    elif request.type == "Task" and request.interaction in _WRITES:
-        asked = [_read(request.body)]
-    return frozenset(_patient(each) for each in asked if _is_asking(each)) - {""}
-
-
-def _patient(task: Any) -> str:
-    of = task.get("for")
-    reference = str(of.get("reference")) if isinstance(of, dict) else ""
-    type_, _, id_ = reference.rpartition("/")
-    return id_ if type_.rpartition("/")[2] == "Patient" else ""
 
 
 def _entries(body: bytes) -> Iterator[dict[str, Any]]:

@@ -11,14 +11,13 @@ from typing import NamedTuple
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.fhir.codec import encode
 from fhir_server.fhir.narrow import narrowed, narrowing_of_read
-from fhir_server.fhir.outcome import FhirError, error, login_required
-from fhir_server.fhir.withdrawn import NOT_PERMITTED
+from fhir_server.fhir.outcome import FhirError, login_required
 from fhir_server.indexing.definitions import Definitions
 from fhir_server.indexing.watched_store import WatchedStore
 from fhir_server.interactions.audited import read_record, refusal_record
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.write import Interaction
-from fhir_server.rest.asked_diagnoses import asked_diagnoses, asked_patients
+from fhir_server.rest.asked_diagnoses import asked_diagnoses
 from fhir_server.rest.body import Disconnected, body_of, require_spoken, with_body
 from fhir_server.rest.capability import ServerFacts, capability_statement, require_mode
 from fhir_server.rest.cors import AllowsOrigin, allowed_origin, send_preflight, with_origin
@@ -48,13 +47,12 @@ from fhir_server.search.live import Known, LiveSearch
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
 from fhir_server.security.access import OPEN_ACCESS, Access, access_for
-from fhir_server.security.analysis import ANALYST, permissions
 from fhir_server.security.circumstances import PLAIN, Circumstances
 from fhir_server.security.guarded_store import GuardedStore
 from fhir_server.security.limits import NO_LIMITS, RateLimits, Repeated
 from fhir_server.security.principal import Principal
 from fhir_server.security.rulebook import Rulebook
-from fhir_server.storage.port import Key, ResourceStore
+from fhir_server.storage.port import ResourceStore
 from fhir_server.validation.validate import Validator
 
 Authenticate = Callable[[Headers], Awaitable[Principal | None]]
@@ -172,7 +170,7 @@ class FhirApplication:
                 # A mistake in the head is told only to a caller who may ask at all.
                 raise located
             asked = await self._with_body(call, asked)
-            await self._permit_diagnoses(context, principal, asked.request)
+            await self._limit_diagnoses(principal, asked.request)
             response = await self._answer(call, context, asked.request, principal)
             body = await rendered(asked, response)
         except Disconnected:
@@ -215,19 +213,10 @@ class FhirApplication:
             raise
         return principal
 
-    async def _permit_diagnoses(
-        self, context: Context, principal: Principal | None, request: FhirRequest
-    ) -> None:
-        """FhirError 422 for a diagnosis that the patient does not permit, told to those alone who
-        may see the patient; 429 for one too many."""
-        if principal is None or not (count := asked_diagnoses(request)):
-            return
-        circumstances = await self._parts.rulebook.of(ANALYST)
-        said = permissions(circumstances, self._parts.search.known.in_hand)
-        for patient in filter(said.refuses, asked_patients(request)):
-            if await context.store.get(Key("Patient", patient)) is not None:
-                raise error(422, "suppressed", NOT_PERMITTED, "Task.for")
-        await self._parts.limits.of_diagnoses(principal, count)
+    async def _limit_diagnoses(self, principal: Principal | None, request: FhirRequest) -> None:
+        """FhirError 429 for a diagnosis too many."""
+        if principal is not None and (count := asked_diagnoses(request)):
+            await self._parts.limits.of_diagnoses(principal, count)
 
     async def _with_body(self, call: _Call, asked: Asked) -> Asked:
         if call.method not in _WITH_BODY:

@@ -4,14 +4,24 @@ What remains of each resource is that there was one of this type and id, and whe
 Patient goes last: an erasure that is cut off goes on when it is asked for again.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from fhir_server.fhir.codec import instant
 from fhir_server.interactions.write import deletion, put
-from fhir_server.rights.extent import Extent, Extract, Told, extent_of, silent
+from fhir_server.rights.extent import (
+    Extent,
+    Extract,
+    Told,
+    belongs,
+    extent_of,
+    patients_ever,
+    silent,
+)
 from fhir_server.security.restrictions import RESTRICTION, all_records
+from fhir_server.security.rule_state import change
 from fhir_server.storage.port import (
     Key,
     Record,
@@ -62,20 +72,23 @@ async def erase(
     store: ResourceStore, extract: Extract, ordered: Ordered, told: Told = silent
 ) -> Extent:
     """Erase what belongs to the patient, and the versions that once did; what was found comes
-    back. NothingHeld when that is nothing, HeldForLaw under a legal hold, StillWritten when it
-    does not come to an end."""
+    back. NothingHeld when that is nothing, HeldForLaw under a legal hold, also one on another
+    patient whose some of it is or was, StillWritten when it does not come to an end."""
     await require_no_hold(store, ordered.patient)
     first = extent = await extent_of(store, extract, ordered.patient, told)
     if not extent.own and not extent.former:
         raise NothingHeld(f"nothing is held about {ordered.patient}")
+    if await kept_patients(store):
+        for key in (*extent.own, *extent.former):
+            await _require_not_kept(store, extract, key)
     for _ in range(MOST_ROUNDS):
         for what, keys, erasing in (
-            ("former versions erased", extent.former, _forgetting),
-            ("erased", extent.own, _erasing),
+            ("former versions erased", extent.former, partial(_forgetting, ordered, extract)),
+            ("erased", extent.own, partial(_erasing, ordered, extract, frozenset(extent.own))),
         ):
             for start in range(0, len(keys), AT_ONCE):
                 some = keys[start : start + AT_ONCE]
-                await store.transaction(erasing(ordered, some))
+                await store.transaction(erasing(some))
                 told(what, start + len(some), len(keys))
         extent = await extent_of(store, extract, ordered.patient)
         if not extent.own and not extent.former:
@@ -83,25 +96,40 @@ async def erase(
     raise StillWritten(f"something is written about {ordered.patient} all the time")
 
 
-def _forgetting(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
+async def _require_not_kept(store: ResourceStore | Transaction, extract: Extract, key: Key) -> None:
+    """HeldForLaw when a version of it is or was that of a patient whose record is kept."""
+    for patient in sorted(await patients_ever(store, extract, key)):
+        await require_no_hold(store, Key("Patient", patient.removeprefix("Patient/")))
+
+
+def _forgetting(ordered: Ordered, extract: Extract, keys: Sequence[Key]) -> Unit[None]:
     async def unit(transaction: Transaction) -> None:
         await require_no_hold(transaction, ordered.patient)
         for key in keys:
+            await _require_not_kept(transaction, extract, key)
             await forget(transaction, key)
             await transaction.journal(ordered.noted(key, None))
 
     return unit
 
 
-def _erasing(ordered: Ordered, keys: Sequence[Key]) -> Unit[None]:
+def _erasing(ordered: Ordered, extract: Extract, own: Set[Key], keys: Sequence[Key]) -> Unit[None]:
     async def unit(transaction: Transaction) -> None:
         await require_no_hold(transaction, ordered.patient)
+        consents = []
         for key in keys:
             current = await transaction.get(key)
-            if current is None:
+            # What was changed since it was looked at is found again, as what it is now.
+            if current is None or not belongs(extract, ordered.patient, current, own):
                 continue
+            if current.version > 1:
+                await _require_not_kept(transaction, extract, key)
             await erased_one(transaction, current, ordered.clock())
             await transaction.journal(ordered.noted(key, current.version))
+            if key.type == "Consent":
+                consents.append(key.id)
+        if consents:
+            await change(transaction, consents=consents)
         if ordered.patient in keys:
             value = {"reason": ordered.reason, "time": instant(ordered.clock())}
             await transaction.put_record(Record(ERASURE, ordered.patient.id, value))

@@ -5,16 +5,18 @@ rules applies: this is asked by whoever has the store itself.
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Set
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from fhir_server.fhir.codec import encode, parse
 from fhir_server.operations.record import patients_of
-from fhir_server.storage.port import Key, Past, ResourceStore, Stored, Terms
+from fhir_server.storage.port import Key, Past, ResourceStore, Stored, Terms, Transaction
 
 BATCH = 500
+EVER = Past(limit=BATCH)
+"""All versions of everything."""
 KEPT_TYPES = frozenset({"AuditEvent"})
 """They say who did what and when, and stay."""
 
@@ -84,17 +86,31 @@ async def _with_provenance(store: ResourceStore, extent: Extent) -> Extent:
     the patient nowhere."""
     own = set(extent.own)
     about: list[Key] = []
-    async for stored in every_version(store, "Provenance"):
+    met: set[Key] = set()
+    async for stored in every_version(store, replace(EVER, types=("Provenance",))):
         key = stored.key
-        if stored.is_deleted or key in own or key in about:
+        if stored.is_deleted or key in own or key in met:
             continue
-        targets = {target_of(each) for each in parse(stored.body).get("target", ())}
-        if targets and targets <= own:
+        met.add(key)
+        if _is_about(stored, own):
             about.append(key)
     if not about:
         return extent
     naming = tuple(key for key in extent.naming if key not in about)
     return Extent((*sorted(about), *extent.own), extent.former, extent.shared, naming)
+
+
+def _is_about(provenance: Stored, keys: Set[Key]) -> bool:
+    """Whether a Provenance is about some of these and nothing else."""
+    targets = {target_of(each) for each in parse(provenance.body).get("target", ())}
+    return bool(targets) and targets <= keys
+
+
+def belongs(extract: Extract, patient: Key, stored: Stored, own: Set[Key]) -> bool:
+    """Whether what was found to be `own` still is, in this version of it."""
+    if stored.is_deleted or patients_of(stored.key, extract(parse(stored.body))) == {str(patient)}:
+        return True
+    return stored.key.type == "Provenance" and _is_about(stored, own)
 
 
 def target_of(reference: dict[str, Any]) -> Key | None:
@@ -104,20 +120,30 @@ def target_of(reference: dict[str, Any]) -> Key | None:
 
 
 async def every_version(
-    store: ResourceStore, type: str | None = None, told: Told = silent
+    store: ResourceStore | Transaction, past: Past = EVER, told: Told = silent
 ) -> AsyncIterator[Stored]:
-    """All versions there are, newest first, deletions too."""
-    before, count = None, 0
+    """All versions of what is asked for, newest first, deletions too."""
+    count = 0
     while True:
-        types = None if type is None else (type,)
-        page = await store.history(Past(types=types, limit=BATCH, before=before))
+        page = await store.history(past)
         for stored in page.versions:
             yield stored
         count += len(page.versions)
         told("versions read", count, None)
         if page.next is None:
             return
-        before = page.next
+        past = replace(past, before=page.next)
+
+
+async def patients_ever(
+    store: ResourceStore | Transaction, extract: Extract, key: Key
+) -> frozenset[str]:
+    """The patients, as references, to whom any version of the resource belonged."""
+    found: frozenset[str] = frozenset()
+    async for stored in every_version(store, replace(EVER, key=key)):
+        if not stored.is_deleted:
+            found |= patients_of(key, extract(parse(stored.body)))
+    return found
 
 
 def _names(stored: Stored, patient: Key) -> bool:

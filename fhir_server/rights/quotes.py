@@ -6,7 +6,7 @@ and a sealed record of each says so. The chain is as provable as before (audit/q
 
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import unquote_plus
 
@@ -16,7 +16,7 @@ from fhir_server.fhir.codec import encode, parse
 from fhir_server.interactions.write import Submission, draft, put
 from fhir_server.operations.record import every_match
 from fhir_server.rights.erasure import Ordered, forget
-from fhir_server.rights.extent import Extent, Extract, every_version
+from fhir_server.rights.extent import EVER, Extent, Extract, every_version
 from fhir_server.rights.proof import IDENTIFYING
 from fhir_server.search.expression import Query
 from fhir_server.search.terms import fold
@@ -83,7 +83,7 @@ async def names_of(store: ResourceStore, extent: Extent) -> Names:
     own = set(extent.own) | set(extent.former)
     gone: set[str] = set()
     kept: set[str] = set()
-    async for stored in every_version(store, "Patient"):
+    async for stored in every_version(store, replace(EVER, types=("Patient",))):
         if not stored.is_deleted:
             texts = _identifying(stored)
             (gone if stored.key in own else kept).update(texts)

@@ -9,26 +9,29 @@ everything that it is about.
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fhir_server.fhir.codec import parse
 from fhir_server.fhir.compartments import SHARED_TYPES
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.operations.record import every_match, patients_of
-from fhir_server.rights.erasure import (
-    AT_ONCE,
-    Noted,
-    erased_one,
-    is_kept,
-    kept_patients,
+from fhir_server.rights.erasure import kept_patients
+from fhir_server.rights.extent import (
+    BATCH,
+    KEPT_TYPES,
+    Extract,
+    Told,
+    patients_ever,
+    readings,
+    silent,
+    target_of,
 )
-from fhir_server.rights.extent import BATCH, KEPT_TYPES, Extract, Told, readings, silent, target_of
 from fhir_server.search import terms
 from fhir_server.search.expression import HasAnyTerm, Query
 from fhir_server.security.guard_terms import OFTEN_ABOUT_NOBODY
-from fhir_server.storage.port import Key, ResourceStore, Stored, Transaction, Unit
+from fhir_server.storage.port import Key, ResourceStore, Stored, Transaction
 
 _MODELS = "the registry of model versions stands on it"
 STOOD_ON: Mapping[str, str] = {
@@ -62,8 +65,14 @@ class Due:
     held: Counter[str]
     needed: Counter[str] = field(default_factory=Counter)
     """By type: due, and kept because others stand on it."""
-    ages: Counter[tuple[str, int | None]] = field(default_factory=Counter)
-    """By type and by how many days at most it is overdue (of AGES; None: more)."""
+    overdue: Mapping[Key, int | None] = field(default_factory=dict)
+    """By how many days at most (of AGES; None: more)."""
+
+    @property
+    def ages(self) -> Counter[tuple[str, int | None]]:
+        """How many of each type are overdue by how many days at most."""
+        aged = [key for key in self.keys if key in self.overdue]
+        return Counter((key.type, self.overdue[key]) for key in aged)
 
     def counts(self) -> dict[str, int]:
         """How many of each type are due."""
@@ -104,11 +113,20 @@ async def due(
         looked_at += len(batch)
         told("looked at", looked_at, None)
         after = batch[-1].key
-    found = looking.found()
-    return await _with_provenance(store, found)
+    if looking.held:
+        await looking.look_back(store)
+    return await _with_provenance(store, looking.found())
 
 
 _NAMED = re.compile(rb"Patient/[A-Za-z0-9\-.]{1,64}")
+NAMING = resource_types() - KEPT_TYPES - {"Patient", "Provenance"}
+"""Types by which a Patient is needed, when a resource of them stays that names the Patient."""
+
+
+def named_in(stored: Stored) -> frozenset[str]:
+    """The patients, as references, whom a version names anywhere."""
+    found = {each.decode() for body in readings(stored.body) for each in _NAMED.findall(body)}
+    return frozenset(found)
 
 
 @dataclass
@@ -129,30 +147,37 @@ class _Looking:
         key = stored.key
         if not self._is_due(stored):
             # Whoever is named by what stays is needed: a record without its Patient is nobody's.
-            if "Patient" in self.policy and key.type not in ("Patient", *KEPT_TYPES, "Provenance"):
-                for body in readings(stored.body):
-                    self._named |= {each.decode() for each in _NAMED.findall(body)}
+            if "Patient" in self.policy and key.type in NAMING:
+                self._named |= named_in(stored)
         else:
             self._due[key] = Stored(key, stored.version, stored.updated, b"", stored.method)
 
+    async def look_back(self, store: ResourceStore) -> None:
+        """Keep what was once of somebody who is held: every version would go."""
+        changed = [key for key, stored in self._due.items() if stored.version > 1]
+        for key in changed:
+            if await patients_ever(store, self.extract, key) & self.held:
+                self._kept[key.type] += 1
+                del self._due[key]
+                current = await store.get(key)
+                self._named |= named_in(current) if current and key.type in NAMING else set()
+
     def found(self) -> Due:
         """What is due, when all has been looked at."""
-        ages: Counter[tuple[str, int | None]] = Counter()
-        keys = []
+        overdue: dict[Key, int | None] = {}
         for key, stored in self._due.items():
             if str(key) in self._named:
                 self._needed[key.type] += 1
                 continue
-            keys.append(key)
             over = self.now - stored.updated - self.policy[key.type]
-            ages[key.type, next((each for each in AGES if over.days < each), None)] += 1
-        return Due(tuple(keys), self._kept, self._needed, ages)
+            overdue[key] = next((each for each in AGES if over.days < each), None)
+        return Due(tuple(overdue), self._kept, self._needed, overdue)
 
     def _is_due(self, stored: Stored) -> bool:
         age = self.policy.get(stored.key.type)
         if age is None or stored.updated + age > self.now:
             return False
-        patients = _patients(self.extract, stored)
+        patients = patients_in(self.extract, stored)
         if patients & self.held:
             self._kept[stored.key.type] += 1
             return False
@@ -163,57 +188,39 @@ class _Looking:
 
 
 async def _with_provenance(store: ResourceStore, found: Due) -> Due:
-    """With every Provenance all of whose targets are due."""
-    ends = set(found.keys)
-    about: list[Key] = []
+    """With every Provenance that goes with what is due."""
+    about: dict[Key, None] = {}
+    ends = frozenset(found.keys)
     for start in range(0, len(found.keys), BATCH):
-        names = frozenset(str(key) for key in found.keys[start : start + BATCH])
-        named = HasAnyTerm(terms.key("Provenance", "target"), names)
-        async for stored in every_match(store, Query("Provenance", named, limit=BATCH)):
-            targets = {target_of(each) for each in parse(stored.body)["target"]}
-            if targets <= ends and stored.key not in about:
-                about.append(stored.key)
-    return Due((*found.keys, *about), found.held, found.needed, found.ages)
+        some = found.keys[start : start + BATCH]
+        about |= dict.fromkeys([each.key for each in await provenance_of(store, some, ends)])
+    return replace(found, keys=(*found.keys, *about))
 
 
-def _patients(extract: Extract, stored: Stored) -> frozenset[str]:
+async def provenance_of(
+    reader: ResourceStore | Transaction, keys: Sequence[Key], gone: Set[Key]
+) -> Sequence[Stored]:
+    """Every Provenance of some of these resources that is about nothing but what is `gone`, or
+    deleted."""
+    targets = HasAnyTerm(terms.key("Provenance", "target"), frozenset(map(str, keys)))
+    query = Query("Provenance", targets, limit=BATCH)
+    found = [stored async for stored in every_match(reader, query)]
+    return [each for each in found if await _is_about_nothing(reader, each, gone)]
+
+
+async def _is_about_nothing(
+    reader: ResourceStore | Transaction, provenance: Stored, gone: Set[Key]
+) -> bool:
+    for reference in parse(provenance.body)["target"]:
+        target = target_of(reference)
+        if target is None:
+            return False
+        current = None if target in gone else await reader.get(target)
+        if target not in gone and (current is None or not current.is_deleted):
+            return False
+    return True
+
+
+def patients_in(extract: Extract, stored: Stored) -> frozenset[str]:
+    """The patients, as references, to whom a version belongs."""
     return patients_of(stored.key, extract(parse(stored.body)))
-
-
-@dataclass(frozen=True)
-class Ending:
-    """A run of retention: the policy, its moment, and how each erased resource is audited."""
-
-    policy: Policy
-    now: datetime
-    noted: Noted
-
-
-async def end(store: ResourceStore, extract: Extract, ending: Ending, told: Told = silent) -> Due:
-    """Erase what is due, every version of it; what was changed or is held meanwhile stays."""
-    found = await due(store, extract, ending.policy, ending.now, told)
-    for start in range(0, len(found.keys), AT_ONCE):
-        some = found.keys[start : start + AT_ONCE]
-        await store.transaction(_unit(ending, some, extract))
-        told("erased", start + len(some), len(found.keys))
-    return found
-
-
-def _unit(ending: Ending, keys: tuple[Key, ...], extract: Extract) -> Unit[None]:
-    async def unit(transaction: Transaction) -> None:
-        for key in keys:
-            current = await transaction.get(key)
-            if current is None or current.is_deleted or not _is_old(ending, current):
-                continue
-            if await is_kept(transaction, _patients(extract, current)):
-                continue
-            await erased_one(transaction, current, ending.now)
-            await transaction.journal(ending.noted(key, current.version))
-
-    return unit
-
-
-def _is_old(ending: Ending, current: Stored) -> bool:
-    """Whether it has still reached its age; a Provenance has none of its own."""
-    age = ending.policy.get(current.key.type, timedelta())
-    return current.updated + age <= ending.now

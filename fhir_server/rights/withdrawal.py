@@ -15,27 +15,28 @@ from typing import Any
 import structlog
 
 from fhir_server.audit.journal import AuditTrail
-from fhir_server.fhir.assessment import ASSESSMENT, FINDINGS
+from fhir_server.fhir.assessment import ASSESSMENT, FINDINGS, REPORT_OF_TASK
 from fhir_server.fhir.codec import encode, instant, parse
 from fhir_server.fhir.withdrawn import is_withdrawn, marked_withdrawn, withdrawn_task
 from fhir_server.interactions.write import Submission, draft, put
 from fhir_server.operations.record import every_match
-from fhir_server.search.expression import EVERYTHING, Expression, Query, all_of
+from fhir_server.search.expression import EVERYTHING, Expression, Query, all_of, any_of
 from fhir_server.search.plan import Scope, criterion
-from fhir_server.security.analysis import ANALYST, Permissions, permissions
+from fhir_server.security.analysis import ANALYST, OPEN, Permissions, permissions, subjects_of
 from fhir_server.security.consent_filter import of_patients
 from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import ResourceStore, Stored, Terms, Transaction, VersionConflict
 
 Resource = dict[str, Any]
-OPEN = frozenset({"requested", "in-progress"})
 WAIT_SECONDS = 0.5
 REST_SECONDS = 15.0
 _TASK = f"{ASSESSMENT['system']}|{ASSESSMENT['code']}"
-_REPORT = f"{FINDINGS}|malaria-assessment-ai"
+_BY_AI = (("code", f"{FINDINGS}|malaria-assessment-ai"), ("identifier", f"{REPORT_OF_TASK}|"))
+"""By either a report is that of an analysis; a further model's has a code of its own."""
 _AT_ONCE = 200
-_NEW = timedelta(seconds=120)
-"""How long a draft is new: longer than a transaction lasts and the looks at rest lie apart."""
+_NEW = timedelta(seconds=180)
+"""How long a draft is new: longer than a transaction lasts (90 s), the clocks of two processes lie
+apart (30) and the looks at rest do."""
 _log = structlog.get_logger("medsage.rights")
 
 
@@ -81,29 +82,34 @@ class Withdrawals:
         changed = 0
         async for stored in self._found("Task", ("code", _TASK), ("status", ",".join(OPEN))):
             task = parse(stored.body)
-            if said.refuses(_patient(task, "for")):
+            if said.refuse(self._patients(stored, task)):
                 changed += await self._change(stored, withdrawn_task(task, self.clock()))
         async for stored in self._drafts(said):
             report = parse(stored.body)
-            is_refused = said.refuses(_patient(report, "subject"))
+            is_refused = said.refuse(self._patients(stored, report))
             if is_refused != is_withdrawn(report):
                 changed += await self._change(stored, marked_withdrawn(report, is_refused))
         self._told = said
         return changed
 
+    def _patients(self, stored: Stored, resource: Resource) -> frozenset[str]:
+        """The ids of those whom it is about."""
+        return subjects_of(stored.key.type, self.extract(resource))
+
     async def _drafts(self, said: Permissions) -> AsyncIterator[Stored]:
-        draft = ("code", _REPORT), ("status", "preliminary")
+        by_ai = any_of(criterion(self.scope(), "DiagnosticReport", *each) for each in _BY_AI)
+        draft = ("status", "preliminary")
         if self._told is None:
-            async for stored in self._found("DiagnosticReport", *draft):
+            async for stored in self._found("DiagnosticReport", draft, of=by_ai):
                 yield stored
             return
         ids = sorted(said.changed_since(self._told))
         for start in range(0, len(ids), _AT_ONCE):
             some = of_patients("DiagnosticReport", ids[start : start + _AT_ONCE])
-            async for stored in self._found("DiagnosticReport", *draft, of=some):
+            async for stored in self._found("DiagnosticReport", draft, of=all_of([by_ai, some])):
                 yield stored
         newest = ("_lastUpdated", f"ge{instant(self.clock() - _NEW)}")
-        async for stored in self._found("DiagnosticReport", *draft, newest):
+        async for stored in self._found("DiagnosticReport", draft, newest, of=by_ai):
             yield stored
 
     async def _found(
@@ -129,16 +135,10 @@ class Withdrawals:
                 status=200,
                 key=judged.key,
                 version=made.stored.version,
-                patient=_patient(wanted, "for" if judged.key.type == "Task" else "subject") or None,
+                patient=next(iter(self._patients(judged, wanted)), None),
                 detail="the patient's consent or a restriction of processing has changed",
             )
             await transaction.journal(entry)
             return True
 
         return await self.store.transaction(unit)
-
-
-def _patient(resource: Resource, name: str) -> str:
-    """The id of the patient whom it is about; "" for nobody."""
-    reference = str(resource.get(name, {}).get("reference", ""))
-    return reference.removeprefix("Patient/") if reference.startswith("Patient/") else ""

@@ -15,6 +15,7 @@ from fhir_server.fhir.outcome import BUSY, FhirError, forbidden
 from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, all_of, any_of
 from fhir_server.search.readiness import require_standard
 from fhir_server.search.registry import Registry
+from fhir_server.security.analysis import Permissions, permissions
 from fhir_server.security.circumstances import PLAIN, Circumstances
 from fhir_server.security.consent_filter import consent_filter, of_patients
 from fhir_server.security.granular import scope_expression
@@ -38,10 +39,12 @@ class Access:
         principal: Principal,
         view: Callable[[str, Action], Expression],
         circumstances: Circumstances = PLAIN,
+        registry: Registry | None = None,
     ) -> None:
         self.principal = principal
         self.circumstances = circumstances
         self._view = view
+        self._registry = registry
         self._filters: dict[tuple[str, str], Expression] = {}
 
     def permits(self, type: str, action: Action) -> bool:
@@ -59,6 +62,20 @@ class Access:
         if found is None:
             found = self._filters[type, action] = self._view(type, action)
         return found
+
+    @cached_property
+    def analysis(self) -> Permissions:
+        """Which patients permit that their record is analysed: all of them with open access."""
+        if self._registry is None:
+            return Permissions()
+        return permissions(self.circumstances, self._registry)
+
+    @cached_property
+    def unconsented(self) -> "Access":
+        """What the same caller might do if no patient had said anything."""
+        if self._registry is None:
+            return self
+        return access_for(self.principal, self._registry, self.circumstances.unconsented)
 
     @cached_property
     def extent(self) -> str:
@@ -122,7 +139,7 @@ def access_for(principal: Principal, registry: Registry, circumstances: Circumst
         )
         return all_of([own, queried])
 
-    return Access(principal, view, circumstances)
+    return Access(principal, view, circumstances, registry)
 
 
 def names(scope: ResourceScope, type: str, action: Action) -> bool:

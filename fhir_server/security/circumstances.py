@@ -3,7 +3,7 @@ Consents, and emergency access under way."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -88,6 +88,12 @@ class Circumstances:
     places: frozenset[str] = frozenset()
     emergencies: frozenset[str] = frozenset()
     now: datetime = field(default=_LONG_AGO, compare=False)
+
+    @property
+    def unconsented(self) -> "Circumstances":
+        """The same, had no patient said anything: no Consent, and no restriction."""
+        rules = replace(self.rules, directives=())
+        return replace(self, policy=replace(self.policy, consents_by_default=True), rules=rules)
 
     @property
     def seal(self) -> str:

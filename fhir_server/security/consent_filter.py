@@ -37,7 +37,7 @@ def consent_filter(
     rules, policy = circumstances.rules, circumstances.policy
     if type in UNGOVERNED or (policy.consents_by_default and not rules.directives):
         return EVERYTHING
-    keys = _keys(type)
+    keys = patient_keys(type)
     if not keys:
         return EVERYTHING
     judging = Judging(actor_of(principal, circumstances.places), circumstances.now, registry)
@@ -69,7 +69,7 @@ def of_patients(type: str, patients: Collection[str]) -> Expression:
 
 def _named(type: str, patients: Collection[str]) -> list[Expression]:
     references = [f"{_ALL_PATIENTS}{patient}" for patient in patients]
-    return [_one_of(key, references) for key in _keys(type)]
+    return [_one_of(key, references) for key in patient_keys(type)]
 
 
 def _one_of(key: str, values: Collection[str]) -> Expression:
@@ -79,7 +79,7 @@ def _one_of(key: str, values: Collection[str]) -> Expression:
 
 
 @lru_cache(maxsize=256)
-def _keys(type: str) -> tuple[str, ...]:
+def patient_keys(type: str) -> tuple[str, ...]:
     """The parameters that may name a patient; none for a type that belongs to nobody."""
     found = [terms.key(type, code) for code in patient_parameters(type)]
     if type in FOLLOWS:
@@ -91,7 +91,7 @@ def _about_somebody(type: str) -> Expression:
     if type == "Patient":
         return EVERYTHING
     end = terms.next_after(_ALL_PATIENTS)
-    return any_of(HasRange(key, _ALL_PATIENTS, end) for key in _keys(type))
+    return any_of(HasRange(key, _ALL_PATIENTS, end) for key in patient_keys(type))
 
 
 def _followed(

@@ -1,13 +1,16 @@
 """A unit's transaction under the guard: the old and the new version of every write are checked."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
 from fhir_server.fhir.codec import parse
-from fhir_server.fhir.outcome import forbidden, not_found
+from fhir_server.fhir.outcome import FhirError, error, forbidden, not_found
+from fhir_server.fhir.withdrawn import NOT_PERMITTED
 from fhir_server.search.expression import EVERYTHING, NOTHING, Expression, Query
-from fhir_server.security.access import OPEN_ACCESS
+from fhir_server.security.access import OPEN_ACCESS, Access
+from fhir_server.security.analysis import is_open_analysis, subjects_of
+from fhir_server.security.consent_filter import patient_keys
 from fhir_server.security.consents import is_in_force, read_consent
 from fhir_server.security.judge import Judge
 from fhir_server.security.labels import bears_restricted
@@ -15,11 +18,24 @@ from fhir_server.security.rule_state import change, note_labelled
 from fhir_server.security.scopes import Action
 from fhir_server.security.subscribers import TYPE, note_owner
 from fhir_server.security.visibility import passes
-from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, Transaction
+from fhir_server.storage.port import (
+    Draft,
+    HistoryPage,
+    Key,
+    Page,
+    Past,
+    Record,
+    Stored,
+    Terms,
+    Transaction,
+)
 
 APPEND_ONLY = frozenset({"AuditEvent"})
 OFFERED_RECORDS = frozenset({"commit", "idempotency"})
 """Kinds of records that interactions keep; they name resources, and say nothing of them."""
+_SUPPRESSED = (
+    "The patient's consent, or a restriction of processing, does not permit the writing of this"
+)
 WRITING: tuple[Action, ...] = ("u", "d")
 
 
@@ -35,9 +51,10 @@ class GuardedTransaction:
     def __init__(self, transaction: Transaction, judge: Judge) -> None:
         self._inner = transaction
         self._judge = judge
-        self._written: list[tuple[Key, Expression, Terms]] = []
+        self._written: list[tuple[Key, Action, Terms]] = []
         self._labelled: set[str] = set()
         self._consents: set[str] = set()
+        self._analysed: set[str] = set()
 
     async def get(self, key: Key, version: int | None = None) -> Stored | None:
         """As the store's; what the caller may write but not read comes without its body."""
@@ -57,6 +74,9 @@ class GuardedTransaction:
     async def count(self, query: Query) -> int:
         return await self._inner.count(self._judge.narrowed(query))
 
+    async def history(self, past: Past) -> HistoryPage:
+        not_offered("history inside a unit")
+
     async def put(self, draft: Draft, expected: int) -> None:
         """FhirError 403 for what the caller may not write, 404 for what it can't see."""
         stored = draft.stored
@@ -69,8 +89,9 @@ class GuardedTransaction:
         if view != EVERYTHING:
             await self._check_old(stored.key, action, expected, view)
             if not stored.is_deleted:
-                self._written.append((stored.key, view, draft.terms))
+                self._written.append((stored.key, action, draft.terms))
         self._note_rules(draft)
+        self._note_analysis(draft)
         await self._inner.put(draft, expected)
         if stored.key.type == TYPE:
             await note_owner(self._inner, self._judge.access, stored)
@@ -90,11 +111,16 @@ class GuardedTransaction:
             await note_owner(self._inner, self._judge.access, stored)
 
     async def finish(self) -> None:
-        """FhirError 403 unless each new version lies within what the caller may write. What
-        changes the rules of access is known to every process with the commit."""
-        for key, view, terms in self._written:
-            if not await passes(view, terms, self._inner.find):
-                raise forbidden(f"This {key.type} lies outside what the caller may write")
+        """FhirError 403 unless each new version lies within what the caller may write; 422 for an
+        analysis that the patient does not permit, told to those alone who may see the patient.
+        What changes the rules of access is known to every process with the commit."""
+        for key, action, terms in self._written:
+            if not await self._passes(self._judge.access, key.type, action, terms):
+                raise await self._outside(key.type, action, terms)
+        if self._analysed:
+            refused = filter(self._judge.access.analysis.refuses, self._analysed)
+            if await self._seen(list(refused)):
+                raise error(422, "suppressed", NOT_PERMITTED, "Task.for")
         if self._labelled:
             await note_labelled(self._inner, self._labelled)
         if self._consents:
@@ -127,6 +153,33 @@ class GuardedTransaction:
 
     async def seal(self, positions: Sequence[str]) -> None:
         not_offered("the audit journal")
+
+    async def _passes(self, access: Access, type: str, action: Action, terms: Terms) -> bool:
+        return await passes(access.filter(type, action), terms, self._inner.find)
+
+    async def _outside(self, type: str, action: Action, terms: Terms) -> FhirError:
+        """Why the caller may not write it. That it is for what a patient said is told to those
+        alone who may see all patients whom it names."""
+        keys = patient_keys(type)
+        named = [value for param, value in terms.terms if param in keys]
+        ids = [each.removeprefix("Patient/") for each in named if each.startswith("Patient/")]
+        patients = frozenset(id for id in ids if "/" not in id)
+        is_told = bool(patients) and await self._seen(patients) == patients
+        if is_told and await self._passes(self._judge.access.unconsented, type, action, terms):
+            return error(403, "suppressed", f"{_SUPPRESSED} {type} by this caller")
+        return forbidden(f"This {type} lies outside what the caller may write")
+
+    async def _seen(self, patients: Collection[str]) -> frozenset[str]:
+        """Those of the patients (ids) whom the caller may see."""
+        keys = [Key("Patient", id) for id in patients]
+        found = [await self._judge.readable(self._inner, key, None) for key in keys]
+        return frozenset(each.key.id for each in found if each is not None)
+
+    def _note_analysis(self, draft: Draft) -> None:
+        stored = draft.stored
+        is_task = stored.key.type == "Task" and not stored.is_deleted
+        if is_task and is_open_analysis(parse(stored.body)):
+            self._analysed |= subjects_of("Task", draft.terms)
 
     def _note_rules(self, draft: Draft) -> None:
         """FhirError 422 for a Consent that would not be honoured. With open access none is, and

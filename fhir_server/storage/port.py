@@ -176,6 +176,9 @@ class Transaction(Protocol):
     async def count(self, query: Query) -> int:
         """As the store's, with what this unit has written."""
 
+    async def history(self, past: Past) -> HistoryPage:
+        """As the store's, with what this unit has written."""
+
     async def put(self, draft: Draft, expected: int) -> None:
         """Write `draft` as the current version and into history. `expected` is the version
         that it replaces, 0 for none; VersionConflict when the store has another. A deletion

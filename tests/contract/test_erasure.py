@@ -5,9 +5,12 @@ import pytest
 from fhir_server.rights.erasure import NothingHeld, Ordered, erase
 from fhir_server.rights.extent import extent_of
 from fhir_server.rights.proof import prove, traces
+from fhir_server.security.rule_state import change
+from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import Draft, Key, Past, ResourceStore
+from tests.consent_world import consent, deny
 from tests.fhir_world import extract
-from tests.rights_ward import LETTER, SECRET, drafted, fill, observation
+from tests.rights_ward import LETTER, SECRET, drafted, fill, observation, provenance
 from tests.stores import START, put, version
 
 ORDERED = Ordered(Key("Patient", "ann"), "legal-order", lambda key, version: b"{}", lambda: START)
@@ -55,3 +58,27 @@ async def test_of_a_deleted_resource_its_last_content_decides_whose_it_was(
     assert key in found.former
     assert key not in found.own
     assert [each.version for each in (await store.history(Past(key=key))).versions] == [3]
+
+
+async def test_a_provenance_that_is_about_anothers_now_stays(store: ResourceStore) -> None:
+    await fill(store)
+    targets = ("Observation/o", "Observation/other")
+    passed = [provenance("passed", target) for target in targets]
+    await put(store, *(drafted(each, number) for number, each in enumerate(passed, 1)))
+    await erase(store, extract(), ORDERED)
+    current = await store.get(Key("Provenance", "passed"))
+    assert current is not None
+    assert (current.version, current.is_deleted) == (2, False)
+
+
+async def test_what_an_erased_consent_said_ends_for_every_process_at_once(
+    store: ResourceStore,
+) -> None:
+    await fill(store)
+    said = consent("ann", provision=deny()) | {"id": "said"}
+    await put(store, drafted(said, 1))
+    await store.transaction(lambda unit: change(unit, consents=["said"]))
+    rulebook = Rulebook(store, lambda: START)
+    assert len((await rulebook.rules()).directives) == 1
+    await erase(store, extract(), ORDERED)
+    assert (await rulebook.rules()).directives == ()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pymongo import AsyncMongoClient
 
-from fhir_server.storage.port import Draft, Key, Past, ResourceStore, Stored
+from fhir_server.storage.port import Draft, Key, Past, ResourceStore, Stored, Transaction
 from tests.stores import START, mongodb_place, put, sqlite_place, version
 
 
@@ -152,3 +152,12 @@ async def test_versions_without_a_type_get_theirs(mongodb_server: str) -> None:
             await client[place.address[1]]["schema"].delete_one({"_id": "store"})
         again = await place.store()
         assert len(await names(again, Past(types=("Patient",)))) == 4
+
+
+async def test_a_unit_sees_the_past_and_what_it_has_written(past: ResourceStore) -> None:
+    async def unit(transaction: Transaction) -> list[str]:
+        await transaction.put(Draft(written("Patient/b", 2, 7)), 1)
+        page = await transaction.history(Past(since=minute(5)))
+        return [f"{each.key}/{each.version}" for each in page.versions]
+
+    assert await past.transaction(unit) == ["Patient/b/2", "Observation/o/2", "Patient/a/3"]

@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image as Picture
 
-from fhir_server.fhir.outcome import login_required
+from fhir_server.fhir.outcome import Issue, login_required
 from fhir_server.fhir.withdrawn import NOT_PERMITTED, withdrawn_task
 from fhir_server.validation.validate import Validator
 from models.analysis import Analysts
@@ -22,6 +22,7 @@ from models.malaria.predict import check_image
 from models.malaria.reading import CellAnswer
 from models.result_event import RefusedCall
 from models.symptoms.red_flags import SafeAnalyst
+from models.tasks import failed
 from models.worker import Pace, Worker
 from tests.fhir_double import BASE, FhirDouble, Refused
 from tests.smear_predictions import ScriptedSmearModel, one_cell, refused
@@ -262,13 +263,15 @@ async def test_the_callers_own_token_goes_to_the_fhir_server(world: World) -> No
 async def test_a_refusal_of_the_fhir_server_is_passed_on(world: World) -> None:
     def interrupt(request: httpx.Request) -> None:
         if request.method == "POST":
-            raise Refused(403, "The scopes do not allow to create a Patient")
+            raise Refused(403, "The scopes do not allow to create a Patient", "forbidden")
 
     world.fhir.interrupt = interrupt
     answer = await post(world)
 
     assert answer.status_code == 403
-    assert "scopes" in answer.json()["issue"][0]["diagnostics"]
+    (issue,) = answer.json()["issue"]
+    assert issue["code"] == "forbidden"
+    assert "scopes" in issue["diagnostics"]
 
 
 async def test_a_form_without_an_image_may_be_urlencoded_as_with_the_seed(world: World) -> None:
@@ -342,4 +345,21 @@ async def test_an_analysis_that_was_cancelled_is_answered_with_its_reason_at_onc
 
     assert answer.status_code == 422
     issue = answer.json()["issue"][0]
-    assert (issue["code"], issue["diagnostics"]) == ("business-rule", NOT_PERMITTED)
+    assert (issue["code"], issue["diagnostics"]) == ("suppressed", NOT_PERMITTED)
+
+
+@pytest.mark.parametrize(("code", "status"), [("suppressed", 422), ("forbidden", 500)])
+async def test_an_analysis_that_failed_is_answered_with_its_own_reason(
+    code: str, status: int
+) -> None:
+    world = World()
+    waiting = asyncio.create_task(post(world))
+    async with asyncio.timeout(10):
+        while not (tasks := world.fhir.of_type("Task")):
+            await asyncio.sleep(0.02)
+        world.fhir.add(failed(tasks[0], [Issue("error", code, "for a reason")], datetime.now(UTC)))
+        answer = await waiting
+
+    assert answer.status_code == status
+    issue = answer.json()["issue"][0]
+    assert (issue["code"], issue["diagnostics"]) == (code, "for a reason")

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from fhir_server.audit.journal import AuditTrail
-from fhir_server.rights.retention import Ending, end, read_policy
+from fhir_server.rights.ending import Ending, end
+from fhir_server.rights.retention import read_policy
 from fhir_server.search.expression import Query
 from fhir_server.storage.port import Past, ResourceStore
 from fhir_server.storage.sqlite.store import SqliteStore
@@ -166,6 +167,11 @@ def test_a_legal_hold_forbids_it_until_released(folder: Path) -> None:
     assert erased(folder)["left_over"] == 0
 
 
+def test_a_hold_on_nobody_is_refused(folder: Path) -> None:
+    code, said = medsage(folder, "hold", "anna", "--reason", "court order")
+    assert (code, said) == (1, "medsage: nothing is held about Patient/anna\n")
+
+
 def test_a_restriction_is_put_on_listed_audited_and_lifted(folder: Path) -> None:
     code, said = medsage(folder, "restrict", "ann", "--reason", "pending")
     assert (code, "accuracy-contested" in said) == (2, True)
@@ -285,7 +291,8 @@ async def retained(folder: Path, days: int) -> dict[str, int]:
     """What a run of retention erases so many days after the ward was written."""
     store = SqliteStore.open(folder / "medsage.sqlite")
     ages = read_policy("Observation = 1")
-    ending = Ending(ages, START + timedelta(days=days), lambda key, version: b"{}")
+    now = START + timedelta(days=days)
+    ending = Ending(ages, lambda: now, lambda key, version: b"{}")
     found = await end(store, extract(), ending)
     await store.close()
     return found.counts()

@@ -9,7 +9,8 @@ import pytest
 
 from deploy.commands.patient_keeping import counted, lines
 from fhir_server.fhir.codec import encode
-from fhir_server.rights.retention import Due, Ending, due, end, read_policy
+from fhir_server.rights.ending import Ending, end
+from fhir_server.rights.retention import Due, due, read_policy
 from fhir_server.security.restrictions import Restriction, restrict
 from fhir_server.storage.port import Draft, Key, Stored
 from fhir_server.storage.sqlite.store import SqliteStore
@@ -89,7 +90,7 @@ async def test_what_is_restricted_outlasts_its_age_even_when_that_comes_meanwhil
     store: SqliteStore,
 ) -> None:
     assert (await found(store)).held == {}
-    ending = Ending(POLICY, LATER, lambda key, version: b"{}")
+    ending = Ending(POLICY, lambda: LATER, lambda key, version: b"{}")
     late: Any = Late(store)
     await end(late, extract(), ending)
     gone = {}

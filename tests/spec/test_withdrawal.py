@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 from deploy.registrations import MONITOR, WORKER
 from fhir_server.app import ITSELF
 from fhir_server.audit.journal import AuditTrail
-from fhir_server.fhir.assessment import FINDINGS
+from fhir_server.fhir.assessment import FINDINGS, REPORT_OF_TASK
 from fhir_server.fhir.withdrawn import NOT_PERMITTED, is_withdrawn
 from fhir_server.rights.withdrawal import Withdrawals
 from fhir_server.search.plan import Scope
@@ -22,6 +24,8 @@ from fhir_server.storage.port import Transaction
 from fhir_server.system import new_id
 from models.malaria.reading import SmearAnswer
 from models.monitoring.cases import read_cases
+from models.wording import NO_OPINION
+from models.worker_device import SCOPES
 from tests.consent_world import client, consent, deny, exceptions, of_type
 from tests.fhir_world import BASE, START, World, extract, fhir_world, registry, text_of
 from tests.security.test_guard_http import principal
@@ -172,6 +176,27 @@ async def test_a_draft_that_was_being_stored_as_consent_was_withdrawn_is_marked(
     assert await looking.look() == 0
 
 
+async def test_the_draft_of_another_model_is_marked_too(world: World) -> None:
+    _, patient = await asked(world)
+    draft = {
+        "resourceType": "DiagnosticReport",
+        "id": "chest",
+        "status": "preliminary",
+        "identifier": [{"system": REPORT_OF_TASK, "value": "7"}],
+        "code": {"text": "Chest image by AI, demonstration only"},
+        "subject": {"reference": patient},
+    }
+    by_hand = {**draft, "id": "hand", "identifier": [{"system": "urn:lab", "value": "7"}]}
+    for each in (draft, by_hand):
+        assert (await world.put(f"/DiagnosticReport/{each['id']}", each)).is_success
+    looking = withdrawals(world)
+    assert await looking.look() == 0
+    await withdraw(world, patient)
+    assert await looking.look() == 2, "the draft, and the Task that waits"
+    assert is_withdrawn(await as_doctor(world, "DiagnosticReport/chest"))
+    assert not is_withdrawn(await as_doctor(world, "DiagnosticReport/hand"))
+
+
 async def test_what_may_be_read_and_not_written_ends_with_the_reason(world: World) -> None:
     reference, patient = await asked(world)
     code = {"coding": [{"system": FINDINGS, "code": "malaria-smear-ai"}]}
@@ -256,3 +281,44 @@ async def test_a_restriction_does_the_same_and_is_noticed_by_itself(world: World
         return await lift(transaction, made.patient)
 
     assert await world.store.transaction(unit)
+
+
+@pytest.mark.parametrize(
+    ("left", "lacking"), [("r", "create Observation"), ("cu", "read Observation")]
+)
+async def test_who_lacks_the_rights_is_not_told_of_a_consent(
+    world: World, left: str, lacking: str
+) -> None:
+    reference, _ = await asked(world)
+    scopes = SCOPES.replace("Observation.cru", f"Observation.{left}")
+    world.caller.principal = replace(_worker(), scopes=scopes)
+    few = {"retry_delays_seconds": (), "most_attempts": 2, "lease": timedelta(0)}
+    await worker(world, ScriptedSmearModel(READ), **few).run_once()
+    # The rights may be given back: the Task waits for another attempt.
+    assert (await as_doctor(world, reference))["status"] == "in-progress"
+    await worker(world, ScriptedSmearModel(READ), **few).run_once()
+    task = await as_doctor(world, reference)
+    assert task["status"] == "failed"
+    issue = task["contained"][0]["issue"][0]
+    assert issue["code"] == "forbidden"
+    assert f"No permission to {lacking}" in issue["diagnostics"]
+    assert NO_OPINION in task["statusReason"]["text"]
+    assert "consent" not in issue["diagnostics"]
+
+
+async def test_who_may_see_the_patient_is_told_why_a_write_is_refused(world: World) -> None:
+    _, patient = await asked(world)
+    denied = {"coding": [{"system": FINDINGS, "code": "malaria-smear-ai"}]}
+    rule = exceptions(deny(**client(DOCTOR.client_id), **of_type("Observation"), code=[denied]))
+    made = consent(patient.partition("/")[2], provision=rule) | {"id": "c"}
+    assert (await world.put("/Consent/c", made)).is_success
+    world.caller.principal = DOCTOR
+    finding = {"resourceType": "Observation", "status": "final", "subject": {"reference": patient}}
+    answer = await world.post("/Observation", finding | {"code": denied})
+    assert answer.status_code == 403
+    (issue,) = answer.json()["issue"]
+    assert issue["code"] == "suppressed"
+    assert "consent" in issue["diagnostics"]
+    world.caller.principal = replace(DOCTOR, scopes="user/Observation.c")
+    unseeing = await world.post("/Observation", finding | {"code": denied})
+    assert (unseeing.status_code, unseeing.json()["issue"][0]["code"]) == (403, "forbidden")

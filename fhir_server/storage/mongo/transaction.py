@@ -18,9 +18,20 @@ from fhir_server.search.expression import Query
 from fhir_server.storage.mongo import reading, records, sealed
 from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.connect import Collection, Document, Session
+from fhir_server.storage.mongo.history import history
 from fhir_server.storage.mongo.resealing import reseal
 from fhir_server.storage.mongo.reservations import reservation
-from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, VersionConflict
+from fhir_server.storage.port import (
+    Draft,
+    HistoryPage,
+    Key,
+    Page,
+    Past,
+    Record,
+    Stored,
+    Terms,
+    VersionConflict,
+)
 from fhir_server.storage.rotation import Resealed
 
 Write = InsertOne[Document] | ReplaceOne[Document] | UpdateOne | DeleteOne | DeleteMany
@@ -77,6 +88,11 @@ class MongoTransaction:
         await self._begin()
         await self._send_resources()
         return await reading.count(self._reader, query)
+
+    async def history(self, past: Past) -> HistoryPage:
+        await self._begin()
+        await self._send_resources()
+        return await history(self._reader, past)
 
     async def put(self, draft: Draft, expected: int) -> None:
         """See the port. Without an earlier read the version is checked when the write is sent."""

@@ -7,12 +7,23 @@ from datetime import datetime
 import orjson
 
 from fhir_server.search.expression import Query
-from fhir_server.storage.port import Draft, Key, Page, Record, Stored, Terms, VersionConflict
+from fhir_server.storage.port import (
+    Draft,
+    HistoryPage,
+    Key,
+    Page,
+    Past,
+    Record,
+    Stored,
+    Terms,
+    VersionConflict,
+)
 from fhir_server.storage.rotation import Resealed
 from fhir_server.storage.sqlite import rows
 from fhir_server.storage.sqlite.allowance import Allowance
 from fhir_server.storage.sqlite.bulk import Rows
 from fhir_server.storage.sqlite.connect import Connection
+from fhir_server.storage.sqlite.history import history
 from fhir_server.storage.sqlite.order import IN_COLUMNS
 from fhir_server.storage.sqlite.resealing import reseal
 from fhir_server.storage.sqlite.sealed import body_in, value_in
@@ -68,6 +79,9 @@ class SqliteTransaction:
         self._terms.write(self._connection)
         with self._allowance.spent_on(self._connection):
             return rows.count(self._connection, query)
+
+    async def history(self, past: Past) -> HistoryPage:
+        return history(self._connection, past)
 
     async def keep(self, stored: Stored) -> None:
         """Nothing is written."""
