@@ -1,5 +1,6 @@
 """Chart resources → SymptomFacts: what the patient's record and the intake say, typed."""
 
+import unicodedata
 from collections.abc import Container, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
@@ -133,11 +134,28 @@ def _sex(gender: object) -> Sex | None:
 
 
 def _identifiers(patient: Resource) -> Iterable[str]:
-    for name in patient.get("name", ()):
+    people = [patient, *patient.get("contact", ())]
+    names = [name for person in people for name in _listed(person.get("name", ()))]
+    for name in names:
         for text in (name.get("text"), name.get("family"), *name.get("given", ())):
-            yield from (text or "").split()
+            for word in (text or "").split():
+                yield from dict.fromkeys((word, *word.split("-"), *_plain(word).split("-")))
     for part in ("identifier", "telecom"):
         yield from (entry["value"] for entry in patient.get(part, ()) if entry.get("value"))
     for address in patient.get("address", ()):
         yield from address.get("line", ())
-        yield from (address[part] for part in ("city", "postalCode") if address.get(part))
+        yield from (
+            address[part]
+            for part in ("text", "city", "district", "postalCode")
+            if address.get(part)
+        )
+
+
+def _listed(names: Any) -> list[Resource]:
+    """A Patient has a list of names, a contact of theirs one."""
+    return [names] if isinstance(names, dict) else list(names)
+
+
+def _plain(word: str) -> str:
+    """Without its accents, as a note in a hurry is written."""
+    return "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c))

@@ -72,7 +72,9 @@ def test_images_of_one_task_are_counted_together_and_refused_ones_named(model, p
     assert refused.refusal.check == "not-a-smear"
 
 
-def test_a_picture_that_comes_twice_is_counted_once_however_it_was_saved(model, picture, rgb, as_image):
+def test_a_picture_that_comes_twice_is_counted_once_however_it_was_saved(
+    model, picture, rgb, as_image
+):
     field, cell = SmearImage(picture("field-2.jpg")), SmearImage(picture("cell-parasitized.png"))
     again = as_image(rgb("field-2.jpg"), "JPEG", quality=70)
     smaller = as_image(np.asarray(cv2.resize(rgb("field-2.jpg"), (512, 384))))
