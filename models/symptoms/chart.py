@@ -15,7 +15,7 @@ from fhir_server.fhir.assessment import (
     VITAL_SIGNS,
 )
 from models.symptoms.facts import Answer, Sex, SymptomFacts
-from models.symptoms.units import Reading, in_agreed_unit
+from models.symptoms.units import Reading, in_agreed_unit, replaced
 
 Resource = dict[str, Any]
 
@@ -63,12 +63,21 @@ _Quantity = tuple[str | None, float | None, str | None]
 
 
 def _readings(quantities: Iterable[_Quantity]) -> dict[str, Reading]:
-    """The vital signs by name; of several values of one sign the last counts, as they came."""
-    return {
-        _VITAL_OF_CODE[code]: in_agreed_unit(_VITAL_OF_CODE[code], value, unit)
-        for code, value, unit in quantities
-        if code in _VITAL_OF_CODE and value is not None
-    }
+    """The vital signs by name; of several values of one sign the last counts, as they came, and
+    its remark says so."""
+    found: dict[str, Reading] = {}
+    for code, value, unit in quantities:
+        if code not in _VITAL_OF_CODE or value is None:
+            continue
+        vital = _VITAL_OF_CODE[code]
+        reading, before = in_agreed_unit(vital, value, unit), found.get(vital)
+        if before is not None and before != reading:
+            remark = " ".join(
+                filter(None, (before.remark, replaced(vital, before), reading.remark))
+            )
+            reading = Reading(reading.value, remark)
+        found[vital] = reading
+    return found
 
 
 def _stated_age(quantities: Iterable[_Quantity]) -> float | None:
