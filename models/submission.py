@@ -51,7 +51,8 @@ class Inputs:
 
 async def read_inputs(fhir: FhirClient, task: Resource, today: date) -> Inputs:
     """Reads everything that the Task names. Raises UnusableTask when it makes no sense: no
-    patient, nothing to analyse, an input that is missing, of another type or another patient."""
+    patient, nothing to analyse, an input that is missing, entered in error, of another type or
+    another patient."""
     patient_reference = task.get("for", {}).get("reference")
     if not isinstance(patient_reference, str) or not patient_reference.startswith("Patient/"):
         raise _unusable("required", "The Task names no patient", "Task.for")
@@ -106,12 +107,14 @@ async def _further_image(fhir: FhirClient, reference: str, patient: str) -> Smea
 
 
 async def _input(fhir: FhirClient, reference: str, part: str, patient: str) -> Resource:
-    """One input, checked to be of the part's type and about the Task's patient."""
+    """One input, checked to be of the part's type, about the Task's patient, and to stand."""
     expected = _TYPES.get(part, _MEDIA)
     if reference.split("/")[0] != expected:
         raise _unusable("invalid", f"{reference} is no {expected}", "Task.input")
     resource = await _read(fhir, reference)
     _same_patient(resource.get("subject", {}).get("reference"), patient, reference)
+    if resource.get("status") == "entered-in-error":
+        raise _unusable("business-rule", f"{reference} was entered in error", "Task.input")
     return resource
 
 

@@ -8,7 +8,7 @@ An image that cannot be read is answered with its refusal, never with an excepti
 
 import asyncio
 import hashlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,6 +39,7 @@ from models.malaria.reading import (
     SmearPrediction,
     Thresholds,
 )
+from models.malaria.repeated import Pictures
 
 __all__ = [
     "Box",
@@ -121,8 +122,8 @@ class MalariaModel:
 
     def read(self, given: Sequence[SmearImage]) -> SmearPrediction:
         """The same, blocking."""
-        known, album = self.classifier.calibration, Album(self.classifier)
-        images = tuple(self._read_image(n, image, album) for n, image in enumerate(given))
+        known, album, before = self.classifier.calibration, Album(self.classifier), Pictures()
+        images = tuple(self._read_image(n, image, album, before) for n, image in enumerate(given))
         kinds = {image.kind for image in images}
         rules = Rules(
             floor_cell=known.floor_cell,
@@ -142,7 +143,9 @@ class MalariaModel:
             bands=known.bands,
         )
 
-    def _read_image(self, number: int, image: SmearImage, album: Album) -> ImageReading:
+    def _read_image(
+        self, number: int, image: SmearImage, album: Album, before: Pictures
+    ) -> ImageReading:
         reading = ImageReading(
             kind=ImageKind.REFUSED,
             sha256=hashlib.sha256(image.content).hexdigest(),
@@ -161,9 +164,14 @@ class MalariaModel:
             smear, scale = _PASSED.smear_of(reading.sha256, picture)
         except ImageRefused as refused:
             return replace(reading, refusal=refused.refusal)
-        cells = self._read_cells(smear, scale)
-        if smear.kind is ImageKind.CELL and cells[0].refusal is not None:
-            return replace(reading, refusal=cells[0].refusal)
+        cells: tuple[CellReading, ...] = ()
+        refusal = before.repeated(picture.rgb)
+        if refusal is None:
+            cells = self._read_cells(smear, scale)
+            refusal = _nothing_read(smear.kind, cells)
+        if refusal is not None:
+            return replace(reading, refusal=refusal)
+        before.add(number, picture.rgb)
         album.add(number, smear.kind, picture.rgb, list(zip(cells, smear.cells, strict=True)))
         return replace(reading, kind=smear.kind, cells=cells, signs=smear.signs)
 
@@ -204,6 +212,23 @@ def check_image(image: SmearImage) -> Refusal | None:
     """Why an image would be refused before any cell is classified; None when it would be read.
     Blocking."""
     return inspect_image(image).refusal
+
+
+def _nothing_read(kind: ImageKind, cells: tuple[CellReading, ...]) -> Refusal | None:
+    """Why an image is refused whose cells are: that of its one cell, or of most of a field's."""
+    refusals = [cell.refusal for cell in cells if cell.refusal is not None]
+    if len(refusals) < len(cells):
+        return None
+    if kind is ImageKind.CELL:
+        return refusals[0]
+    whole = Counter(refusal for refusal in refusals if refusal is not CUT_OFF)
+    often, count = whole.most_common(1)[0]
+    return Refusal(
+        "no-cell-read",
+        f"None of the {len(cells)} cells found could be read; of {count} the reason is: "
+        f"{often.text}",
+        "Check focus, light and stain, and take another part of the film.",
+    )
 
 
 def _reading(cell: FieldCell, judgement: Judgement, scale: float) -> CellReading:

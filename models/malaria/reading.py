@@ -52,7 +52,8 @@ class Refusal:
     check: str
     """Stable code of the check: `size`, `pixels`, `type`, `content-type`, `corrupt`, `animated`,
     `dimensions`, `blank`, `exposure`, `overexposed`, `contrast`, `focus`, `stain`, `not-a-smear`,
-    `no-cells`; for one cell also `cut-off`, `cell-shape`, `not-a-red-cell`, `unlike-training`."""
+    `no-cells`, `repeated`, `no-cell-read`; for one cell also `cut-off`, `cell-shape`,
+    `not-a-red-cell`, `unlike-training`."""
     text: str
     """What was found, for the reader of the report."""
     advice: str

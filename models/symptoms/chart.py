@@ -1,5 +1,6 @@
 """Chart resources → SymptomFacts: what the patient's record and the intake say, typed."""
 
+import unicodedata
 from collections.abc import Container, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
@@ -14,7 +15,7 @@ from fhir_server.fhir.assessment import (
     VITAL_SIGNS,
 )
 from models.symptoms.facts import Answer, Sex, SymptomFacts
-from models.symptoms.units import Reading, in_agreed_unit
+from models.symptoms.units import Reading, in_agreed_unit, replaced
 
 Resource = dict[str, Any]
 
@@ -62,12 +63,21 @@ _Quantity = tuple[str | None, float | None, str | None]
 
 
 def _readings(quantities: Iterable[_Quantity]) -> dict[str, Reading]:
-    """The vital signs by name; of several values of one sign the last counts, as they came."""
-    return {
-        _VITAL_OF_CODE[code]: in_agreed_unit(_VITAL_OF_CODE[code], value, unit)
-        for code, value, unit in quantities
-        if code in _VITAL_OF_CODE and value is not None
-    }
+    """The vital signs by name; of several values of one sign the last counts, as they came, and
+    its remark says so."""
+    found: dict[str, Reading] = {}
+    for code, value, unit in quantities:
+        if code not in _VITAL_OF_CODE or value is None:
+            continue
+        vital = _VITAL_OF_CODE[code]
+        reading, before = in_agreed_unit(vital, value, unit), found.get(vital)
+        if before is not None and before != reading:
+            remark = " ".join(
+                filter(None, (before.remark, replaced(vital, before), reading.remark))
+            )
+            reading = Reading(reading.value, remark)
+        found[vital] = reading
+    return found
 
 
 def _stated_age(quantities: Iterable[_Quantity]) -> float | None:
@@ -133,11 +143,28 @@ def _sex(gender: object) -> Sex | None:
 
 
 def _identifiers(patient: Resource) -> Iterable[str]:
-    for name in patient.get("name", ()):
+    people = [patient, *patient.get("contact", ())]
+    names = [name for person in people for name in _listed(person.get("name", ()))]
+    for name in names:
         for text in (name.get("text"), name.get("family"), *name.get("given", ())):
-            yield from (text or "").split()
+            for word in (text or "").split():
+                yield from dict.fromkeys((word, *word.split("-"), *_plain(word).split("-")))
     for part in ("identifier", "telecom"):
         yield from (entry["value"] for entry in patient.get(part, ()) if entry.get("value"))
     for address in patient.get("address", ()):
         yield from address.get("line", ())
-        yield from (address[part] for part in ("city", "postalCode") if address.get(part))
+        yield from (
+            address[part]
+            for part in ("text", "city", "district", "postalCode")
+            if address.get(part)
+        )
+
+
+def _listed(names: Any) -> list[Resource]:
+    """A Patient has a list of names, a contact of theirs one."""
+    return [names] if isinstance(names, dict) else list(names)
+
+
+def _plain(word: str) -> str:
+    """Without its accents, as a note in a hurry is written."""
+    return "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c))

@@ -2,26 +2,46 @@
 
 import re
 
+from models.symptoms.plain_words import PLAIN_WORDS
+from models.symptoms.words import mentions
+
+_MONTH = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|"
+    r"sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\b\.?"
+)
+_DAY = r"\d{1,2}(?:st|nd|rd|th)?"
+# Of what identifies people, what has a shape. "3/11" may be a date or no date: it goes.
 _REDACTIONS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("[email]", re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")),
     ("[link]", re.compile(r"\b(?:https?://|www\.)\S+", re.IGNORECASE)),
     (
         "[date]",
         re.compile(
-            r"\b(?:\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|"
-            r"\d{1,2}(?:st|nd|rd|th)? (?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-            r"(?: \d{2,4})?)\b",
+            r"\b(?:\d{4}[./-]\d{1,2}[./-]\d{1,2}|\d{1,2}[./-]\d{1,2}[./-]\d{2,4}|"
+            rf"{_DAY}(?: of)?[ -]{_MONTH}(?:,?[ -]\d{{2,4}})?|{_MONTH} {_DAY}(?:,? \d{{4}})?|"
+            r"(?:[12]?\d|3[01])/(?:1[0-2]|0?[1-9])|(?:19|20)\d\d)\b(?![/.]\d)",
             re.IGNORECASE,
         ),
     ),
     ("[number]", re.compile(r"(?<![\w.])\+?\d(?:[ ()-]?\d){6,}(?!\w)")),
+    ("[number]", re.compile(r"(?<![\w.])\d{5,}(?!\w)")),
     ("[number]", re.compile(r"\b(?=\w*\d\w*\d\w*\d)(?=\w*[A-Za-z])[A-Z0-9]{6,}\b")),
+    ("[number]", re.compile(r"\b[A-Z]{2,}[/-]\d[\w/-]*")),
+    (
+        "[number]",
+        re.compile(
+            r"\b(?:mrn|id|nin|nhif|nhis|passport|file|folder|card|hospital|registration|reg|ip|op)"
+            r"(?: ?(?:no|nr|number)\b)?[.:#]* ?(?:[a-z]+[/-]?)?\d[\w/-]*",
+            re.IGNORECASE,
+        ),
+    ),
     (
         "[name]",
         re.compile(
-            r"\b(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Sr|Sister|Nurse)\.? (?:[A-Z][\w'’-]+ ?)+|"
-            r"(?i:\b(?:named?|called|name is|son of|daughter of|wife of|husband of|mother of)) "
-            r"(?:[A-Z][\w'’-]+ ?)+"
+            r"\b(?:Mr|Mrs|Ms|Miss|Mx|Dr|Prof|Sr|Sister|Nurse)\.?(?: [A-Z][\w'’-]+)+|"
+            r"\b(?i:mr|mrs|dr|prof)\.? [^\W\d_][\w'’-]+|"
+            r"\b(?i:named?|called|aka)(?: is)?:?(?: [A-Z][\w'’-]+)+|"
+            r"\b(?i:named?|aka)(?: is)?:? (?!is\b)[^\W\d_][\w'’-]+"
         ),
     ),
     (
@@ -32,6 +52,8 @@ _REDACTIONS: tuple[tuple[str, re.Pattern[str]], ...] = (
         ),
     ),
 )
+# A word, or the initial of a name; "P. falciparum" and "°C" are neither.
+_WORD = re.compile(r"[^\W\d_]\.(?= ?[A-Z])|[^\W\d_][^\W_]+(?:['’-][^\W_]+)*")
 
 # Words that speak to software rather than of a patient. The rules still read them.
 _COMMAND = re.compile(
@@ -66,14 +88,27 @@ _DOSE = re.compile(
 
 def redact(text: str, identifiers: tuple[str, ...] = ()) -> str:
     """`text` without the given words that name the patient, and without e-mail addresses, links,
-    dates, long numbers, titled names, street addresses, medicine doses and sentences that are
-    orders to software."""
+    dates, numbers that may identify, names, street addresses, medicine doses and sentences that
+    are orders to software.
+
+    For a name counts what has a title, and every word with a capital that is not among
+    PLAIN_WORDS, places too. A stranger's name in lower case and without a title can't be told.
+    """
     text = _COMMAND.sub(COMMAND_MARK, text)
     for word in sorted((word for word in identifiers if len(word) > 1), key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "[name]", text, flags=re.IGNORECASE)
     for mark, pattern in _REDACTIONS:
         text = pattern.sub(mark, text)
-    return _DOSE.sub("[dose]", text)
+    text = _DOSE.sub("[dose]", text)
+    return re.sub(r"\[name\](?:[ .]*\[name\])+", "[name]", _WORD.sub(_unless_a_name, text))
+
+
+def _unless_a_name(found: re.Match[str]) -> str:
+    """The word as it stands, or the mark of a name."""
+    word = found.group()
+    parts = re.split("[-]", word.replace("’", "'").casefold().removesuffix("'s"))
+    is_plain = word[0].islower() or word.casefold() in PLAIN_WORDS or PLAIN_WORDS.issuperset(parts)
+    return word if is_plain or mentions(word) else "[name]"
 
 
 def has_command(text: str) -> bool:

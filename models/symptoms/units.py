@@ -42,3 +42,13 @@ def in_agreed_unit(vital: str, value: float, unit: str | None) -> Reading:
     if not low <= agreed <= high:
         return Reading(None, f"{given}: left out, no patient can have it; measure again.")
     return Reading(agreed, remark)
+
+
+def replaced(vital: str, before: Reading) -> str:
+    """The remark that an earlier value gave way to another of the same sign; empty for one that
+    was left out anyway."""
+    if before.value is None:
+        return ""
+    sign = VITAL_SIGNS[vital]
+    value = f"{before.value:g} {_WRITTEN.get(sign.unit, sign.unit)}"
+    return f"{sign.display} of {value}: another value came after it; this one was left out."

@@ -68,6 +68,8 @@ CHECKS = frozenset(
         "stain",
         "not-a-smear",
         "no-cells",
+        "repeated",
+        "no-cell-read",
         "cut-off",
         "cell-shape",
         "not-a-red-cell",

@@ -144,7 +144,9 @@ async def test_a_second_version_of_a_model_is_a_second_device(world: World) -> N
     assert len(world.fhir.of_type("DocumentReference")) == 1
 
 
-@pytest.mark.parametrize("spoil", ["patient", "inputs", "missing", "foreign", "wrong type"])
+@pytest.mark.parametrize(
+    "spoil", ["patient", "inputs", "missing", "foreign", "error", "wrong type"]
+)
 async def test_a_task_that_makes_no_sense_fails_with_its_reason(world: World, spoil: str) -> None:
     stranger = world.fhir.add({"resourceType": "Patient"})
     reference = await world.submit(images=1)
@@ -159,6 +161,9 @@ async def test_a_task_that_makes_no_sense_fails_with_its_reason(world: World, sp
         case "foreign":
             media = task["input"][0]["valueReference"]["reference"]
             world.fhir.resources[media]["subject"] = {"reference": stranger}
+        case "error":
+            media = task["input"][0]["valueReference"]["reference"]
+            world.fhir.resources[media]["status"] = "entered-in-error"
         case _:
             task["input"][0]["valueReference"] = {"reference": world.patient}
 

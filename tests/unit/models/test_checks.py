@@ -64,7 +64,8 @@ def test_the_page_about_images_explains_every_check():
     rows = {line.split("|")[1].strip(" `") for line in page.splitlines() if line.startswith("| `")}
     files = {"size", "type", "content-type", "animated", "pixels", "dimensions", "corrupt"}
     cells = {"cut-off", "cell-shape", "not-a-red-cell", "unlike-training"}
-    assert rows == {*REASONS, *files, *cells}
+    tasks = {"repeated", "no-cell-read"}
+    assert rows == {*REASONS, *files, *cells, *tasks}
 
 
 def test_an_uneven_lamp_and_dirt_beside_the_cells_are_no_reason_to_refuse():

@@ -72,6 +72,46 @@ def test_images_of_one_task_are_counted_together_and_refused_ones_named(model, p
     assert refused.refusal.check == "not-a-smear"
 
 
+def test_a_picture_that_comes_twice_is_counted_once_however_it_was_saved(
+    model, picture, rgb, as_image
+):
+    field, cell = SmearImage(picture("field-2.jpg")), SmearImage(picture("cell-parasitized.png"))
+    again = as_image(rgb("field-2.jpg"), "JPEG", quality=70)
+    smaller = as_image(np.asarray(cv2.resize(rgb("field-2.jpg"), (512, 384))))
+    prediction = model.read([field, cell, field, again, smaller, cell])
+    kinds = [ImageKind.FIELD, ImageKind.CELL, *[ImageKind.REFUSED] * 4]
+    assert [image.kind for image in prediction.images] == kinds
+    refusals = [image.refusal for image in prediction.images[2:]]
+    assert {refusal.check for refusal in refusals} == {"repeated"}
+    assert ["image 1" in refusal.text for refusal in refusals] == [True, True, True, False]
+    assert "image 2" in refusals[3].text
+    assert prediction.pool.cells == model.read([field, cell]).pool.cells
+    assert prediction.pool.images_refused == 4
+
+
+def test_one_field_sent_many_times_never_answers_for_a_film(model, picture):
+    prediction = model.read([SmearImage(picture("field-2.jpg"))] * 12)
+    assert prediction.pool.answer is SmearAnswer.INSUFFICIENT
+    assert prediction.pool.cells < 100
+
+
+def test_what_was_refused_for_itself_is_refused_for_the_same_when_it_comes_again(model, picture):
+    prediction = model.read([SmearImage(picture("not-a-smear.png"))] * 2)
+    assert [image.refusal.check for image in prediction.images] == ["not-a-smear"] * 2
+
+
+def test_a_field_of_which_no_cell_can_be_read_is_refused_and_says_why(model, rgb, as_image):
+    dark = (255 * (rgb("field-2.jpg") / 255) ** 2.5).astype(np.uint8)
+    assert inspect_image(as_image(dark)).refusal is None
+    prediction = model.read([as_image(dark)])
+    assert prediction.is_refused
+    (image,) = prediction.images
+    assert (image.kind, image.cells) == (ImageKind.REFUSED, ())
+    assert image.refusal.check == "no-cell-read"
+    assert "None of the 80 cells" in image.refusal.text
+    assert "the reason is: It " in image.refusal.text
+
+
 def test_white_cells_are_never_counted_as_parasitized(model, picture):
     prediction = model.read([SmearImage(picture("field-with-white-cells.jpg"))])
     assert prediction.pool.positive == 0

@@ -122,14 +122,25 @@ def test_history_and_travel_come_back_as_they_were_entered() -> None:
     assert chart(Intake(NOW, symptoms={"fever": "yes"})).is_pregnant is None
 
 
+def test_of_two_values_of_one_sign_the_last_counts_and_this_is_said() -> None:
+    twice = [quantity("8310-5", 40.5, "Cel"), quantity("8310-5", 37.0, "Cel")]
+    facts = read_facts({"resourceType": "Patient"}, twice, [], TODAY)
+
+    assert facts.vitals == {"temperature": 37.0}
+    (remark,) = facts.remarks
+    assert "40.5 °C" in remark
+    assert "another value" in remark
+
+
 def test_everything_that_names_the_patient_is_known_for_redaction() -> None:
     patient = {
         "name": [{"text": "Ada B. Lovelace", "family": "Lovelace", "given": ["Ada"]}],
         "identifier": [{"value": "MRN-1"}],
         "telecom": [{"value": "555-1234"}],
-        "address": [{"line": ["1 Lake View"], "city": "Kisumu"}],
+        "address": [{"line": ["1 Lake View"], "city": "Kisumu", "district": "Nyanza"}],
+        "contact": [{"name": {"family": "Achieng-Núñez"}}],
     }
 
-    assert {"Ada", "Lovelace", "MRN-1", "555-1234", "1 Lake View", "Kisumu"} <= set(
-        chart(Intake(NOW), patient).identifiers
-    )
+    known = set(chart(Intake(NOW), patient).identifiers)
+    assert {"Ada", "Lovelace", "MRN-1", "555-1234", "1 Lake View", "Kisumu", "Nyanza"} <= known
+    assert {"Achieng", "Núñez", "Nunez"} <= known
