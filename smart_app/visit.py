@@ -5,6 +5,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
@@ -147,7 +148,8 @@ def _own_chart(parts: Parts, session: Session) -> FhirClient:
     """The server that the pages work on: the session's own, or ours with the copy of its chart,
     to which the token is confined."""
     if session.origin is None:
-        return FhirClient(parts.http, session.fhir_base, lambda: token_of(parts, session.grant))
+        token = partial(token_of, parts, session.grant)
+        return FhirClient(parts.http, session.fhir_base, token, batches=True)
     if parts.config.issuer(session.issuer) is None:
         # It was registered when the session began, and is not any more.
         raise Problem("unknown-issuer")
