@@ -13,6 +13,7 @@ from fhir_server.system import new_id, utc_now
 from smart_app.app import create_app
 from smart_app.ehr.resending import send_forever
 from smart_app.issuers import AppConfig, Issuer
+from smart_app.refusals import busy
 from smart_app.registered import RegisteredIssuers
 from smart_app.sessions import RedisSessionStore, SessionStore
 
@@ -44,6 +45,7 @@ async def clinician_app(process: Process, stack: AsyncExitStack) -> ASGIApp:
     )
     store = await _sessions(process, stack)
     app = create_app(config, process.http, store=store, clock=utc_now, new_id=new_id)
+    process.refusals["app"] = busy(app.state.parts)
     process.running.append(Work(lambda: send_forever(app.state.parts)))
     return app
 

@@ -22,7 +22,8 @@ class Process:
     """The front and, as they are added, its parts. `http` reaches the server role under its
     public address; `others` holds the routes outside the parts; `running` is what goes on behind
     the requests; `before_metrics` brings the metrics up to now when they are asked for; `draining`
-    says that the process is about to end, `is_traced` whether spans are recorded."""
+    says that the process is about to end, `refusals` are what parts say when too
+    much is in hand, `is_traced` whether spans are recorded."""
 
     settings: Settings
     keys: Keys
@@ -33,6 +34,7 @@ class Process:
     limits: RateLimits = NO_LIMITS
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     parts: dict[str, ASGIApp] = field(default_factory=dict)
+    refusals: dict[str, ASGIApp] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
     running: list[Work] = field(default_factory=list)
     before_metrics: list[Check] = field(default_factory=list)

@@ -38,6 +38,7 @@ from deploy.openapi import with_fhir_paths
 from deploy.process import Process
 from deploy.refusals import problems
 from deploy.rerouted import Rerouted
+from deploy.shedding import Shedding
 from deploy.simulated_ehr.app import create_simulated_ehr
 from deploy.tracing import TracingNotInstalled, tracing
 from deploy.tracing.requests import NamedPart, TracedRequests, TracedTransport, fhir_shape
@@ -119,7 +120,14 @@ async def composed(
             process.draining.tell(background.stop)
             if settings.demo and settings.role in ("all", "server"):
                 await load_ward(process.http, settings.base_url)
-            measured = MeasuredRequests(front, process.metrics, process.parts)
+            shedding = Shedding(
+                front,
+                settings.takes_in_hand,
+                process.parts,
+                process.refusals,
+                registry=process.metrics,
+            )
+            measured = MeasuredRequests(shedding, process.metrics, process.parts)
             answering = TracedRequests(measured) if process.is_traced else measured
             yield RequestIds(answering, new_id, tls.headers(settings))
 

@@ -229,6 +229,12 @@ class Settings(BaseSettings):
         description="so long after SIGTERM a process still takes requests, while it says that it "
         "is not ready; 3 when not set, and 0 in dev",
     )
+    requests_in_hand: int | None = Field(
+        None,
+        ge=1,
+        description="so many requests a process answers at once, and refuses further ones with 503 "
+        "and Retry-After; 64 in the role app, else 256 when not set",
+    )
     health_seconds: int = Field(30, description="interval of the store's own health check")
 
     @field_validator("jwks_networks")
@@ -251,6 +257,12 @@ class Settings(BaseSettings):
         if self.drain_seconds is None:
             return 0 if self.profile == "dev" else 3
         return self.drain_seconds
+
+    @property
+    def takes_in_hand(self) -> int:
+        """How many requests the process answers at once."""
+        # A page costs as much as several requests to FHIR: more than 64 would wait for seconds.
+        return self.requests_in_hand or (64 if self.role == "app" else 256)
 
     @property
     def issuers_file(self) -> Path:

@@ -3,13 +3,14 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import quote, urlencode, urljoin
 
 import httpx
 
 from fhir_server.fhir import codec
 from fhir_server.fhir.outcome import FhirError
 from smart_app.answers import bounded
+from smart_app.together import Answers, Together
 
 Resource = dict[str, Any]
 TIMEOUT_SECONDS = 30.0
@@ -17,6 +18,8 @@ PAGE = 50
 MOST_PAGES = 4
 UNREADABLE = 502
 """The status of an answer that could not be read."""
+_NOT_ALONE_EITHER = frozenset({401, 429, 503, 504})
+"""What is said of a batch as a whole, and would be said of each of its reads."""
 
 
 @dataclass(eq=False)
@@ -34,16 +37,22 @@ class FhirFailure(Exception):
 @dataclass(frozen=True)
 class FhirClient:
     """`token()` gives an access token that is good now, refreshing it when needed. Whatever is
-    written gets the `tags`."""
+    written gets the `tags`. With `batches` the server is asked in one batch for what is read in
+    the same moment; not every server takes them."""
 
     http: httpx.AsyncClient
     fhir_base: str
     token: Callable[[], Awaitable[str]]
     tags: Sequence[Mapping[str, str]] = ()
+    batches: bool = False
+    _together: Together = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_together", Together(self._alone, self._batch))
 
     async def read(self, type_: str, id_: str) -> Resource:
         """The current version of one resource."""
-        return await self._json("GET", f"{type_}/{id_}")
+        return await self._get(f"{type_}/{id_}")
 
     async def read_reference(self, reference: str) -> Resource:
         """What a reference of this server (relative, or absolute within it) points to."""
@@ -63,13 +72,13 @@ class FhirClient:
         return (await self.listing(type_, parameters))[0]
 
     async def listing(
-        self, type_: str, parameters: Mapping[str, str]
+        self, type_: str, parameters: Mapping[str, str], pages: int = MOST_PAGES
     ) -> tuple[list[Resource], bool]:
-        """The matches of a search, and whether that is all of them."""
+        """The matches of a search, of so many pages at most, and whether that is all of them."""
         query = {"_count": str(PAGE), **parameters}
-        page = await self._json("GET", type_, params=query)
+        page = await self._get(f"{type_}?{urlencode(query, quote_via=quote)}")
         found = matches_of(page)
-        for _ in range(MOST_PAGES - 1):
+        for _ in range(pages - 1):
             following = next_page(page)
             if following is None:
                 break
@@ -109,6 +118,27 @@ class FhirClient:
         meta = resource.get("meta", {})
         others = [tag for tag in meta.get("tag", ()) if tag not in self.tags]
         return {**resource, "meta": {**meta, "tag": [*others, *self.tags]}}
+
+    async def _get(self, url: str) -> Resource:
+        return await (self._together.get(url) if self.batches else self._alone(url))
+
+    async def _alone(self, url: str) -> Resource:
+        return await self._json("GET", url)
+
+    async def _batch(self, urls: Sequence[str]) -> Answers | None:
+        """The answers to several reads; None when there was none to the batch, as from a server
+        that ended meanwhile: nobody sends a batch again, as they do reads."""
+        entries = [{"request": {"method": "GET", "url": url}} for url in urls]
+        bundle = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+        try:
+            answered = await self._json("POST", "", content=codec.encode(bundle))
+        except FhirFailure as failure:
+            is_late = isinstance(failure.__cause__, httpx.TimeoutException)
+            if is_late or failure.status in _NOT_ALONE_EITHER:
+                raise
+            return None
+        found = answered.get("entry", ())
+        return [_answer_in(each) for each in found] if len(found) == len(urls) else None
 
     async def _json(self, method: str, path: str, **options: Any) -> Resource:
         answer = await self._answer(method, path, **options)
@@ -168,6 +198,17 @@ async def send(
     return answer
 
 
+def _answer_in(entry: Resource) -> Resource | FhirFailure:
+    """What the entry of a batch's answer would have been as an answer of its own."""
+    said = entry.get("response", {})
+    status = str(said.get("status", ""))[:3]
+    if status.startswith("2"):
+        resource: Resource = entry.get("resource", {})
+        return resource
+    failed = int(status) if status.isdigit() else UNREADABLE
+    return FhirFailure(failed, _problems_of(said.get("outcome")))
+
+
 def next_page(page: Resource) -> str | None:
     """The address of the page after this one; None at the end of the list."""
     links = page.get("link", ())
@@ -186,13 +227,19 @@ def matches_of(page: Resource) -> list[Resource]:
 def problems_in(answer: httpx.Response) -> tuple[tuple[str, str], ...]:
     """What an OperationOutcome says, with the FHIRPath it is about; () for any other answer."""
     try:
-        issues = answer.json()["issue"]
+        return _problems_of(answer.json())
+    except ValueError:
+        return ()
+
+
+def _problems_of(outcome: Any) -> tuple[tuple[str, str], ...]:
+    try:
         return tuple(
             (
                 issue.get("diagnostics") or issue.get("details", {}).get("text") or issue["code"],
                 ", ".join(issue.get("expression", ())),
             )
-            for issue in issues
+            for issue in outcome["issue"]
         )
-    except (ValueError, KeyError, TypeError):
+    except (KeyError, TypeError, AttributeError):
         return ()

@@ -73,7 +73,7 @@ class Parts:
                 raise FhirFailure(0) from error
             return await or_failure(self.tokens, issuer, configuration, scope)
 
-        return FhirClient(self.http, issuer.fhir_base, token, tags)
+        return FhirClient(self.http, issuer.fhir_base, token, tags, batches=issuer.is_own)
 
     def in_chart(self, patient: str) -> FhirClient:
         """The app itself on our copy of one chart (the Patient's id here), and on nothing else."""

@@ -242,6 +242,13 @@ CAUSES: Mapping[str, Explanation] = {
           "Nothing is lost that was saved."),
         AGAIN,
     ),
+    "busy": Explanation(
+        503,
+        mark("MedSAGE has too much to do now"),
+        mark("So that others are answered in time, your page was refused. Nothing was sent or "
+          "changed."),
+        AGAIN,
+    ),
     "failed": Explanation(
         500,
         mark("Something went wrong"),

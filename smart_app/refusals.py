@@ -6,6 +6,7 @@ from datetime import datetime
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from smart_app.auditing import refusal_event
 from smart_app.cookies import is_bound
@@ -64,6 +65,16 @@ def refuse(parts: Parts, request: Request, error: Exception) -> Response:
     if problem.cause in AUDITED:
         response.background = BackgroundTask(audit_refusal, parts, request, problem.cause)
     return response
+
+
+def busy(parts: Parts) -> ASGIApp:
+    """What is answered in place of any page when there is too much to do."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        response = refuse(parts, Request(scope), Problem("busy"))
+        await response(scope, receive, send)
+
+    return answer
 
 
 def _page(

@@ -49,6 +49,8 @@ def environment(root: str) -> Environment:
     templates = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
+        # The files of a process stay what they are: none is looked at again for each page.
+        auto_reload=False,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

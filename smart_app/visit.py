@@ -5,6 +5,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
@@ -22,7 +23,7 @@ from smart_app.launch.exchange import TokenEndpoint, TokenRefused
 from smart_app.launch.scopes import allows
 from smart_app.parts import Parts
 from smart_app.problems import Problem
-from smart_app.sessions import Session
+from smart_app.sessions import Grant, Session
 
 REFRESH_BEFORE_SECONDS = 60
 FORM_SLACK_BYTES = 256 * 1024
@@ -111,10 +112,11 @@ async def arrive(parts: Parts, request: Request) -> Visit:
     session = await parts.sessions.session(request.path_params["sid"])
     if session is None or not is_bound(request, session.binding, session.standalone):
         raise Problem("session-ended")
-    if await parts.sessions.grant(session.grant) is None:
+    grant = await parts.sessions.grant(session.grant)
+    if grant is None:
         # Signed out in another session of the same sign-in.
         raise Problem("session-ended")
-    fhir = _own_chart(parts, session)
+    fhir = _own_chart(parts, session, grant)
     if request.method in {"GET", "HEAD"}:
         return Visit(parts, request, session, fhir)
     if not comes_from_us(request, parts.origin):
@@ -143,15 +145,24 @@ async def read_form(request: Request, max_bytes: int) -> FormData:
         raise Problem("bad-form") from problem
 
 
-def _own_chart(parts: Parts, session: Session) -> FhirClient:
+def _own_chart(parts: Parts, session: Session, grant: Grant) -> FhirClient:
     """The server that the pages work on: the session's own, or ours with the copy of its chart,
     to which the token is confined."""
     if session.origin is None:
-        return FhirClient(parts.http, session.fhir_base, lambda: token_of(parts, session.grant))
+        token = partial(_token, parts, grant)
+        return FhirClient(parts.http, session.fhir_base, token, batches=True)
     if parts.config.issuer(session.issuer) is None:
         # It was registered when the session began, and is not any more.
         raise Problem("unknown-issuer")
     return parts.in_chart(session.patient or "")
+
+
+async def _token(parts: Parts, grant: Grant) -> str:
+    """As `token_of`; the grant that came with the request is not looked up again while it is
+    good. Signing out meanwhile revokes its token, which the FHIR server refuses then."""
+    if grant.expires_at - parts.clock().timestamp() > REFRESH_BEFORE_SECONDS:
+        return grant.access_token
+    return await token_of(parts, grant.id)
 
 
 async def token_of(parts: Parts, grant_id: str) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+import httpx
 from joserfc import jwt
 from joserfc.jwk import ECKey
 from starlette.applications import Starlette
@@ -29,7 +30,8 @@ Resource = dict[str, Any]
 class RecordSystem:
     """`token_extra` is merged into token responses, `claims_extra` into id_tokens; `forbidden`
     types answer 403, those in `instead` as it says; `refuse_token` is an OAuth error code to answer
-    with; `documents` replaces what it says about itself (empty: HTML)."""
+    with; `documents` replaces what it says about itself (empty: HTML); `calls` are the types
+    of the Bundles that were posted."""
 
     def __init__(self, client_key: ECKey, origin: str = ORIGIN) -> None:
         self.fhir, self.auth = f"{origin}/fhir", f"{origin}/auth"
@@ -46,6 +48,7 @@ class RecordSystem:
         self.scope: str | None = None
         self.grants: list[str] = []
         self.ignores_conditions = False
+        self.calls: list[str] = []
         self.instead: dict[str, Callable[[], Awaitable[Response]]] = {}
         self.documents: dict[str, Resource] = {}
         self._answers = self.search_or_create
@@ -222,6 +225,9 @@ class RecordSystem:
     async def transaction(self, request: Request) -> Response:
         text = (await request.body()).decode()
         bundle = codec.parse(text.encode())
+        self.calls.append(bundle["type"])
+        if bundle["type"] == "batch":
+            return await self._batch(bundle)
         for entry in bundle["entry"]:
             asked = entry["request"]
             if "ifMatch" in asked:
@@ -243,6 +249,22 @@ class RecordSystem:
             location = f"{stored['resourceType']}/{stored['id']}/_history/1"
             answers.append({"response": {"status": "201", "location": location}})
         return _fhir({"resourceType": "Bundle", "type": "transaction-response", "entry": answers})
+
+    async def _batch(self, bundle: Resource) -> Response:
+        """Each read as a request of its own."""
+        entries: list[Resource] = []
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(self.app)) as own:
+            for entry in bundle["entry"]:
+                answer = await own.get(f"{self.fhir}/{entry['request']['url']}")
+                said = {"status": str(answer.status_code)}
+                found = codec.parse(answer.content)
+                is_good = answer.status_code == 200
+                entries.append(
+                    {"resource": found, "response": said}
+                    if is_good
+                    else {"response": {**said, "outcome": found}}
+                )
+        return _fhir({"resourceType": "Bundle", "type": "batch-response", "entry": entries})
 
 
 def _fhir(resource: Resource, status: int = 200) -> Response:

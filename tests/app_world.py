@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,7 @@ from models.worker import Worker
 from smart_app.app import create_app
 from smart_app.issuers import AppConfig, Issuer, none_registered
 from smart_app.launch.own_scopes import registered_scope
+from smart_app.sessions import MemorySessionStore
 from tests.fhir_world import registry, validator
 
 ORIGIN = "http://localhost:5000"
@@ -97,12 +99,14 @@ class AppWorld:
 
 @dataclass
 class Surroundings:
-    """What else a world has: other servers by origin, and record systems that may launch."""
+    """What else a world has: other servers by origin, record systems that may launch, and so many
+    processes of the app, which share nothing but their sessions and answer in turn."""
 
     others: dict[str, Any] = field(default_factory=dict)
     foreign: Callable[[], Sequence[Issuer]] = none_registered
     clock: Callable[[], datetime] = _now
     analyses_an_hour: int = 2
+    processes: int = 1
 
 
 ALONE = Surroundings()
@@ -159,14 +163,31 @@ async def app_world(
     mounts[origin] = httpx.ASGITransport(server_side)
     own_side = httpx.ASGITransport(server_side)
     http = httpx.AsyncClient(transport=own_side, base_url=origin, mounts=mounts)
-    app = create_app(_config(origin, key, around), http, clock=around.clock)
-    application = Starlette(routes=[Mount("/app", app), Mount("/", server_side)])
+    apps = _apps(_config(origin, key, around), http, around)
+    application = Starlette(routes=[Mount("/app", _in_turn(apps)), Mount("/", server_side)])
     bare = httpx.ASGITransport(unguarded, root_path="/fhir")
     async with http, httpx.AsyncClient(transport=bare, base_url=base) as worker_http:
         client = FhirClient(worker_http, base, CallerToken(None))
         await _put_patients(worker_http, base)
-        yield AppWorld(application, store, key, client, app)
+        yield AppWorld(application, store, key, client, apps[0])
     await store.close()
+
+
+def _apps(config: AppConfig, http: httpx.AsyncClient, around: Surroundings) -> list[Starlette]:
+    sessions = MemorySessionStore(lambda: around.clock().timestamp())
+    return [
+        create_app(config, http, store=sessions, clock=around.clock)
+        for _ in range(around.processes)
+    ]
+
+
+def _in_turn(apps: Sequence[Starlette]) -> Any:
+    turns = cycle(apps)
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await next(turns)(scope, receive, send)
+
+    return answer
 
 
 def _config(origin: str, key: ECKey, around: Surroundings) -> AppConfig:

@@ -14,6 +14,7 @@ _SETTINGS = {
     "MEDSAGE_LOG_LEVEL": "info",
     "MEDSAGE_TRUSTED_PROXIES": "127.0.0.1",
 }
+_FRONT = {"MEDSAGE_REQUESTS_IN_HAND": ""}
 _STORE = {
     "MEDSAGE_MONGODB_DATABASE": "medsage",
     "MEDSAGE_ENCRYPTION_KEY_FILE": "{secrets}/encryption_master_key",
@@ -22,6 +23,7 @@ ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
     "server": {
         **_SETTINGS,
         **_STORE,
+        **_FRONT,
         "MEDSAGE_CLIENT_REGISTRATION": "true",
         "MEDSAGE_JWKS_NETWORKS": "",
     },
@@ -42,6 +44,7 @@ ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
     },
     "app": {
         **_SETTINGS,
+        **_FRONT,
         "MEDSAGE_SERVER_URL": "http://127.0.0.1:{server}",
         "MEDSAGE_ISSUERS": "{issuers}/issuers.json",
     },
@@ -74,6 +77,7 @@ SECRETS: Mapping[str, tuple[str, ...]] = {
 GIVEN = frozenset(
     (
         *("MEDSAGE_LOG_LEVEL", "MEDSAGE_CLIENT_REGISTRATION", "MEDSAGE_JWKS_NETWORKS"),
+        "MEDSAGE_REQUESTS_IN_HAND",
         *("MEDSAGE_WORKER_CONCURRENCY", "MEDSAGE_GEMINI_MODEL", "MEDSAGE_GEMINI_INPUT_PRICE"),
         *("MEDSAGE_GEMINI_OUTPUT_PRICE", "MEDSAGE_BACKUP_TARGET", "MEDSAGE_BACKUP_MINUTES"),
         *("MEDSAGE_BACKUP_S3_ENDPOINT", "MEDSAGE_BACKUP_S3_REGION"),

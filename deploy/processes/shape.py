@@ -57,21 +57,22 @@ class Shape:
 
     @classmethod
     def plan(
-        cls, folder: Path, *, servers: int = 2, workers: int = 2, mongodb: str | None,
-        redis: str | None, port: int, settings: Mapping[str, str] | None = None,
+        cls, folder: Path, *, servers: int = 2, workers: int = 2, apps: int = 2,
+        mongodb: str | None, redis: str | None, port: int,
+        settings: Mapping[str, str] | None = None,
     ) -> "Shape":  # fmt: skip
         """A new shape in the folder, which must hold none, behind nginx at `port`. `mongodb` and
         `redis` are addresses; None starts one of our own. `settings` are `MEDSAGE_` variables
         that differ from Compose's. Raises NoShape when it can't be."""
         folder = folder.resolve()
         plan.require_free(folder)
-        if servers < 1 or workers < 1:
-            raise NoShape("a shape has one server and one worker at least")
+        if min(servers, workers, apps) < 1:
+            raise NoShape("a shape has one server, one worker and one app at least")
         given = dict(settings or {})
         base_url = given.pop("MEDSAGE_BASE_URL", f"https://localhost:{port}")
         addresses = {"mongodb": mongodb, "redis": redis}
         own = frozenset(name for name, address in addresses.items() if address is None)
-        counts = {"server": servers, "worker": workers, "app": 1}
+        counts = {"server": servers, "worker": workers, "app": apps}
         slots, watching = plan.production(counts, port, own)
         made = Plan(folder, base_url, slots, given, watching)
         made.write()

@@ -20,7 +20,7 @@ from deploy.processes.upgrade import WentBack, brought, medsage
 
 app = typer.Typer(
     name="./deploy.sh --processes",
-    help="MedSAGE as processes of this machine: nginx, servers, workers, app, Redis, MongoDB.",
+    help="MedSAGE as processes of this machine: nginx, servers, workers, apps, Redis, MongoDB.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -32,7 +32,7 @@ Port = Annotated[
     int | None, typer.Option(min=1, max=65535, help="nginx, with TLS (8443).", show_default=False)
 ]
 Count = Annotated[int | None, typer.Option(min=1, help="How many (2).", show_default=False)]
-_DEFAULTS = {"port": 8443, "servers": 2, "workers": 2}
+_DEFAULTS = {"port": 8443, "servers": 2, "workers": 2, "apps": 2}
 Folder = Annotated[Path, typer.Option(envvar="MEDSAGE_PROCESSES", help="Where all of it lies.")]
 
 
@@ -63,11 +63,13 @@ def prod(
     port: Port = None,
     servers: Count = None,
     workers: Count = None,
+    apps: Count = None,
 ) -> None:
     """Start the production shape; when it runs, go to the code that is here now."""
     with _Told():
         is_new = not plan.is_planned(folder)
-        shape = _of(folder, {"port": port, "servers": servers, "workers": workers})
+        wanted = {"port": port, "servers": servers, "workers": workers, "apps": apps}
+        shape = _of(folder, wanted)
         with _alone(shape):
             if first is not None and not is_new:
                 _back_up(shape)
@@ -165,10 +167,12 @@ def restore(
     port: Port = None,
     servers: Count = None,
     workers: Count = None,
+    apps: Count = None,
 ) -> None:
     """Fill an empty database from the newest backup, before `prod` (--at, --backup)."""
     with _Told():
-        shape = _of(folder, {"port": port, "servers": servers, "workers": workers})
+        wanted = {"port": port, "servers": servers, "workers": workers, "apps": apps}
+        shape = _of(folder, wanted)
         with _alone(shape):
             if any(part.pid is not None for part in shape.replaceable):
                 raise NoShape("servers and workers run: a restore goes into an empty installation")
@@ -273,6 +277,7 @@ def _of(folder: Path, wanted: Mapping[str, int | None]) -> Shape:
         "port": written.door("tls"),
         "servers": len(written.of_role("server")),
         "workers": len(written.of_role("worker")),
+        "apps": len(written.of_role("app")),
     }
     for name, value in asked.items():
         if has[name] != value:
@@ -293,6 +298,7 @@ def _planned(folder: Path, numbers: Mapping[str, int]) -> Shape:
         folder,
         servers=numbers["servers"],
         workers=numbers["workers"],
+        apps=numbers["apps"],
         mongodb=given.get("MEDSAGE_MONGODB_URI"),
         redis=given.get("MEDSAGE_REDIS_URL"),
         port=numbers["port"],

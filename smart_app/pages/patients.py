@@ -1,6 +1,8 @@
 """Find a patient, or enter a new one: only for users who signed in from Home, never in a chart."""
 
+import asyncio
 import re
+from collections.abc import Mapping
 
 from starlette.responses import Response
 
@@ -33,11 +35,10 @@ async def find(visit: Visit) -> Response:
     }
     query = {name: value for name, value in asked.items() if value}
     is_bad_date = not re.fullmatch(r"(\d{4}(-\d\d(-\d\d)?)?)?", asked["birthdate"])
-    found: list[Resource] = []
-    if query and not is_bad_date:
-        found = await visit.fhir.search("Patient", {**query, "_count": "20", "_sort": "name"})
+    (found, is_all), recalls = await asyncio.gather(
+        _found(visit, {} if is_bad_date else query), recalls_of_user(visit)
+    )
     today = visit.parts.clock().date()
-    recalls = await recalls_of_user(visit)
     return await visit.page(
         "patients.html",
         recalls=recalls,
@@ -45,8 +46,16 @@ async def find(visit: Visit) -> Response:
         asked=asked,
         is_bad_date=is_bad_date,
         was_asked=bool(query),
+        is_all=is_all,
         people=[person_line(patient, today) for patient in found],
     )
+
+
+async def _found(visit: Visit, query: Mapping[str, str]) -> tuple[list[Resource], bool]:
+    """One page of the patients who match, and whether that is all of them."""
+    if not query:
+        return [], True
+    return await visit.fhir.listing("Patient", {**query, "_sort": "name"}, pages=1)
 
 
 async def open_chart(visit: Visit) -> Response:

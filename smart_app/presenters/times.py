@@ -1,7 +1,9 @@
 """Dates, times and ages as clinicians read them: unambiguous, western digits, zone named."""
 
 from datetime import UTC, date, datetime
+from functools import cache
 
+from babel import Locale
 from babel.dates import format_date
 
 from smart_app.language import gettext as _
@@ -15,9 +17,9 @@ def show_date(value: str | None) -> str:
     day = value[:10]
     match len(day):
         case 10:
-            return format_date(date.fromisoformat(day), "dd-MMM-yyyy", locale=language())
+            return _written(date.fromisoformat(day), "dd-MMM-yyyy")
         case 7:
-            return format_date(date.fromisoformat(f"{day}-01"), "MMM-yyyy", locale=language())
+            return _written(date.fromisoformat(f"{day}-01"), "MMM-yyyy")
         case _:
             return day
 
@@ -27,7 +29,7 @@ def show_time(value: str | None) -> str:
     if not value or len(value) <= 10:
         return show_date(value)
     moment = datetime.fromisoformat(value).astimezone(UTC)
-    day = format_date(moment.date(), "dd-MMM-yyyy", locale=language())
+    day = _written(moment.date(), "dd-MMM-yyyy")
     return f"{day} {moment:%H:%M} UTC"
 
 
@@ -52,3 +54,13 @@ def show_age(born: str | None, today: date) -> str:
     if months < 24:
         return ngettext("%(n)s month", "%(n)s months", months) % {"n": months}
     return _("%(n)s y") % {"n": months // 12}
+
+
+def _written(day: date, pattern: str) -> str:
+    return format_date(day, pattern, locale=_locale(language()))
+
+
+@cache
+def _locale(language: str) -> Locale:
+    # babel reads the name of a language anew each time, and a page has many dates.
+    return Locale.parse(language)

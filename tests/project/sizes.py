@@ -33,7 +33,7 @@ EXPLAINED = {
     "deploy/simulated_ehr/app.py create_simulated_ehr": "composes; three are defaults",
 }
 # The parameters of a command are its options.
-COMMANDS = "deploy/commands/"
+COMMANDS = ("deploy/commands/", "deploy/processes/verbs.py")
 
 # What decides; a `with` around it does not.
 _NESTS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.Match)

@@ -11,7 +11,7 @@ from models.malaria.reading import SmearAnswer
 from tests.app_browser import Browser, hidden_fields
 from tests.app_records import png
 from tests.app_sign_in import launch_handle, sign_in_at
-from tests.app_world import FHIR, ORIGIN, AppWorld, app_world
+from tests.app_world import FHIR, ORIGIN, AppWorld, Surroundings, app_world
 from tests.smear_predictions import ScriptedSmearModel, field_of
 
 
@@ -63,6 +63,18 @@ async def test_a_doctor_goes_the_whole_way_within_a_chart(world: AppWorld) -> No
     browser, chart = await launched(world)
     assert (await browser.get(f"{chart}patients")).status_code == 404
     await the_whole_way(world, browser, chart, "OKAFOR, Chidi")
+
+
+async def test_a_doctor_goes_the_whole_way_while_two_processes_answer_in_turn(
+    tmp_path: Path,
+) -> None:
+    async with app_world(tmp_path, around=Surroundings(processes=2)) as world:
+        browser, home = await signed_in(world)
+        chart = await new_chart(browser, home)
+        await the_whole_way(world, browser, chart, "BANDA, Thoko")
+        assert (await browser.submit(chart, f"{chart}sign-out")).status_code == 200
+        for _ in range(2):
+            assert (await browser.get(home)).status_code == 401
 
 
 async def the_whole_way(world: AppWorld, browser: Browser, chart: str, name: str) -> None:

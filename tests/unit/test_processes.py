@@ -66,7 +66,7 @@ def test_each_role_is_given_what_compose_gives_it(role: str) -> None:
 
 def test_a_plan_names_its_parts_in_the_order_of_their_start(tmp_path: Path) -> None:
     shape = planned(tmp_path, servers=2, workers=1)
-    names = ["redis", "mongodb", "server-1", "server-2", "nginx", "worker-1", "app-1"]
+    names = ["redis", "mongodb", "server-1", "server-2", "nginx", "worker-1", "app-1", "app-2"]
     assert list(shape.parts) == names
     assert shape.base_url == "https://localhost:8443"
     ports = [port for part in shape.all_parts for port in part.slot.ports]
@@ -117,6 +117,8 @@ def test_a_roles_environment_holds_the_operators_settings_and_nothing_of_ours(
 def test_a_folder_holds_one_shape_and_a_shape_has_a_server_and_a_worker(tmp_path: Path) -> None:
     with pytest.raises(NoShape, match="one server"):
         planned(tmp_path, servers=0)
+    with pytest.raises(NoShape, match="one app"):
+        planned(tmp_path, apps=0)
     planned(tmp_path)
     with pytest.raises(NoShape, match="holds a shape already"):
         planned(tmp_path)
@@ -386,6 +388,8 @@ def test_a_shape_is_not_another_one_for_being_asked_to(tmp_path: Path) -> None:
     folder = str(planned(tmp_path, servers=2).written.folder)
     done = CliRunner().invoke(app, ["prod", "--servers", "3", "--folder", folder])
     assert (done.exit_code, "has --servers 2; cleanup" in done.stderr) == (1, True)
+    done = CliRunner().invoke(app, ["prod", "--apps", "1", "--folder", folder])
+    assert (done.exit_code, "has --apps 2; cleanup" in done.stderr) == (1, True)
 
 
 def test_two_verbs_do_not_change_a_shape_at_once(tmp_path: Path) -> None:
