@@ -1,10 +1,11 @@
-"""`medsage bench diagnose`: answer times of `POST /api/diagnose`.
+"""`medsage bench diagnose`: answer times of `POST /api/diagnose`, and what a cell costs.
 
 Submissions arrive at a steady rate whether or not the ones before are answered. Options:
 `rate` submissions a second (10), `seconds` of arrivals (10), `store` sqlite (default) or
 mongodb. A field of sixty cells, each seen eight ways, costs half a second of one core: of these
 one second's arrivals are sent, and `per_second` is how many were answered in a second while
 they queued. More for long takes more cores, or more workers (`medsage serve --role worker`).
+`cell_and_view` is the processor time of the network alone (`bench/cell_time.py`).
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from typing import Any
 import uvloop
 
 from bench import client
+from bench.cell_time import cell_times
 from bench.client import drive, percentile, request
 from bench.running import Running, medsage
 from bench.stores import database, environment, token
@@ -70,12 +72,14 @@ class Arrivals:
 
 
 def run(options: Mapping[str, str]) -> dict[str, Any]:
-    """Seconds to the answer by kind of submission, alone and at the rate, with the targets."""
+    """Seconds to the answer by kind of submission, alone and at the rate, and milliseconds for a
+    view of a cell; with the targets."""
     kind = options.get("store", "sqlite")
     unknown = {*options} - {"store", "rate", "seconds"}
     if unknown or kind not in ("sqlite", "mongodb"):
         raise ValueError(f"not an option of this benchmark: {unknown or kind}")
     arrivals = Arrivals(float(options.get("rate", "10")), float(options.get("seconds", "10")))
+    cell_and_view = cell_times()
     with tempfile.TemporaryDirectory() as folder, database(kind, Path(folder)) as uri:
         place = Path(folder) / "data"
         with medsage(place, environment(uri, "medsage_bench_diagnose")) as server:
@@ -87,6 +91,7 @@ def run(options: Mapping[str, str]) -> dict[str, Any]:
         "store": kind,
         "rate_per_second": arrivals.rate,
         "kinds": found,
+        "cell_and_view": cell_and_view,
     }
 
 

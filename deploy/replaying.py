@@ -1,7 +1,8 @@
 """What `medsage models replay` does: results of a running server computed again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 
@@ -16,7 +17,7 @@ from fhir_server.fhir.assessment import ASSESSMENT, TASK_CODES
 from fhir_server.settings import Settings
 from models.analysis import SmearModel
 from models.fhir_client import FhirClient
-from models.replay import ModelOf, NotReplayable, Part, Replay, replay
+from models.replay import ModelOf, NotReplayable, Part, Replay, Verdict, replay
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ async def told(
     fhir: FhirClient, model_of: ModelOf, wanted: Wanted, *, as_json: bool = False
 ) -> bool:
     """The same over a client and the models that are here."""
-    same, others, left = 0, 0, wanted.most
+    verdicts: Counter[Verdict] = Counter()
+    left = wanted.most
     async for reference in _references(fhir, wanted):
         if left == 0:
             break
@@ -55,14 +57,17 @@ async def told(
         try:
             found = await replay(fhir, model_of, reference)
         except NotReplayable as problem:
-            others += 1
+            verdicts["unavailable"] += 1
             typer.echo(_problem(reference, problem, as_json))
             continue
-        same, others = (same + 1, others) if found.is_same else (same, others + 1)
-        typer.echo(orjson.dumps(asdict(found)).decode() if as_json else _lines(found))
+        verdicts[found.verdict] += 1
+        typer.echo(_json(found) if as_json else _lines(found))
     if not as_json and wanted.task is None:
-        typer.echo(f"{same} the same, {others} not")
-    return others == 0
+        same, different, unavailable = (
+            verdicts[each] for each in ("same", "different", "unavailable")
+        )
+        typer.echo(f"{same} the same, {different} not the same, {unavailable} not computed")
+    return verdicts.total() == verdicts["same"]
 
 
 async def _references(fhir: FhirClient, wanted: Wanted) -> AsyncIterator[str]:
@@ -77,12 +82,24 @@ async def _references(fhir: FhirClient, wanted: Wanted) -> AsyncIterator[str]:
 
 def _problem(reference: str, problem: NotReplayable, as_json: bool) -> str:
     if as_json:
-        return orjson.dumps({"task": reference, "problem": str(problem)}).decode()
+        told = {"task": reference, "verdict": "unavailable", "problem": str(problem)}
+        return orjson.dumps(told).decode()
     return f"{reference}: not computed again: {problem}"
 
 
+def _json(found: Replay) -> str:
+    return orjson.dumps({"verdict": found.verdict, **asdict(found)}).decode()
+
+
+_HEADS: Mapping[Verdict, str] = {
+    "same": "the same",
+    "different": "NOT the same",
+    "unavailable": "not all computed again; what was is the same",
+}
+
+
 def _lines(found: Replay) -> str:
-    head = f"{found.task}: {'the same' if found.is_same else 'NOT the same'}"
+    head = f"{found.task}: {_HEADS[found.verdict]}"
     return "\n".join([head, *(line for part in found.parts for line in _part(part))])
 
 

@@ -16,17 +16,20 @@ _IMAGE_CODES = {SMEAR["code"], ONE_CELL["code"]}
 def answer(
     task: Resource, report: Resource, *, observations: Sequence[Resource], base_url: str
 ) -> Resource:
-    """`diagnosis` is the result in words; `confidence_score` the calibrated probability of a
-    single-cell answer, else null; `image_analysis_result` null when there was no image."""
+    """`diagnosis` is the result in words, of images first, even when it is none;
+    `confidence_score` the calibrated probability of a single-cell answer, else null;
+    `image_analysis_result` null when there was no image."""
     image = next((o for o in observations if _code(o) in _IMAGE_CODES), None)
     symptoms = next((o for o in observations if _code(o) == SYMPTOMS["code"]), None)
     states = [
-        o["valueCodeableConcept"]
+        f"{o['valueCodeableConcept']['text']}."
         for o in (image, symptoms)
         if o is not None and "valueCodeableConcept" in o
     ]
+    if _is_without_opinion(image, report):
+        states.insert(0, f"Images: {NO_OPINION}")
     return {
-        "diagnosis": " ".join(f"{state['text']}." for state in states),
+        "diagnosis": " ".join(states),
         "diagnosis_id": report["id"],
         "confidence_score": _confidence(image),
         "image_analysis_result": _image_result(image, report),
@@ -65,6 +68,13 @@ def _image_result(image: Resource | None, report: Resource) -> str | None:
     if image is not None:
         return " ".join(_notes(image))
     return NO_OPINION if report.get("media") else None
+
+
+def _is_without_opinion(image: Resource | None, report: Resource) -> bool:
+    """Whether images came of which nothing is said: all refused, or read by no approved version."""
+    if image is None:
+        return bool(report.get("media"))
+    return "valueCodeableConcept" not in image
 
 
 def _links(task: Resource, base_url: str) -> Resource:

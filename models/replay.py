@@ -34,6 +34,7 @@ NOT_COMPUTED = frozenset({SOFTWARE[0], "arm"})
 ModelOf = Callable[[str], SmearModel | None]
 """The image model of that version, by its key; None when it is not here. May block."""
 _COMPARED = ("valueCodeableConcept", "dataAbsentReason", "extension", "method", "note", "component")
+_GRAVEST_FIRST: tuple[Verdict, ...] = ("different", "unavailable", "same")
 _SMEAR_CODES = frozenset({SMEAR["code"], ONE_CELL["code"]})
 
 
@@ -65,15 +66,22 @@ class Part:
 
 @dataclass(frozen=True)
 class Replay:
-    """All parts of one Task's result."""
+    """All parts of one Task's result, at least one."""
 
     task: str
     parts: tuple[Part, ...]
 
     @property
+    def verdict(self) -> Verdict:
+        """`different` when any value came out otherwise; `unavailable` when none did and a part
+        could not be computed here; `same` when all was computed and came out the same."""
+        found = {part.verdict for part in self.parts}
+        return next(each for each in _GRAVEST_FIRST if each in found)
+
+    @property
     def is_same(self) -> bool:
         """Whether everything was computed again and came out the same."""
-        return all(part.verdict == "same" for part in self.parts)
+        return self.verdict == "same"
 
 
 async def replay(fhir: FhirClient, model_of: ModelOf, reference: str) -> Replay:

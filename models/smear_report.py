@@ -10,7 +10,13 @@ from fhir_server.fhir.smear_answers import SMEAR as ABOUT_SMEAR
 from models.ai_systems import CONFIDENCE, tagged
 from models.code_version import image_code_sha256
 from models.malaria.bands import Band, band_of, told
-from models.malaria.reading import CellAnswer, ImageKind, SmearAnswer, SmearPrediction
+from models.malaria.reading import (
+    CellAnswer,
+    ImageKind,
+    SmearAnswer,
+    SmearPrediction,
+    Thresholds,
+)
 from models.wording import CELL_STATES, NO_OPINION, NOT_EXCLUDED, SMEAR_STATES, State
 
 Resource = dict[str, Any]
@@ -170,7 +176,7 @@ def finding(code: str, display: str) -> Resource:
 
 
 def _components(prediction: SmearPrediction) -> Iterable[Resource]:
-    pool, limits, cell = prediction.pool, prediction.thresholds, prediction.cell_alone
+    pool, cell = prediction.pool, prediction.cell_alone
     if cell is not None:
         if cell.probability is not None:
             yield _number("probability", "Calibrated probability", cell.probability)
@@ -199,15 +205,29 @@ def _components(prediction: SmearPrediction) -> Iterable[Resource]:
     if pool.detection_limit is not None:
         yield _number("detection-limit", "Smallest share told from the floor", pool.detection_limit)
     yield _count("cells-needed", "More cells needed for an answer", pool.cells_needed)
-    yield _number("threshold-low", "Threshold: below, not seen", limits.low)
-    yield _number("threshold-high", "Threshold: from here, parasite likely", limits.high)
-    yield _number("threshold-distance", "Threshold: largest distance read", limits.distance)
+    yield from _thresholds(prediction.thresholds)
     yield {"code": finding(*SOFTWARE), "valueString": f"sha256 {image_code_sha256()}"}
     yield from watched(prediction)
     for image in prediction.images:
         read = "refused" if image.kind is ImageKind.REFUSED else image.kind.value
         text = f"sha256 {image.sha256}, {read}"
         yield {"code": finding("image-hash", "Image read"), "valueString": text}
+
+
+_OF_KIND = {ImageKind.CELL: "in images of single cells", ImageKind.FIELD: "in fields"}
+
+
+def _thresholds(judged: Sequence[Thresholds]) -> Iterable[Resource]:
+    """What cells were judged by; where both kinds of image were, the text says which is whose."""
+    for limits in judged:
+        of = f", {_OF_KIND[limits.kind]}" if len(judged) > 1 else ""
+        for code, display, value in (
+            ("threshold-low", "Threshold: below, not seen", limits.low),
+            ("threshold-high", "Threshold: from here, parasite likely", limits.high),
+            ("threshold-distance", "Threshold: largest distance read", limits.distance),
+        ):
+            told = _number(code, display, value)
+            yield {**told, "code": {**told["code"], "text": f"{display}{of}"}}
 
 
 def ratio(band: Band) -> Resource:

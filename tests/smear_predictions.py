@@ -23,7 +23,10 @@ from models.malaria.reading import (
 )
 
 VERSION = ModelVersion("malaria-cell", "1.2.3", "a" * 64, "b" * 64, "c" * 64, "nih50-1")
-LIMITS = Thresholds(low=0.2, high=0.8, distance=40.0, reject=0.5, cells=500)
+CELL_LIMITS = Thresholds(
+    kind=ImageKind.CELL, low=0.2, high=0.8, distance=40.0, reject=0.5, cells=500
+)
+FIELD_LIMITS = replace(CELL_LIMITS, kind=ImageKind.FIELD, high=0.99, distance=30.0)
 BLURRED = Refusal("focus", "The image is out of focus.", "Focus and take it again.")
 REFUSED_CELL = {
     "answer": CellAnswer.REFUSED,
@@ -74,7 +77,7 @@ def field_of(cells: int, positive: int, answer: SmearAnswer) -> SmearPrediction:
         detection_limit=0.05,
         cells_needed=max(0, 500 - cells),
     )
-    return SmearPrediction((image,), pool, VERSION, LIMITS, views=8)
+    return SmearPrediction((image,), pool, VERSION, (FIELD_LIMITS,), views=8)
 
 
 def one_cell(answer: CellAnswer, probability: float) -> SmearPrediction:
@@ -98,7 +101,7 @@ def one_cell(answer: CellAnswer, probability: float) -> SmearPrediction:
         detection_limit=None,
         cells_needed=499,
     )
-    return SmearPrediction((image,), pool, VERSION, LIMITS, views=8)
+    return SmearPrediction((image,), pool, VERSION, (CELL_LIMITS,), views=8)
 
 
 def drawn() -> SmearPrediction:
@@ -136,7 +139,7 @@ def refused(count: int = 1) -> SmearPrediction:
         detection_limit=None,
         cells_needed=500,
     )
-    return SmearPrediction((image,) * count, pool, VERSION, LIMITS, views=8)
+    return SmearPrediction((image,) * count, pool, VERSION, (), views=8)
 
 
 @dataclass

@@ -85,16 +85,19 @@ class Calibration:
             (self.sensitivity[kind] for kind in kinds if kind in self.sensitivity), default=0.0
         )
 
-    def thresholds(self, kinds: Collection[ImageKind]) -> Thresholds:
-        """The thresholds for images of these kinds; the widest limits where they differ."""
-        applied = [self.limits[kind] for kind in kinds if kind in self.limits]
-        applied = applied or [self.limits[ImageKind.CELL]]
-        return Thresholds(
-            low=self.low,
-            high=max(limits.high for limits in applied),
-            distance=max(limits.distance for limits in applied),
-            reject=max(limits.reject for limits in applied),
-            cells=self.cells,
+    def thresholds(self, kinds: Collection[ImageKind]) -> tuple[Thresholds, ...]:
+        """What the cells of each of these kinds of image are judged by."""
+        return tuple(
+            Thresholds(
+                kind=kind,
+                low=self.low,
+                high=self.limits[kind].high,
+                distance=self.limits[kind].distance,
+                reject=self.limits[kind].reject,
+                cells=self.cells,
+            )
+            for kind in ImageKind
+            if kind in kinds and kind in self.limits
         )
 
 

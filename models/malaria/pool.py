@@ -158,18 +158,18 @@ def _text(answer: SmearAnswer, count: _Count) -> str:
             return "No red cell could be read in the images; see why each was refused."
         case SmearAnswer.SUSPECTED:
             return (
-                f"Parasites suspected: {_tally(count)}, more than the model finds in films "
+                f"{_tally(count)}, more than the model finds in films "
                 f"without parasites (up to {count.floor:.1%}). A person must confirm it."
             )
         case SmearAnswer.INDETERMINATE:
             return (
-                f"Indeterminate: {_tally(count)}, no more than the model's own false positives "
+                f"{_tally(count)}, no more than the model's own false positives "
                 f"may explain (up to {count.floor:.1%}). A person must look at the film. "
                 f"{_limit(count)}"
             )
         case SmearAnswer.INSUFFICIENT:
             return (
-                f"Insufficient: {_tally(count)}; {count.needed} more cells are needed before "
+                f"{_tally(count)}; {count.needed} more cells are needed before "
                 f"anything can be said. {_limit(count)}"
             )
         case SmearAnswer.NONE_FOUND:
@@ -204,7 +204,7 @@ _ONE_CELL = {
         "A parasite is likely in this cell image. A person must confirm it on the film."
     ),
     SmearAnswer.INDETERMINATE: (
-        "Indeterminate: this cell image may hold a parasite or not. A person must look at it."
+        "This cell image may hold a parasite or not. A person must look at it."
     ),
     SmearAnswer.INSUFFICIENT: (
         "No parasite was seen in this cell image. One cell cannot answer for a film: {needed} "

@@ -147,7 +147,8 @@ class Pool:
 
     answer: SmearAnswer
     text: str
-    """The answer in one or two sentences, fit for a report; names N and never says negative."""
+    """What the answer rests on, in one or two sentences that follow it in a report; names N and
+    never says negative."""
     images: int
     images_refused: int
     cells: int
@@ -171,12 +172,14 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """On the calibrated probability: below `low` not seen, from `high` on parasite likely."""
+    """What the cells of one kind of image were judged by. On the calibrated probability: below
+    `low` not seen, from `high` on parasite likely."""
 
+    kind: ImageKind
     low: float
     high: float
     distance: float
-    """Largest Mahalanobis distance that is still read, for the kinds of image at hand."""
+    """Largest Mahalanobis distance that is still read."""
     reject: float
     """Largest probability of "not a red cell" that is still read."""
     cells: int
@@ -204,7 +207,8 @@ class SmearPrediction:
     images: tuple[ImageReading, ...]
     pool: Pool
     model: ModelVersion
-    thresholds: Thresholds
+    thresholds: tuple[Thresholds, ...]
+    """For each kind of image of which cells were judged; none when all were refused."""
     views: int
     """Turned and mirrored views averaged for each cell."""
     drawings: tuple[Drawing, ...] = ()

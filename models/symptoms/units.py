@@ -1,5 +1,6 @@
 """A measured value in the unit agreed for its vital sign: taken over, converted, or left out."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,10 @@ CONVERSIONS: Mapping[tuple[str, str], Callable[[float], float]] = {
     ("height", "[in_i]"): lambda value: value * 2.54,
     ("hemoglobin", "g/L"): lambda value: value / 10,
 }
+# Not UCUM, but so common beside it that a measured blood pressure would be lost.
+_SPELLINGS = {"mmHg": "mm[Hg]", "mm Hg": "mm[Hg]"}
+# UCUM 2.4: text in braces says what was counted, and ends a unit or stands for 1.
+_ANNOTATION = re.compile(r"\{[!-z|~]*\}(?=$|[./)])")
 _WRITTEN = {**UNITS, "[degF]": "°F", "[lb_av]": "lb", "[in_i]": "in"}
 
 
@@ -29,12 +34,12 @@ class Reading:
 
 def in_agreed_unit(vital: str, value: float, unit: str | None) -> Reading:
     """`value` in the unit of VITAL_SIGNS; outside its possible range it is left out."""
-    sign = VITAL_SIGNS[vital]
-    given = f"{sign.display} of {value:g} {_WRITTEN.get(unit or '', unit) or 'without a unit'}"
-    if unit == sign.unit:
+    sign, ucum = VITAL_SIGNS[vital], _ucum(unit or "")
+    given = f"{sign.display} of {value:g} {_WRITTEN.get(ucum, unit) or 'without a unit'}"
+    if ucum == sign.unit:
         agreed, remark = value, ""
-    elif (vital, unit or "") in CONVERSIONS:
-        agreed = round(CONVERSIONS[vital, unit or ""](value), 2)
+    elif (vital, ucum) in CONVERSIONS:
+        agreed = round(CONVERSIONS[vital, ucum](value), 2)
         remark = f"{given}: read as {agreed:g} {_WRITTEN.get(sign.unit, sign.unit)}."
     else:
         return Reading(None, f"{given}: left out, the unit is not known here.")
@@ -42,6 +47,12 @@ def in_agreed_unit(vital: str, value: float, unit: str | None) -> Reading:
     if not low <= agreed <= high:
         return Reading(None, f"{given}: left out, no patient can have it; measure again.")
     return Reading(agreed, remark)
+
+
+def _ucum(unit: str) -> str:
+    """The unit without annotations, which change no value, as the table above spells it."""
+    bare = _ANNOTATION.sub("", _SPELLINGS.get(unit, unit))
+    return bare.removeprefix("1") if bare.startswith("1/") else bare
 
 
 def replaced(vital: str, before: Reading) -> str:

@@ -11,7 +11,7 @@ from models.malaria.preprocess import SIDE, Pixels
 
 
 class LeakError(ValueError):
-    """A patient's cells lie in more than one split: nothing measured on it would be true."""
+    """A patient's cells, or a picture, lie in more than one set: nothing measured would be true."""
 
 
 @dataclass(frozen=True, slots=True)

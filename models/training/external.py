@@ -4,6 +4,7 @@ Chula RBC-12 (Thailand) and BCCD fields are presumed free of malaria. Chula give
 point per red cell, BCCD one box per cell.
 """
 
+import hashlib
 import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy as np
 
 from models.malaria.fields import FieldCell, cut_cells
 from models.malaria.preprocess import Pixels, cell_pixels
+from models.training.cells import LeakError
 from models.training.outliers import read_rgb
 
 
@@ -28,17 +30,41 @@ class LabelledField:
 def read_chula(archive: Path, *, remainder: int, step: int) -> Iterator[LabelledField]:
     """The labelled fields whose number leaves `remainder` when divided by `step`."""
     with tarfile.open(archive) as tar:
-        members = {name: name for name in tar.getnames()}
-        labels = sorted(
-            (int(PurePosixPath(name).stem), name)
-            for name in members
-            if name.startswith("Label/") and name.endswith(".txt")
+        for number in _numbers(tar, remainder, step):
+            lines = _member(tar, f"Label/{number}.txt").decode().split("\n")
+            rgb = read_rgb(_member(tar, _picture(number)))
+            yield LabelledField(number, rgb, _centres(lines))
+
+
+def check_no_picture_crosses(
+    archive: Path, first: tuple[int, int], second: tuple[int, int]
+) -> None:
+    """Raise LeakError naming both when a picture of the first set (remainder, step) is, byte by
+    byte, one of the second: the archive holds some pictures twice, under two numbers."""
+    with tarfile.open(archive) as tar:
+        of_first, of_second = (
+            {_sha256(tar, number): number for number in _numbers(tar, *chosen)}
+            for chosen in (first, second)
         )
-        for number, name in labels:
-            picture = f"Dataset/{number}.jpg"
-            if number % step == remainder and picture in members:
-                lines = _member(tar, name).decode().split("\n")
-                yield LabelledField(number, read_rgb(_member(tar, picture)), _centres(lines))
+    for digest in of_first.keys() & of_second.keys():
+        names = f"{_picture(of_first[digest])} and {_picture(of_second[digest])}"
+        raise LeakError(f"{archive.name}: {names} are one picture, which lies in two sets")
+
+
+def _numbers(tar: tarfile.TarFile, remainder: int, step: int) -> list[int]:
+    """The numbers of one set of which there are both label and picture, in order."""
+    members = set(tar.getnames())
+    labels = (PurePosixPath(name) for name in members if name.startswith("Label/"))
+    numbers = sorted(int(label.stem) for label in labels if label.suffix == ".txt")
+    return [each for each in numbers if each % step == remainder and _picture(each) in members]
+
+
+def _picture(number: int) -> str:
+    return f"Dataset/{number}.jpg"
+
+
+def _sha256(tar: tarfile.TarFile, number: int) -> str:
+    return hashlib.sha256(_member(tar, _picture(number))).hexdigest()
 
 
 def _member(tar: tarfile.TarFile, name: str) -> bytes:

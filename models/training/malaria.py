@@ -27,12 +27,12 @@ from models.malaria.preprocess import VERSION
 from models.training.calibrate import Found, Surroundings, add_fields, calibrate
 from models.training.cells import file_sha256
 from models.training.composed import FIELDS_IN_A_FILM as IN_A_FILM
-from models.training.external import read_chula, whole_cells
+from models.training.external import check_no_picture_crosses, read_chula, whole_cells
 from models.training.folds import FOLDS
 from models.training.outliers import masked_strangers, read_bccd, red_cells
 from models.training.page import write_page
 from models.training.recipe import VERSION_MADE, Recipe, Run
-from models.training.report import METRICS, measure, write_json
+from models.training.report import METRICS, REPORTED_FIELDS, measure, write_json
 from models.training.seeds import other_seeds
 from models.training.study import Progress, Sources, Study, gather
 from models.training.unseen import figures, logits_out_of_fold, out_of_fold, spread_of
@@ -52,6 +52,7 @@ def train(data: Path, run: Run, progress: Progress) -> dict[str, Any]:
     Raises SetMissing, LeakError or ValueError before any work when the data are not right.
     """
     sources = Sources.find(data)
+    check_no_picture_crosses(sources.chula, FLOOR_FIELDS, REPORTED_FIELDS)
 
     from models.training.cross import networks
 

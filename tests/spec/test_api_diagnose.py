@@ -15,14 +15,17 @@ from PIL import Image as Picture
 from fhir_server.fhir.outcome import Issue, login_required
 from fhir_server.fhir.withdrawn import NOT_PERMITTED, withdrawn_task
 from fhir_server.validation.validate import Validator
+from models import diagnosis_answer
 from models.analysis import Analysts
 from models.diagnose import Diagnosis, diagnose_router, refusals_to
 from models.fhir_client import CallerToken, FhirClient, FhirFailure
 from models.malaria.predict import check_image
 from models.malaria.reading import CellAnswer
 from models.result_event import RefusedCall
+from models.symptom_report import SYMPTOMS
 from models.symptoms.red_flags import SafeAnalyst
 from models.tasks import failed
+from models.wording import NO_OPINION
 from models.worker import Pace, Worker
 from tests.fhir_double import BASE, FhirDouble, Refused
 from tests.smear_predictions import ScriptedSmearModel, one_cell, refused
@@ -132,6 +135,24 @@ async def test_an_image_that_is_no_smear_is_told_and_the_symptoms_still_answered
     assert answer.status_code == 200
     assert "refused (focus)" in answer.json()["image_analysis_result"]
     assert answer.json()["confidence_score"] is None
+    assert answer.json()["diagnosis"].startswith(f"Images: {NO_OPINION} ")
+    assert "No danger sign" in answer.json()["diagnosis"]
+
+
+def test_an_image_that_no_approved_version_could_read_is_told_before_the_symptoms() -> None:
+    found = symptoms_answered(media=[{"link": {"reference": "Media/1"}}])
+
+    assert found["diagnosis"] == f"Images: {NO_OPINION} No danger sign in what was entered."
+    assert symptoms_answered()["diagnosis"] == "No danger sign in what was entered."
+
+
+def symptoms_answered(**report: Any) -> Any:
+    said = {"coding": [{"code": "routine"}], "text": "No danger sign in what was entered"}
+    observation = {"code": {"coding": [SYMPTOMS]}, "valueCodeableConcept": said}
+    task = {"id": "1", "status": "completed", "for": {"reference": "Patient/1"}}
+    drafted = {"id": "1", "issued": "2026-11-24", "status": "preliminary", "conclusion": "x"}
+    both = {**drafted, **report}
+    return diagnosis_answer.answer(task, both, observations=[observation], base_url=BASE)
 
 
 async def test_danger_signs_in_the_text_make_an_emergency(world: World) -> None:

@@ -80,6 +80,7 @@ def test_the_diagnose_bench_measures_every_kind_of_submission() -> None:
     for kind in ("symptoms", "cell", "field"):
         assert found["kinds"][kind]["alone"]["answers"] == 5
         assert found["kinds"][kind]["at_rate"]["answers"] == 2
+    assert found["cell_and_view"]["milliseconds"].keys() == {"one_cell", "hundred_cells"}
 
 
 @pytest.mark.parametrize("name", ["cell-parasitized.png", "field-1.jpg"])

@@ -213,8 +213,32 @@ async def test_a_sample_is_told_task_by_task(
 
     text = capsys.readouterr().out
     assert "component[probability].valueQuantity.value: stored 0.5, computed 0.97" in text
-    assert "2 the same, 1 not" in text
+    assert "2 the same, 1 not the same, 0 not computed" in text
     assert await told(fhir(world), only(model), Wanted(since="2027-01-01"))
     assert await told(fhir(world), only(model), Wanted(task=tasks[1]), as_json=True)
-    line = capsys.readouterr().out.splitlines()[-1]
-    assert [part["verdict"] for part in json.loads(line)["parts"]] == ["same", "same"]
+    line = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert line["verdict"] == "same"
+    assert [part["verdict"] for part in line["parts"]] == ["same", "same"]
+
+
+async def test_what_was_not_computed_is_told_apart_from_what_was_altered(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = ScriptedSmearModel(one_cell(CellAnswer.PARASITE_LIKELY, 0.97))
+    task = await assess(world, model)
+    nowhere = only(None)
+
+    assert not await told(fhir(world), nowhere, Wanted(task=task))
+    text = capsys.readouterr().out
+    assert f"{task}: not all computed again; what was is the same" in text
+    assert "NOT the same" not in text
+    assert not await told(fhir(world), nowhere, Wanted(task=task), as_json=True)
+    assert json.loads(capsys.readouterr().out)["verdict"] == "unavailable"
+    await told(fhir(world), nowhere, Wanted(since="2026-11-24"))
+    assert "0 the same, 0 not the same, 1 not computed" in capsys.readouterr().out
+
+    stored = await observation_of(world, task, "symptom-analysis-ai")
+    changed = {**stored, "note": [{"text": "altered"}]}
+    await world.put(f"/Observation/{stored['id']}", changed)
+    assert not await told(fhir(world), nowhere, Wanted(task=task))
+    assert f"{task}: NOT the same" in capsys.readouterr().out

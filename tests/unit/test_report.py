@@ -21,12 +21,21 @@ from models.ai_systems import CONFIDENCE, DEVICE_TYPES
 from models.analysis import smear_system
 from models.malaria.reading import CellAnswer, SmearAnswer, SmearPrediction
 from models.report import Results, Submission, failure_transaction, result_transaction
-from models.smear_report import refusal_issues
+from models.smear_report import refusal_issues, smear_observation
 from models.symptoms import rules
 from models.symptoms.card import symptom_card, symptom_system
 from models.symptoms.facts import SymptomFacts
 from models.wording import CAUTION, DISCORDANT, NO_OPINION, NOT_EXCLUDED
-from tests.smear_predictions import CARD, VERSION, drawn, field_of, one_cell, refused
+from tests.smear_predictions import (
+    CARD,
+    CELL_LIMITS,
+    FIELD_LIMITS,
+    VERSION,
+    drawn,
+    field_of,
+    one_cell,
+    refused,
+)
 
 NOW = datetime(2026, 11, 24, 9, 0, 0, tzinfo=UTC)
 TASK = {
@@ -229,6 +238,34 @@ def test_confidence_is_told_of_a_single_cell_only() -> None:
     assert told(PREDICTIONS[6]) == [0.98]
     assert told(PREDICTIONS[5]) == []
     assert told(PREDICTIONS[0]) == []
+
+
+@pytest.mark.parametrize(
+    ("prediction", "told"),
+    [
+        (one_cell(CellAnswer.NOT_SEEN, 0.02), [("parasite likely", 0.8)]),
+        (field_of(600, 0, SmearAnswer.NONE_FOUND), [("parasite likely", 0.99)]),
+        (refused(), []),
+        (
+            replace(PREDICTIONS[0], thresholds=(CELL_LIMITS, FIELD_LIMITS)),
+            [
+                ("parasite likely, in images of single cells", 0.8),
+                ("parasite likely, in fields", 0.99),
+            ],
+        ),
+    ],
+)
+def test_the_thresholds_are_those_of_the_kinds_of_image_that_were_judged(
+    prediction: SmearPrediction, told: list[tuple[str, float]]
+) -> None:
+    components = smear_observation(prediction, {}, images=[], device="Device/1")["component"]
+
+    found = [c for c in components if c["code"]["coding"][0]["code"] == "threshold-high"]
+    said = [
+        (c["code"]["text"].removeprefix("Threshold: from here, "), c["valueQuantity"]["value"])
+        for c in found
+    ]
+    assert said == told
 
 
 def test_provenance_says_which_version_read_what() -> None:

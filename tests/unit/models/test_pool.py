@@ -75,6 +75,15 @@ def test_too_few_cells_are_insufficient_and_the_rest_is_asked_for():
     assert "400 more cells" in found.text
 
 
+@pytest.mark.parametrize("likely", [0, 8, 300])
+def test_the_text_does_not_say_again_what_the_answer_says(likely):
+    found = pool([image(likely=likely, clean=600 - likely)], RULES)
+    few = pool([image(clean=99)], RULES)
+    one = pool([image(ImageKind.CELL, doubtful=1)], RULES)
+    for each in (found, few, one):
+        assert not each.text.startswith(("Parasites", "Indeterminate", "Insufficient"))
+
+
 def test_several_images_add_up_to_an_answer():
     fields = [image(clean=100)] * 4
     assert pool(fields, RULES).answer is SmearAnswer.INSUFFICIENT
@@ -95,7 +104,7 @@ def test_several_images_add_up_to_an_answer():
 def test_one_cell_image_gets_an_answer_about_this_cell_image(answer, expected):
     found = pool([image(ImageKind.CELL, **{answer: 1})], RULES)
     assert found.answer is expected
-    assert "this cell image" in found.text
+    assert "this cell image" in found.text.lower()
 
 
 def test_floors_are_weighed_by_the_cells_they_speak_for():

@@ -105,6 +105,46 @@ def test_a_value_that_can_not_be_used_is_left_out_by_name(
     assert reason in facts.remarks[0]
 
 
+@pytest.mark.parametrize(
+    ("loinc", "value", "unit", "vital"),
+    [
+        ("8867-4", 88, "{beats}/min", "heart_rate"),
+        ("8867-4", 88, "1/min", "heart_rate"),
+        ("9279-1", 18, "{breaths}/min", "respiratory_rate"),
+        ("59408-5", 97, "%{oxygen}", "oxygen_saturation"),
+        ("8480-6", 118, "mmHg", "systolic"),
+        ("8480-6", 118, "mm Hg", "systolic"),
+        ("8462-4", 76, "mm[Hg]{sitting}", "diastolic"),
+        ("29463-7", 61, "kg{dressed}", "weight"),
+    ],
+)
+def test_another_spelling_of_the_agreed_unit_is_taken_over(
+    loinc: str, value: float, unit: str, vital: str
+) -> None:
+    facts = read_facts({}, [quantity(loinc, value, unit)], [], TODAY)
+
+    assert (facts.vitals, facts.remarks) == ({vital: value}, ())
+
+
+@pytest.mark.parametrize(
+    ("loinc", "unit"),
+    [
+        ("8480-6", "mm{Hg}"),
+        ("8310-5", "{Cel}"),
+        ("29463-7", "k{dry}g"),
+        ("8867-4", "/min{"),
+        ("8867-4", "{beats}"),
+        ("8867-4", "beats/min"),
+        ("8867-4", "/{per}"),
+    ],
+)
+def test_an_annotation_makes_no_unit(loinc: str, unit: str) -> None:
+    facts = read_facts({}, [quantity(loinc, 40, unit)], [], TODAY)
+
+    assert facts.vitals == {}
+    assert f"of 40 {unit}: left out, the unit is not known" in facts.remarks[0]
+
+
 def test_history_and_travel_come_back_as_they_were_entered() -> None:
     facts = chart(
         Intake(
