@@ -2,7 +2,7 @@
 and the work that makes them by itself."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from deploy import tls
 from deploy.commands.operating import noted
-from fhir_server.backup.create import Source
+from fhir_server.backup.catalogue import catalogue
+from fhir_server.backup.create import Source, known_identity
 from fhir_server.backup.manifest import Manifest
 from fhir_server.backup.problems import BackupFailed
 from fhir_server.backup.prune import Retention
@@ -24,6 +25,7 @@ from fhir_server.backup.signature import Access
 from fhir_server.backup.target import FolderTarget, Target
 from fhir_server.settings import Settings
 from fhir_server.storage.master_keys import UnusableKeys, read_master_keys
+from fhir_server.storage.port import ResourceStore
 from fhir_server.storage.snapshot import WholeStore
 from fhir_server.system import utc_now
 from smart_app.registered import read_registrations
@@ -98,6 +100,22 @@ def schedule_of(
         BackupMetrics(metrics, plan.every),
         note,
     )
+
+
+async def last_at_target(settings: Settings, store: ResourceStore) -> datetime | None:
+    """When the last backup of this store that can be restored was made, whoever made it; None where
+    there is none, or no target. BackupFailed when the target can't be looked at."""
+    if settings.backup_target is None:
+        return None
+    own = await known_identity(store)
+    keys = keys_of(settings, None)
+    target = target_of(settings, None)
+    try:
+        found = await catalogue(target, keys)
+    finally:
+        await target.close()
+    chain = found.last_whole(own) if own else ()
+    return chain[-1].manifest.cut.moment if chain else None
 
 
 def retention_of(settings: Settings) -> Retention:

@@ -20,7 +20,6 @@ import structlog
 from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from prometheus_client import CollectorRegistry
-from starlette.types import ASGIApp
 
 from deploy import analysis, backups, registrations, tls
 from deploy.background import Background, Work
@@ -38,10 +37,11 @@ from deploy.openapi import with_fhir_paths
 from deploy.process import Process
 from deploy.refusals import problems
 from deploy.rerouted import Rerouted
+from deploy.route_names import NamedPart, fhir_shape
 from deploy.shedding import Shedding
 from deploy.simulated_ehr.app import create_simulated_ehr
 from deploy.tracing import TracingNotInstalled, tracing
-from deploy.tracing.requests import NamedPart, TracedRequests, TracedTransport, fhir_shape
+from deploy.tracing.requests import TracedRequests, TracedTransport
 from fhir_server.app import (
     FhirServer,
     Knowledge,
@@ -337,12 +337,9 @@ def _finish(process: Process) -> None:
     if "fhir" in process.parts:
         with_fhir_paths(process.others)
     # `/api` answers with the caller's own token and knows nobody itself.
-    others: ASGIApp = CountsNobody(process.others, process.limits)
-    if process.is_traced:
-        others = NamedPart("", others)
-        process.parts |= {
-            name: NamedPart(f"/{name}", part, fhir_shape if name == "fhir" else None)
-            for name, part in process.parts.items()
-        }
+    process.front.others = NamedPart("", CountsNobody(process.others, process.limits))
+    process.parts |= {
+        name: NamedPart(f"/{name}", part, fhir_shape if name == "fhir" else None)
+        for name, part in process.parts.items()
+    }
     process.front.parts = process.parts
-    process.front.others = others

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
+from deploy.monitoring.backups import backup_finding, last_backup
 from deploy.monitoring.parts import parts_of
-from deploy.monitoring.status import backup_finding
 from fhir_server.app import knowledge, open_store
 from fhir_server.findings import Finding
 from fhir_server.indexing.definitions import Definitions
@@ -65,6 +65,7 @@ async def _looked_at(settings: Settings, store: SealedStore, now: datetime) -> l
     await store.check()
     kind = "embedded" if settings.mongodb_uri is None else "MongoDB"
     parts = await parts_of(store)
+    last = await last_backup(settings, store, parts)
     running = ", ".join(f"{part.role} {part.version}" for part in parts)
     return [
         Finding(_WHAT, "ok", f"{kind}: reads and durably writes"),
@@ -72,7 +73,7 @@ async def _looked_at(settings: Settings, store: SealedStore, now: datetime) -> l
         await _index(settings, store),
         *key_findings(await read_keys(store), await _begun(store), now),
         clock_finding(await _newest(store), now),
-        backup_finding(parts, now, is_declined=settings.backup_declined),
+        backup_finding(last, now, is_declined=settings.backup_declined),
     ]
 
 

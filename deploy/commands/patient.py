@@ -132,8 +132,8 @@ def _told(found: dict[str, Any]) -> str:
         where = ", ".join(found["files"]) or "all that MongoDB answers (its files are its own)"
         lines.append(
             f"{found['looked_for']} texts looked for in {where}: {found['left_over']} left over, "
-            f"{found['in_audit_records']} in audit records, {found['also_said_elsewhere']} that "
-            "other records say too"
+            f"{found['in_audit_records']} in audit records, which stay, "
+            f"{found['also_said_elsewhere']} that other records say too"
         )
         lines.append(f"{found['searches_taken_out']} searches taken out of the audit trail")
     return "\n".join(lines)

@@ -177,9 +177,9 @@ def take_off(patient: Id, data: Data = None) -> None:
     typer.echo(run(data, patient, work))
 
 
-def processing(as_json: AsJson = False) -> None:
+def processing(as_json: AsJson = False, data: Data = None) -> None:
     """Print the register of processing activities (article 30) of this installation."""
-    found = register(store_settings(None))
+    found = register(store_settings(data))
     if as_json:
         typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
     else:

@@ -24,6 +24,7 @@ from smart_app.registered import BadRegistration
 
 app = typer.Typer(add_completion=False)
 EXAMPLE = "Example: medsage serve --port 5000 --data data"
+OPEN_ACCESS = "medsage: OPEN ACCESS: no tokens are asked for. Development only."
 _LOOPBACK = ("localhost", "127.0.0.1")
 
 
@@ -51,8 +52,6 @@ def serve(
     if settings.tls_certificate_file and settings.base_url == f"http://localhost:{port}":
         settings = settings.model_copy(update={"base_url": f"https://localhost:{port}"})
     configure(settings.log_level)
-    if settings.open_access:
-        typer.echo("medsage: OPEN ACCESS: no tokens are asked for. Development only.", err=True)
     try:
         uvloop.run(_serve(settings, host, port))
     except (RefusedStart, MissingSecret, UnusableSettings, BadRegistration) as refusal:
@@ -89,6 +88,8 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
             )
             tls.called(config, settings)
             tuning.for_serving()
+            if settings.open_access:
+                typer.echo(OPEN_ACCESS, err=True)
             typer.echo(_where(settings))
             await serve_until_the_end(config, listening, draining, settings.drains_for)
 

@@ -20,6 +20,7 @@ KIND = "process"
 BEAT_SECONDS = 30.0
 LAPSE_SECONDS = 3 * BEAT_SECONDS
 BACKUP_SERIES = "medsage_backup_last_success_timestamp_seconds"
+BACKUP_INTERVAL_SERIES = "medsage_backup_interval_seconds"
 _ASK_SECONDS = 3.0
 _log = structlog.get_logger("medsage.monitoring")
 
@@ -27,7 +28,8 @@ _log = structlog.get_logger("medsage.monitoring")
 @dataclass(frozen=True)
 class Part:
     """One process as it described itself: what in it does not work and why, when it began, and
-    when the last good backup was made, where it knows (seconds since 1970)."""
+    when the last good backup was made, where it knows (seconds since 1970); how often it makes
+    one, where it does (seconds)."""
 
     role: str
     version: str
@@ -36,6 +38,7 @@ class Part:
     seen: float
     problems: Mapping[str, str]
     backup: float | None = None
+    backup_every: float | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Beats:
             now.timestamp(),
             dict(await self.readiness.problems()),
             self.metrics.get_sample_value(BACKUP_SERIES),
+            self.metrics.get_sample_value(BACKUP_INTERVAL_SERIES),
         )
         expires = now + timedelta(seconds=LAPSE_SECONDS)
         word = Record(KIND, f"{self.role} {host}", asdict(part), expires=expires)

@@ -13,7 +13,8 @@ from fhir_server.settings import Settings
 
 
 class ProcessFacts(Collector):
-    """Its version and role, the outcome of its checks, and the disk of its data folder."""
+    """Its version and role, the outcome of its checks, whether it is to be without backups, and the
+    disk of its data folder."""
 
     def __init__(self, settings: Settings, readiness: Readiness) -> None:
         self._settings = settings
@@ -33,6 +34,11 @@ class ProcessFacts(Collector):
         for name in self._readiness.checks:
             ready.add_metric((name,), float(name not in self._readiness.known))
         yield ready
+        yield GaugeMetricFamily(
+            "medsage_backup_declined",
+            "Whether others back the store up, as set",
+            float(settings.backup_declined),
+        )
         disk = shutil.disk_usage(existing(settings.data))
         yield GaugeMetricFamily(
             "medsage_disk_free_bytes", "Free on the disk of the data folder", disk.free

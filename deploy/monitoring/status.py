@@ -8,17 +8,18 @@ from pathlib import Path
 
 import httpx
 
+from deploy.monitoring.backups import backup_finding, last_backup
 from deploy.monitoring.certificates import Certificate, CertificateDates
+from deploy.monitoring.durations import words
 from deploy.monitoring.observed import Observed, StoreObserver, Waiting
 from deploy.monitoring.parts import Part, app_problem, parts_of
 from deploy.monitoring.process import existing
 from fhir_server.findings import Finding, Section, State
+from fhir_server.settings import Settings
 from fhir_server.storage.port import ResourceStore
 
 CERTIFICATE_DAYS = 14
 """With fewer days left a certificate should have been renewed."""
-BACKUP_HOURS = 26
-"""A daily backup that is older than this was missed."""
 LATE_SECONDS = 300.0
 """What has waited longer than this needs somebody."""
 LEAST_FREE = 0.1
@@ -40,9 +41,7 @@ class Board:
     observer: StoreObserver
     dates: CertificateDates
     http: httpx.AsyncClient
-    base_url: str
-    folder: Path
-    backups_declined: bool = False
+    settings: Settings
 
     async def __call__(self) -> Sequence[Section]:
         """Everything as it is now."""
@@ -53,16 +52,17 @@ class Board:
             away = Finding("Store", "failed", "can't be asked", f"See {_RUNBOOKS}/store-failing.md")
             return [Section("Parts", (away,))]
         parts = await parts_of(self.store)
-        app = await app_problem(self.http, self.base_url)
-        declined = self.backups_declined
+        app = await app_problem(self.http, self.settings.base_url)
+        last = await last_backup(self.settings, self.store, parts)
+        declined = self.settings.backup_declined
         return [
             Section("Parts", (*_processes(parts, now), _app(app))),
             Section("Jobs", tuple(_jobs(seen))),
             Section("Deliveries", (_late("Notifications", seen.deliveries, "subscription-lag"),)),
             Section("Audit trail", (_late("Records to be sealed", seen.audit, "audit-seal-lag"),)),
-            Section("Backups", (backup_finding(parts, now, is_declined=declined),)),
+            Section("Backups", (backup_finding(last, now, is_declined=declined),)),
             Section("Certificates", tuple(certificate_findings(self.dates.found, now))),
-            Section("Disk", (disk_finding(self.folder),)),
+            Section("Disk", (disk_finding(self.settings.data),)),
         ]
 
 
@@ -116,21 +116,6 @@ def _late(what: str, waiting: Waiting, runbook: str, limit: float = LATE_SECONDS
     return Finding(what, "warning", f"{number}{age}", f"See {_RUNBOOKS}/{runbook}.md")
 
 
-def backup_finding(parts: Sequence[Part], now: datetime, *, is_declined: bool) -> Finding:
-    """The newest backup that any process knows of; where others back the store up, none is."""
-    known = [part.backup for part in parts if part.backup]
-    what, runbook = "Last good backup", f"See {_RUNBOOKS}/backup-old.md"
-    if not known and is_declined:
-        found = "others back the store up (MEDSAGE_BACKUP_DECLINED)"
-        return Finding(what, "unknown", found)
-    if not known:
-        return Finding(what, "warning", "no process knows of one", runbook)
-    age = now.timestamp() - max(known)
-    if age > BACKUP_HOURS * 3600:
-        return Finding(what, "failed", f"{words(age)} ago", runbook)
-    return Finding(what, "ok", f"{words(age)} ago")
-
-
 def certificate_findings(found: Sequence[Certificate], now: datetime) -> Iterator[Finding]:
     """One for each certificate; one that says so where there is none."""
     runbook = f"See {_RUNBOOKS}/certificate-ends.md"
@@ -160,11 +145,3 @@ def disk_finding(folder: Path) -> Finding:
     if share < LEAST_FREE:
         return Finding("Data folder", "failed", found, f"See {_RUNBOOKS}/disk-filling.md")
     return Finding("Data folder", "ok", found)
-
-
-def words(seconds: float) -> str:
-    """A duration as people say it."""
-    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} seconds"

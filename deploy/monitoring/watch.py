@@ -47,15 +47,7 @@ def watch_store(
         started=utc_now(),
     )
     process.running.append(Work(beats.run))
-    return Board(
-        store,
-        observer,
-        dates,
-        process.http,
-        settings.base_url,
-        settings.data,
-        backups_declined=settings.backup_declined,
-    )
+    return Board(store, observer, dates, process.http, settings)
 
 
 async def in_trace(request: httpx.Request) -> None:

@@ -1,16 +1,13 @@
 """Requests as spans: those that are answered, named by the template of their path, and those that
 are sent, with the trace that they belong to."""
 
-from collections.abc import Callable
-
 import httpx
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deploy.route_names import told_in
 from fhir_server import spans
-from fhir_server.rest.routes import template
 from fhir_server.rest.trace import HEADER
 
-_ROUTE = "medsage.route"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET = ("/health", "/api/metrics")
 """What looks at a process every few seconds is no request of anybody's."""
@@ -28,8 +25,7 @@ class TracedRequests:
             await self._app(scope, receive, send)
             return
         method = scope["method"] if scope["method"] in _METHODS else "other"
-        found: list[str] = []
-        scope[_ROUTE] = found.append
+        route = told_in(scope)
         wanted = HEADER.encode()
         given = next((value for name, value in scope["headers"] if name == wanted), None)
         parent = None if given is None else given.decode("latin-1")
@@ -47,44 +43,8 @@ class TracedRequests:
             try:
                 await self._app(scope, receive, send_noting)
             finally:
-                route = found[0] if found else "unknown"
-                span.note("http.route", route)
-                span.called(f"{method} {route}")
-
-
-class NamedPart:
-    """A part of the process, which tells the template of the path that it answered: `prefix` and
-    that of Starlette's route, or what `shape` makes of the path for a part without such routes."""
-
-    def __init__(
-        self, prefix: str, app: ASGIApp, shape: Callable[[str], str] | None = None
-    ) -> None:
-        self._prefix = prefix
-        self._app = app
-        self._shape = shape
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        tell = scope.get(_ROUTE)
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            if tell is not None:
-                tell(f"{self._prefix}{self._of(scope)}")
-
-    def _of(self, scope: Scope) -> str:
-        if self._shape is not None:
-            return self._shape(scope["path"])
-        route = scope.get("route")
-        path = getattr(route, "path_format", None) or getattr(route, "path", None)
-        if isinstance(path, str):
-            return path
-        endpoint = scope.get("endpoint")
-        return f" {getattr(endpoint, '__name__', 'unknown')}"
-
-
-def fhir_shape(path: str) -> str:
-    """`/{type}/{id}` for `/fhir/Patient/1`."""
-    return f"/{template(path.removeprefix('/fhir'))}".rstrip("/")
+                span.note("http.route", route.name)
+                span.called(f"{method} {route.name}")
 
 
 class TracedTransport(httpx.AsyncBaseTransport):

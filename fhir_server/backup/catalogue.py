@@ -1,6 +1,7 @@
 """The backups at a target, and the chains that they form: a full one and what goes on from it."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -42,6 +43,14 @@ class Catalogue:
         if not self.backups:
             raise BackupFailed("there is no backup")
         return self.by_time()[-1]
+
+    def last_whole(self, store: str) -> Sequence[Sealed]:
+        """The newest backup of the store of whose chain nothing is missing, and all that it goes on
+        from, the full one first; empty when there is none."""
+        for each in reversed(self.by_time(store)):
+            with suppress(BackupFailed):
+                return self.chain(each)
+        return ()
 
     def chain(self, last: Sealed) -> list[Sealed]:
         """The backup and all that it goes on from, the full one first; Altered when one is missing

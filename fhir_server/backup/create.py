@@ -85,14 +85,18 @@ async def identity(store: WholeStore) -> str:
         return await store.transaction(unit)
 
 
+async def known_identity(store: ResourceStore) -> str | None:
+    """The identity of the store, if it was made; nothing is changed."""
+    record = await store.record(OWN, IDENTITY)
+    return None if record is None else str(record.value["id"])
+
+
 def _last(found: Catalogue, store: str, oldest: datetime) -> Sealed | None:
-    """The backup to go on from: the newest whose chain is whole and began late enough."""
-    for each in reversed(found.by_time(store)):
-        with suppress(BackupFailed):
-            chain = found.chain(each)
-            is_short = len(chain) < LONGEST_CHAIN
-            return each if is_short and chain[0].manifest.cut.moment >= oldest else None
-    return None
+    """The backup to go on from: the last whole one, if its chain is short and began late enough."""
+    chain = found.last_whole(store)
+    if not chain or len(chain) >= LONGEST_CHAIN or chain[0].manifest.cut.moment < oldest:
+        return None
+    return chain[-1]
 
 
 async def _write(

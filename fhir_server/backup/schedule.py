@@ -24,6 +24,8 @@ TURN = "turn"
 TURN_TIME = timedelta(hours=1)
 """So long no other worker begins a backup, should this one die in the middle of it."""
 RETRY_SECONDS = 60.0
+LOOK_SECONDS = 600.0
+"""So often the target is looked at for backups that others made."""
 _log = structlog.get_logger("medsage.backup")
 
 
@@ -83,7 +85,7 @@ class Schedule:
                 reason = str(failure) if isinstance(failure, BackupFailed) else None
                 _log.error("no backup was made", error=type(failure).__name__, reason=reason)
                 rest = RETRY_SECONDS
-            await asyncio.sleep(rest)
+            await asyncio.sleep(min(rest, LOOK_SECONDS))
 
     async def step(self) -> float:
         """Make a backup if it is time; how many seconds are left until the next."""
@@ -119,10 +121,10 @@ class Schedule:
             _log.info("older backups were taken away", count=len(gone))
 
     def _due(self, found: Catalogue, store: str) -> float:
-        backups = found.by_time(store)
-        if not backups:
+        chain = found.last_whole(store)
+        if not chain:
             return 0
-        newest = backups[-1].manifest
+        newest = chain[-1].manifest
         self.metrics.made(newest)
         return (newest.cut.moment + self.plan.every - self.source.clock()).total_seconds()
 

@@ -1,9 +1,10 @@
 """The proof of an erasure: what the erased versions said, looked for byte by byte.
 
-A *trace* is a text of an erased version that no version that remains says too. After the erasure
-the files of the store are searched for all of them. One that is found may stand within another
-person's words by chance, or in an audit record, which says what somebody searched for: such are
-told apart; all others are left over, and the erasure is not whole.
+A *trace* is a text of an erased version that no version that remains says too, nor the audit trail
+of every write (its moment, and an id that the resource repeats). After the erasure the files of the
+store are searched for all of them. One that is found may stand within another person's words by
+chance, or in an audit record, which says what somebody searched for: such are told apart; all
+others are left over, and the erasure is not whole.
 """
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence, Set
@@ -54,7 +55,17 @@ async def traces(store: ResourceStore, extent: Extent) -> frozenset[str]:
         is_erased = key in own or (key in former and key in met)
         met.add(key)
         (gone if is_erased else kept).update(_texts(resource))
+        if is_erased:
+            kept.update(_of_the_trail(resource))
     return frozenset(gone - kept)
+
+
+def _of_the_trail(resource: dict[str, Any]) -> Iterator[str]:
+    """What the audit trail says of each write, too, and keeps: its moment, and the id of what was
+    written. That of a Patient may be what others call the person by: it is looked for."""
+    yield resource.get("meta", {}).get("lastUpdated", "")
+    if resource["resourceType"] != "Patient":
+        yield resource["id"]
 
 
 async def prove(store: ResourceStore, files: Sequence[Path], looked_for: frozenset[str]) -> Proof:
@@ -63,12 +74,16 @@ async def prove(store: ResourceStore, files: Sequence[Path], looked_for: frozens
     rest = set(found_in(files, looked_for))
     answered: set[str] = set()
     audit: set[str] = set()
+    moments: set[str] = set()
     others: set[str] = set()
     for entry in await store.journal(JOURNAL_AT_ONCE):
         audit |= _within(looked_for - audit, entry.entry)
     async for stored in every_version(store):
         if stored.key.type in KEPT_TYPES:
-            audit |= _within(looked_for - audit, stored.body + _quoted(stored))
+            said = _within(looked_for - audit, stored.body + _quoted(stored))
+            own = said and said & _moments(stored)
+            moments |= own
+            audit |= said - own
         else:
             others |= _within(rest - others, stored.body)
             if not files and not stored.is_deleted:
@@ -77,8 +92,15 @@ async def prove(store: ResourceStore, files: Sequence[Path], looked_for: frozens
         len(looked_for),
         frozenset(others),
         frozenset(audit - others),
-        frozenset((rest - audit - others) | answered),
+        frozenset((rest - audit - moments - others) | answered),
     )
+
+
+def _moments(stored: Stored) -> set[str]:
+    """When what an AuditEvent tells of was done, and when it was sealed: whatever was written in
+    the same millisecond says that too."""
+    event = parse(stored.body)
+    return {event.get("recorded", ""), event.get("meta", {}).get("lastUpdated", "")}
 
 
 def _quoted(stored: Stored) -> bytes:

@@ -1,6 +1,7 @@
 """Backups that are made by themselves, and what Prometheus is told about them."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from deploy.standalone import RefusedStart
 from fhir_server.backup import schedule as schedules
 from fhir_server.backup.catalogue import catalogue
-from fhir_server.backup.create import Source
+from fhir_server.backup.create import Source, create
 from fhir_server.backup.manifest import Manifest
 from fhir_server.backup.prune import Retention
 from fhir_server.backup.schedule import BackupMetrics, Plan, Schedule
@@ -102,6 +103,33 @@ async def test_the_metrics_tell_age_size_time_and_interval(ward: Ward) -> None:
     await ward.another(registry).step()
     name = "medsage_backup_last_success_timestamp_seconds"
     assert registry.get_sample_value(name) == ward.clock().timestamp() - 60
+
+
+async def test_one_that_somebody_else_makes_meanwhile_is_known_soon(
+    ward: Ward, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedules, "LOOK_SECONDS", 0.01)
+    running = asyncio.create_task(ward.schedule.run())
+    while not ward.noted:
+        await asyncio.sleep(0.01)
+    ward.clock.advance(HOUR / 2)
+    await create(ward.schedule.source, ward.schedule.target, ward.schedule.keys)
+    async with asyncio.timeout(10):
+        while ward.metric("last_success_timestamp_seconds") != ward.clock().timestamp():
+            await asyncio.sleep(0.01)
+    running.cancel()
+    assert len(ward.noted) == 1
+
+
+async def test_one_whose_parent_is_gone_is_no_good_one_and_another_is_made(ward: Ward) -> None:
+    await ward.schedule.step()
+    ward.clock.advance(HOUR)
+    await ward.schedule.step()
+    (full,) = (each for each in ward.folder.iterdir() if each.name.startswith(ward.noted[0]))
+    shutil.rmtree(full)
+    ward.clock.advance(60)
+    assert await ward.schedule.step() == HOUR
+    assert await ward.kinds() == ["more", "full"]
 
 
 async def test_of_two_workers_one_makes_it(ward: Ward) -> None:

@@ -1,5 +1,6 @@
 """`medsage check`: every setting in force without a secret, what was looked at, and what to do."""
 
+import asyncio
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +90,19 @@ async def test_an_installation_in_order_passes(tmp_path: Path) -> None:
     _, _, found = _aside(tmp_path, MEDSAGE_BACKUP_DECLINED="true")
     assert found["Last good backup"]["state"] == "unknown"
     assert found["Last good backup"]["found"].startswith("others back the store up")
+
+
+async def test_a_backup_that_the_command_made_counts(tmp_path: Path) -> None:
+    await filled(tmp_path)
+    kept = {
+        "MEDSAGE_BACKUP_TARGET": str(tmp_path / "backups"),
+        "MEDSAGE_BACKUP_KEY_FILE": str(tmp_path / "key"),
+    }
+    for words in (["key", kept["MEDSAGE_BACKUP_KEY_FILE"]], ["create", "--data", str(tmp_path)]):
+        await asyncio.to_thread(CliRunner().invoke, app, ["backup", *words], env=kept)
+    _, _, found = _aside(tmp_path, **kept)
+    last = found["Last good backup"]
+    assert (last["state"], last["found"][-11:]) == ("ok", "seconds ago")
 
 
 async def test_an_index_that_is_behind_is_told_and_not_begun(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from deploy.monitoring import certificates, observed
+from deploy.monitoring.backups import LATE_INTERVALS
 from deploy.monitoring.boards import BOARDS
 from deploy.monitoring.dashboards import written
 from fhir_server.audit.kinds import KINDS
@@ -388,6 +389,11 @@ def test_every_alert_is_tried_firing_and_quiet() -> None:
     for alert in rules():
         outcomes = {bool(case["exp_alerts"]) for case in tried if case["alertname"] == alert}
         assert outcomes == {True, False}, alert
+
+
+def test_the_alert_and_the_status_page_call_the_same_backup_old() -> None:
+    expected = f"> {LATE_INTERVALS} * max(medsage_backup_interval_seconds)"
+    assert " ".join(rules()["BackupOld"]["expr"].split()).endswith(expected)
 
 
 @pytest.mark.prometheus

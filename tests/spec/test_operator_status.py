@@ -5,7 +5,7 @@ import socket
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -15,15 +15,26 @@ from cryptography import x509
 from prometheus_client import CollectorRegistry, Gauge
 
 from deploy.health import Readiness
+from deploy.monitoring.backups import LATE_INTERVALS
 from deploy.monitoring.certificates import Certificate, CertificateDates, certificates
 from deploy.monitoring.observed import StoreObserver
-from deploy.monitoring.parts import BACKUP_SERIES, LAPSE_SECONDS, Beats, parts_of
+from deploy.monitoring.parts import (
+    BACKUP_INTERVAL_SERIES,
+    BACKUP_SERIES,
+    LAPSE_SECONDS,
+    Beats,
+    parts_of,
+)
 from deploy.monitoring.status import Board, disk_finding
+from fhir_server.backup.create import Source, create
+from fhir_server.backup.seals import SealKeys
+from fhir_server.backup.target import FolderTarget
 from fhir_server.fhir.assessment import ASSESSMENT
 from fhir_server.findings import Finding, Section, worst
 from fhir_server.search.plan import Scope
 from fhir_server.security.authorization.users import PasswordHash, User, register_user
 from fhir_server.settings import Settings
+from fhir_server.storage.master_keys import master_keys
 from fhir_server.storage.port import Record, StoreUnavailable
 from fhir_server.storage.sqlite.store import SqliteStore
 from fhir_server.subscriptions.state import DELIVERY, NOT_TRIED
@@ -31,6 +42,7 @@ from fhir_server.system import utc_now
 from tests.certificates import certificates as new_certificates
 from tests.fhir_world import BASE, World, fhir_world, registry
 from tests.smart_world import smart_world
+from tests.stores import MASTER
 
 
 @dataclass
@@ -39,6 +51,7 @@ class Watched:
 
     world: World
     board: Board
+    store: SqliteStore
     problems: dict[str, Callable[[], Awaitable[object]]]
     metrics: CollectorRegistry
     shown: list[Certificate]
@@ -84,8 +97,9 @@ async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
             world.store, lambda: Scope(registry(), world.clock.now, BASE), world.clock
         )
         dates = CertificateDates(lambda: shown, lambda: world.clock.now.timestamp())
-        board = Board(world.store, observer, dates, http, "http://public.example", tmp_path)
-        yield Watched(world, board, {}, CollectorRegistry(), shown, app)
+        settings = Settings(base_url="http://public.example", data=tmp_path)
+        board = Board(world.store, observer, dates, http, settings)
+        yield Watched(world, board, store, {}, CollectorRegistry(), shown, app)
     await store.close()
 
 
@@ -118,14 +132,41 @@ async def test_a_part_of_a_process_that_does_not_work_is_named(watched: Watched)
 
 
 async def test_a_backup_that_is_known_grows_old(watched: Watched) -> None:
-    assert await watched.telling("Last good backup") == ("warning", "no process knows of one")
+    assert await watched.telling("Last good backup") == ("warning", "none is known")
     made = Gauge(BACKUP_SERIES, "When", registry=watched.metrics)
     made.set(watched.world.clock.now.timestamp() - 7200)
     await watched.beats("worker").beat()
     assert await watched.telling("Last good backup") == ("ok", "2 hours ago")
-    made.set(watched.world.clock.now.timestamp() - 27 * 3600)
+    made.set(watched.world.clock.now.timestamp() - 4 * 3600)
     await watched.beats("worker").beat()
-    assert await watched.telling("Last good backup") == ("failed", "27 hours ago")
+    assert await watched.telling("Last good backup") == ("failed", "4 hours ago")
+
+
+async def test_a_backup_that_no_process_made_counts(watched: Watched, tmp_path: Path) -> None:
+    target, key = tmp_path / "backups", tmp_path / "key"
+    key.write_text(MASTER)
+    kept = {"backup_target": str(target), "backup_key_file": key}
+    board, clock = watched.board, watched.world.clock
+    watched.board = replace(board, settings=board.settings.model_copy(update=kept))
+    assert await watched.telling("Last good backup") == ("warning", "none is known")
+    source = Source(watched.store, lambda: (), BASE, clock)
+    await create(source, FolderTarget(target), SealKeys(master_keys([MASTER])))
+    clock.now += timedelta(hours=2)
+    assert await watched.telling("Last good backup") == ("ok", "2 hours ago")
+    key.unlink()
+    state, found = await watched.telling("Last good backup")
+    assert (state, found.startswith("none is known (the key file:")) == ("warning", True)
+
+
+async def test_a_backup_is_late_by_the_interval_of_who_makes_it(watched: Watched) -> None:
+    made = Gauge(BACKUP_SERIES, "When", registry=watched.metrics)
+    made.set(watched.world.clock.now.timestamp() - 2 * 86400)
+    Gauge(BACKUP_INTERVAL_SERIES, "How often", registry=watched.metrics).set(86400)
+    await watched.beats("worker").beat()
+    assert await watched.telling("Last good backup") == ("ok", "2 days ago")
+    made.set(watched.world.clock.now.timestamp() - (LATE_INTERVALS + 1) * 86400)
+    await watched.beats("worker").beat()
+    assert await watched.telling("Last good backup") == ("failed", "4 days ago")
 
 
 async def test_the_app_is_asked_where_browsers_find_it(watched: Watched) -> None:

@@ -14,16 +14,17 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from fhir_server.audit.journal import AuditTrail
+from fhir_server.fhir.codec import instant
 from fhir_server.rights.ending import Ending, end
 from fhir_server.rights.retention import read_policy
 from fhir_server.search.expression import Query
-from fhir_server.storage.port import Past, ResourceStore
+from fhir_server.storage.port import Key, Past, ResourceStore
 from fhir_server.storage.sqlite.store import SqliteStore
 from fhir_server.system import new_id
 from tests.audit_world import BASE, DOCTOR
 from tests.fhir_world import extract
-from tests.rights_ward import BO, FORMER, LETTER, SECRET, fill
-from tests.stores import START
+from tests.rights_ward import BO, FORMER, LETTER, SECRET, drafted, fill
+from tests.stores import START, put
 
 Json = dict[str, Any]
 SEARCH = "Patient?family=quartey-boateng&_count=7"
@@ -88,6 +89,37 @@ def test_nothing_of_the_patient_is_left_in_the_files(folder: Path) -> None:
     assert (found["left_over"], found["in_audit_records"]) == (0, 0)
     assert found["searches_taken_out"] == 1
     assert found["looked_for"] >= len(words) - 1
+
+
+async def order_an_analysis(folder: Path) -> None:
+    """As the server does: the write says its moment, the audit trail says it too and names the Task
+    by its id."""
+    store = SqliteStore.open(folder / "medsage.sqlite")
+    key = Key("Task", "0d7b4c6e-order-of-ann")
+    task = {
+        "resourceType": "Task",
+        "id": key.id,
+        "meta": {"lastUpdated": instant(START)},
+        "identifier": [{"value": key.id}],
+        "status": "requested",
+        "authoredOn": instant(START + timedelta(milliseconds=1)),
+        "intent": "order",
+        "for": {"reference": "Patient/ann"},
+    }
+    await put(store, drafted(task, 1))
+    for milliseconds in range(2):
+        moment = START + timedelta(milliseconds=milliseconds)
+        trail = AuditTrail(DOCTOR, lambda moment=moment: moment, new_id, BASE)
+        entry = trail.entry(interaction="create", outcome="success", status=201, key=key, version=1)
+        await store.note(entry)
+    await store.close()
+
+
+def test_what_the_audit_trail_says_of_each_write_is_no_trace_of_the_patient(folder: Path) -> None:
+    asyncio.run(order_an_analysis(folder))
+    found = erased(folder)
+    assert found["erased"] == 6
+    assert (found["left_over"], found["in_audit_records"]) == (0, 0)
 
 
 def test_only_deletions_remain_of_what_was_theirs_alone(folder: Path) -> None:

@@ -77,6 +77,7 @@ def test_production_refuses_what_is_for_development(
     assert code == 2
     assert named in said
     assert "Traceback" not in said
+    assert "OPEN ACCESS" not in said
 
 
 @pytest.mark.parametrize(

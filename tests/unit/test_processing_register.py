@@ -60,8 +60,7 @@ def test_settings_show(name: str, value: str, said: str) -> None:
 
 
 def test_the_command_prints_it_for_programs_too(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("MEDSAGE_DATA", str(tmp_path))
-    processing(as_json=True)
+    processing(as_json=True, data=tmp_path)
     assert json.loads(capsys.readouterr().out)["activities"]
