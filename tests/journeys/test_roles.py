@@ -258,7 +258,7 @@ def test_a_rolling_restart_refuses_nobody(installation: Installation) -> None:
     assert set(answers) == {200}
     after = processes(installation.shape)
     replaced = {name for name, pid in before.items() if after[name] != pid}
-    assert replaced == {"server-1", "server-2", "worker-1", "worker-2", "app-1"}
+    assert replaced == {"server-1", "server-2", "worker-1", "worker-2", "app-1", "app-2"}
     assert Shape.open(installation.shape.written.folder).written == installation.shape.written
 
 
