@@ -5,7 +5,7 @@ from pathlib import Path
 
 from models.malaria.calibration import WEIGHTS
 
-VERSION_MADE = "1.1.0"
+VERSION_MADE = "1.2.0"
 """Of the weights that are made next; other weights are another version."""
 
 
@@ -14,7 +14,7 @@ class Recipe:
     """Everything that a run depends on besides its data."""
 
     seed: int = 20240611
-    epochs: int = 16
+    epochs: int = 32
     cells_per_batch: int = 96
     foreign_per_batch: int = 6
     """Red cells of another hospital, not parasitized."""
