@@ -83,15 +83,21 @@ class Scan:
 def paths(front: Front) -> Iterator[str]:
     """The path of every route, with its fields in braces."""
     for name, part in front.parts.items():
-        for route in getattr(part, "routes", ()):
+        for route in getattr(_inmost(part), "routes", ()):
             assert isinstance(route, Route), route
             yield f"/{name}{route.path}"
     yield from dict.fromkeys(f"/fhir/{route.shape}".rstrip("/") for route in ROUTES)
-    others = getattr(front.others, "_app", front.others)
-    described = others.openapi()["paths"]  # type: ignore[union-attr]
+    described = _inmost(front.others).openapi()["paths"]
     yield from (path for path in described if not path.startswith("/fhir"))
     yield from ("/", "/openapi.json", "/docs", "/redoc", "/fhir/.well-known/smart-configuration")
     yield from ("/{nothing}", "/app", "/auth", "/favicon.ico", "/robots.txt", "//evil.example/")
+
+
+def _inmost(app: Any) -> Any:
+    """The application under what names, counts and measures its requests."""
+    while not hasattr(app, "routes") and hasattr(app, "_app"):
+        app = app._app
+    return app
 
 
 def filled(shape: str, value: str) -> str:

@@ -20,8 +20,9 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.routing import Mount, Route
 
-from fhir_server.fhir.assessment import part_type
+from fhir_server.fhir.assessment import FINDINGS, part_type
 from fhir_server.fhir.recalls import RECALL_REVIEW, RECALLED
+from smart_app.notices import REPORT
 from tests.app_browser import World
 from tests.app_records import (
     MEDIA,
@@ -278,7 +279,8 @@ def test_home_leads_to_patients_old_and_new(site: Site, browser: Browser) -> Non
 
 def govern(one: Visitor, world: World) -> None:
     """The pages about the AI systems, and the third reader's."""
-    signed = {**report("smear"), "id": "r2", "status": "final"}
+    kind = {"coding": [{"system": FINDINGS, "code": REPORT}]}
+    signed = {**report("smear"), "id": "r2", "status": "final", "code": kind}
     readings = (read_by("ada", "parasites-seen", of="r2"), read_by("ben", "cannot-tell", of="r2"))
     for resource in (*governed(), signed, *readings):
         world.records.put(resource)

@@ -45,9 +45,10 @@ async def scanned(folder: Path) -> Scan:
         )
         async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, timeout=60) as http:
             found = Scan(http)
-            await found.walk(application._app._app)  # type: ignore[attr-defined]
+            front = application._app._app._front  # type: ignore[attr-defined]
+            await found.walk(front)
             await with_the_files(found)
-            await with_a_session(found, application._app._app)  # type: ignore[attr-defined]
+            await with_a_session(found, front)
             await with_a_token(found)
             await through_each_door(found)
     return found
