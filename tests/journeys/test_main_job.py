@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Frame, Page
 
-from fhir_server.fhir.drawings import FRAMED, GALLERY, drawing_of
+from fhir_server.fhir.drawings import FRAMED, GALLERY, REACTION, drawing_of
 from tests.journeys import clinician as dr
 from tests.journeys import trail
 from tests.journeys.clinician import Watched
@@ -116,9 +116,10 @@ def check_trail(service: Installation, report_id: str) -> None:
     """What the server holds afterwards."""
     report = trail.final_report(service, report_id, PATIENT, CONCLUSION)
     assert report["encounter"]["reference"] == "Encounter/ward-1-visit"
-    # Two images were sent, a field and a cell; the AI drew the cells of both.
+    # Two images were sent, a field and a cell; the AI drew the cells of both, and
+    # where it reacted, since both show what looks like a parasite.
     drawn = [drawing_of(entry) for entry in report["media"]]
-    assert drawn == [None, None, GALLERY, FRAMED, GALLERY]
+    assert drawn == [None, None, GALLERY, FRAMED, REACTION, GALLERY, REACTION]
     assert len(trail.ai_results(service, report)) == 2
     trail.provenances(service, report, AMINA)
     trail.audited(service, report, AMINA)
