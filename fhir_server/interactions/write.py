@@ -5,7 +5,7 @@ the current version happens inside it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -44,6 +44,20 @@ LARGE = 64 * 1024
 """Bodies of this many bytes are parsed and judged in a thread, so that others need not wait."""
 
 _TICK = timedelta(milliseconds=1)
+
+_MAY_WRITE: Mapping[str, Callable[[Resource, Stored | None, Principal | None], None]] = {
+    MEASURE_REPORT: require_measured,
+    PROVENANCE: require_no_decision,
+    OBSERVATION: require_own_reading,
+}
+"""By type, what refuses a version whose author it may not have."""
+_MAY_DELETE: Mapping[str, Callable[[Stored, Principal], None]] = {
+    DEVICE: lambda current, _: require_unregistered(current),
+    MEASURE_REPORT: require_kept,
+    PROVENANCE: lambda current, _: require_standing_decision(current),
+    OBSERVATION: require_no_others_reading,
+}
+"""By type, what refuses the deletion of a version that stays, or is another's."""
 
 
 class Stamping(Protocol):
@@ -115,12 +129,8 @@ def draft(context: Stamping, submission: Submission, current: Stored | None) -> 
     if submission.key.type == DEVICE and context.tenant is not None:
         require_same_standing(submission.resource, current)
         require_same_recalls(submission.resource, current)
-    if submission.key.type == MEASURE_REPORT:
-        require_measured(submission.resource, current, context.writer)
-    if submission.key.type == PROVENANCE:
-        require_no_decision(submission.resource, current, context.writer)
-    if submission.key.type == OBSERVATION:
-        require_own_reading(submission.resource, current, context.writer)
+    if submission.key.type in _MAY_WRITE:
+        _MAY_WRITE[submission.key.type](submission.resource, current, context.writer)
     version = 1 if current is None else current.version + 1
     updated = next_moment(context.clock(), current)
     key = submission.key
@@ -142,14 +152,8 @@ def tombstone(context: Context, current: Stored) -> Draft:
     """The deleted version that follows `current`; FhirError 422 for a registered model version,
     for a comparison of versions and a decision on one, 403 for a person who deletes what services
     count or another's reading."""
-    if current.key.type == DEVICE:
-        require_unregistered(current)
-    if current.key.type == MEASURE_REPORT:
-        require_kept(current, context.writer)
-    if current.key.type == PROVENANCE:
-        require_standing_decision(current)
-    if current.key.type == OBSERVATION:
-        require_no_others_reading(current, context.writer)
+    if current.key.type in _MAY_DELETE:
+        _MAY_DELETE[current.key.type](current, context.writer)
     return deletion(current, context.clock())
 
 
