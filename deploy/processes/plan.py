@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import SystemRandom
 
+from deploy.processes import reserve
+
 ROOT = Path(__file__).parents[2]
 """The checkout that this code is part of."""
 # Below the range from which the kernel takes the ports of outgoing connections, so that nobody
@@ -17,7 +19,7 @@ _FIRST, _LAST = 20_000, 32_000
 _FILE = "shape.json"
 _PLACES = ("parts", "secrets", "backups", "logs", "versions", "issuers")
 """The folders that a shape has in its own."""
-_LEFT = frozenset({*_PLACES, "run", "verb.lock", f".{_FILE}.new", "lost+found"})
+_LEFT = frozenset({*_PLACES, "run", "verb.lock", f".{_FILE}.new", "lost+found", reserve.NAME})
 """What may lie where a shape is planned: all that one leaves, and what a file system brings."""
 
 
@@ -133,6 +135,7 @@ def read(folder: Path) -> Plan:
 def forget(plan: Plan) -> None:
     """The folder holds no shape any more; data, secrets, backups and logs stay."""
     (plan.folder / _FILE).unlink()
+    (plan.folder / reserve.NAME).unlink(missing_ok=True)
     shutil.rmtree(plan.folder / "run", ignore_errors=True)
 
 

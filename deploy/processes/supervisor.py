@@ -1,5 +1,5 @@
-"""Keeps a shape up: what has died is started again, as Compose's `restart` does, and nginx takes
-up a certificate that was renewed."""
+"""Keeps a shape up: what has died is started again, as Compose's `restart` does; a full disk gets
+the room that was kept back; nginx takes up a certificate that was renewed."""
 
 import hashlib
 import os
@@ -19,6 +19,7 @@ from deploy.dev_mongodb import STAND_IN_VARIABLE
 from deploy.processes import running
 from deploy.processes.part import NotReady, Part
 from deploy.processes.plan import ROOT, NoShape, Plan, is_planned
+from deploy.processes.reserve import Reserve
 from deploy.processes.running import State
 from deploy.processes.shape import Shape
 
@@ -70,8 +71,9 @@ class Supervisor:
     _failed: dict[str, str] = field(default_factory=dict, init=False)
 
     def look(self) -> None:
-        """Start what should run and does not; see whether what was started is ready; look after
-        the certificate and the logs now and then."""
+        """Give room up when there is none; start what should run and does not; see whether what
+        was started is ready; look after the certificate and the logs now and then."""
+        self._try("the room kept back", self._look_at_room)
         for part in self.shape.all_parts:
             self._try(part.name, partial(self._look_at, part))
         if self.clock() - self._looked >= _SLOW_SECONDS:
@@ -89,6 +91,10 @@ class Supervisor:
             self._failed[what] = text
         else:
             self._failed.pop(what, None)
+
+    def _look_at_room(self) -> None:
+        if Reserve(self.shape.written.folder).look():
+            self.told("the disk is full: the room that was kept back is given up; make room now")
 
     def _shorten_logs(self) -> None:
         plan = self.shape.written

@@ -154,6 +154,19 @@ async def test_without_redis_pages_are_refused_in_words_and_sessions_go_on_after
     server.stop()
 
 
+async def test_connections_from_before_fail_nothing_when_redis_is_back(tmp_path: Path) -> None:
+    server = Server(tmp_path, keeps=True)
+    redis = connect(f"redis://127.0.0.1:{server.port}/0", 2.0)
+    store = RedisSessionStore(redis)
+    names = [str(number) for number in range(10)]
+    await asyncio.gather(*(store.put(name, b"kept", 600) for name in names))
+    server.stop()
+    server.start()
+    await asyncio.sleep(0.1)  # this process hears that the connections have ended
+    assert await asyncio.gather(*map(store.get, names)) == [b"kept"] * 10
+    server.stop()
+
+
 async def test_a_late_answer_refuses_its_own_page_alone(server: Server) -> None:
     redis = connect(f"redis://127.0.0.1:{server.port}/0", 0.3)
     sessions = SteadySessions(RedisSessionStore(redis), Ticks())

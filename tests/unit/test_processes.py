@@ -5,12 +5,14 @@ import errno
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import stat
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from deploy.processes import door, programs, roles, running, upgrade, versions, 
 from deploy.processes.part import NotReady
 from deploy.processes.plan import NoShape, free_ports
 from deploy.processes.programs import PROGRAMS, Program
+from deploy.processes.reserve import Reserve
 from deploy.processes.running import Running, State
 from deploy.processes.shape import Shape, plan_development
 from deploy.processes.supervisor import Patience, Supervisor, shorten
@@ -31,6 +34,7 @@ from deploy.processes.verbs import app
 from tests.availability import ROOT
 from tests.small_shape import NEW, OLD, planned, said, small_shape, start, versions_of
 
+MEGABYTE = 1 << 20
 HERE = {
     "MEDSAGE_BASE_URL",
     "MEDSAGE_SECRETS_DIR",
@@ -323,6 +327,61 @@ def test_the_supervisor_outlives_a_full_disk(
     # Had the one that could not be written down lived on, it would hold the port.
     part.wait()
     assert said(part.port) == OLD
+
+
+@dataclass
+class Disk:
+    """What `shutil.disk_usage` says of a disk of this size."""
+
+    total: int = 4096 * MEGABYTE
+    free: int = 3000 * MEGABYTE
+
+    def __call__(self, folder: Path) -> "Disk":
+        return self
+
+
+def test_a_full_disk_gets_the_room_that_was_kept_back(
+    small: Shape, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, told = Disk(), list[str]()
+    monkeypatch.setattr(shutil, "disk_usage", disk)
+    supervisor = Supervisor(small, told.append)
+    kept = small.written.folder / "reserve"
+    supervisor.look()
+    assert kept.stat().st_blocks * 512 >= kept.stat().st_size == 256 * MEGABYTE
+    disk.free = 64 * MEGABYTE
+    supervisor.look()
+    assert (kept.exists(), told) == (True, [])
+    disk.free -= 1
+    for _ in range(2):
+        supervisor.look()
+    assert not kept.exists()
+    assert told == ["the disk is full: the room that was kept back is given up; make room now"]
+    disk.free = 768 * MEGABYTE
+    supervisor.look()
+    assert not kept.exists(), "what was given up is not taken back at once"
+    disk.free += 1
+    supervisor.look()
+    assert (kept.exists(), len(told)) == (True, 1)
+
+
+def test_a_small_disk_keeps_back_a_sixteenth_and_nothing_of_a_part_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reserve = Reserve(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", Disk(64 * MEGABYTE, 60 * MEGABYTE))
+    assert not reserve.look()
+    assert reserve.file.stat().st_size == 4 * MEGABYTE
+    reserve.file.unlink()
+    with monkeypatch.context() as full:
+        full.setattr(os, "posix_fallocate", no_room_for_it)
+        with pytest.raises(OSError, match="No space left"):
+            reserve.look()
+    assert not reserve.file.exists()
+
+
+def no_room_for_it(handle: int, begin: int, size: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def no_room(file: Path, state: State) -> None:
