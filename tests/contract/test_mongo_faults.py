@@ -11,7 +11,14 @@ from fhir_server.fhir.outcome import FhirError
 from fhir_server.search.expression import EVERYTHING, HasTerm, LinkedFrom, LinksTo, Query
 from fhir_server.storage.mongo import chains, units
 from fhir_server.storage.mongo.units import CommitUnknown
-from fhir_server.storage.port import Key, Past, ResourceStore, Transaction, VersionConflict
+from fhir_server.storage.port import (
+    Key,
+    Past,
+    ResourceStore,
+    StoreUnavailable,
+    Transaction,
+    VersionConflict,
+)
 from tests.stores import draft, mongodb_place, put, version
 
 pytestmark = pytest.mark.mongodb
@@ -67,6 +74,16 @@ async def test_a_conflict_is_known_by_label_and_by_code(
     assert await store.transaction(unit) == 4
     assert await store.get(PATIENT) == version("Patient/a")
     assert len(await store.journal(10)) == 1
+
+
+@pytest.mark.parametrize("code", [1, 14031])
+async def test_a_server_that_fails_is_a_store_that_is_away_for_now(
+    store: ResourceStore, code: int
+) -> None:
+    unit, runs = failing(9, failure(code))
+    with pytest.raises(StoreUnavailable):
+        await store.transaction(unit)
+    assert (runs[0], await store.get(PATIENT)) == (1, None)
 
 
 async def test_what_is_no_conflict_is_not_tried_again(store: ResourceStore) -> None:

@@ -1,5 +1,5 @@
-"""A lost connection, and a write that no majority acknowledged, in the port's own words; and a gate
-that lets nobody wait for a server that is known to be gone."""
+"""A lost connection, a server that failed, and a write that no majority acknowledged, in the port's
+own words; and a gate that lets nobody wait for a server that is known to be gone."""
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -15,6 +15,7 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
+from fhir_server.storage.mongo.codes import FAILED_INSIDE, codes_of
 from fhir_server.storage.mongo.connect import Document
 from fhir_server.storage.port import StoreAway, StoreUnavailable
 
@@ -71,8 +72,8 @@ R = TypeVar("R")
 def reachable(
     ask: Callable[Concatenate[S, P], Awaitable[R]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
-    """`ask`, with StoreUnavailable in place of PyMongo's errors of connection and write concern,
-    and at once while the server is known to be gone."""
+    """`ask`, with StoreUnavailable in place of PyMongo's errors of connection and write concern
+    and of those that are the server's own, and at once while it is known to be gone."""
 
     @wraps(ask)
     async def asked(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -91,7 +92,10 @@ def reachable(
 
 
 def _is_in_doubt(failure: PyMongoError) -> bool:
-    """Whether the server could not be asked, or did not say that a majority has the write."""
+    """Whether the server could not be asked, failed at it, or did not say that a majority has the
+    write."""
+    if not FAILED_INSIDE.isdisjoint(codes_of(failure)):
+        return True
     if isinstance(failure, BulkWriteError):
         return not failure.details.get("writeErrors")
     return isinstance(failure, ConnectionFailure | WriteConcernError)

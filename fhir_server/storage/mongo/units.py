@@ -12,11 +12,9 @@ from dataclasses import replace
 from datetime import datetime
 
 from pymongo.errors import (
-    BulkWriteError,
     ConnectionFailure,
     DocumentTooLarge,
     InvalidOperation,
-    OperationFailure,
     PyMongoError,
     ServerSelectionTimeoutError,
 )
@@ -25,6 +23,7 @@ from pymongo.read_preferences import ReadPreference
 
 from fhir_server.fhir.outcome import too_large
 from fhir_server.storage.mongo.chains import Reader
+from fhir_server.storage.mongo.codes import CONFLICTS, codes_of
 from fhir_server.storage.mongo.connect import MAJORITY, Session
 from fhir_server.storage.mongo.sealed import refresh
 from fhir_server.storage.mongo.transaction import MongoTransaction, Overtaken
@@ -38,17 +37,6 @@ COMMIT_MILLISECONDS = 20_000
 _FIRST_PAUSE_SECONDS = 0.004
 _LONGEST_PAUSE_SECONDS = 0.25
 
-CONFLICT_CODES = frozenset(
-    {
-        24,  # LockTimeout
-        112,  # WriteConflict
-        225,  # TransactionTooOld
-        246,  # SnapshotUnavailable
-        251,  # NoSuchTransaction
-        16777220,  # a write conflict of engines that sit on another database
-    }
-)
-_NO_SUCH_TRANSACTION = 251
 _TRANSIENT = "TransientTransactionError"
 _UNKNOWN = "UnknownTransactionCommitResult"
 
@@ -89,17 +77,7 @@ def is_conflict(failure: Exception) -> bool:
         return True
     if not isinstance(failure, PyMongoError):
         return False
-    return failure.has_error_label(_TRANSIENT) or not CONFLICT_CODES.isdisjoint(_codes(failure))
-
-
-def _codes(failure: PyMongoError) -> set[int]:
-    codes: set[int] = set()
-    if isinstance(failure, BulkWriteError):
-        errors = failure.details.get("writeErrors", ())
-        codes |= {each["code"] for each in errors if "code" in each}
-    if isinstance(failure, OperationFailure) and failure.code is not None:
-        codes.add(failure.code)
-    return codes
+    return failure.has_error_label(_TRANSIENT) or not CONFLICTS.isdisjoint(codes_of(failure))
 
 
 async def _attempt(reader: Reader, clock: Callable[[], datetime], unit: Unit[T]) -> T:

@@ -1,0 +1,35 @@
+"""MongoDB's error codes that mean something to us, and where an answer has them.
+
+Their names and numbers: https://www.mongodb.com/docs/manual/reference/error-codes/
+"""
+
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+
+CONFLICTS = frozenset(
+    {
+        24,  # LockTimeout
+        112,  # WriteConflict
+        225,  # TransactionTooOld
+        246,  # SnapshotUnavailable
+        251,  # NoSuchTransaction
+        16777220,  # a write conflict of engines that sit on another database
+    }
+)
+FAILED_INSIDE = frozenset(
+    {
+        1,  # InternalError: among others, the engine below has given up
+        14031,  # OutOfDiskSpace
+    }
+)
+"""It is the server that failed, whatever was asked."""
+
+
+def codes_of(failure: PyMongoError) -> set[int]:
+    """The codes that an answer gives as the reason; none for a connection that failed."""
+    codes: set[int] = set()
+    if isinstance(failure, BulkWriteError):
+        errors = failure.details.get("writeErrors", ())
+        codes |= {each["code"] for each in errors if "code" in each}
+    if isinstance(failure, OperationFailure) and failure.code is not None:
+        codes.add(failure.code)
+    return codes
