@@ -23,8 +23,9 @@ Resource = dict[str, Any]
 Version = tuple[str, str]
 """`Type/id` and version id."""
 
-_FOUND = "200"
-"""What the record of a conditional create says that found what it would have made."""
+_FOUND, _AGAIN = "200", "nothing was written"
+"""What the record of a conditional create says that found what it would have made, and how that of
+a write ends that was done before and is answered again."""
 
 
 async def check_trail(
@@ -78,8 +79,11 @@ def _versions(lines: Sequence[bytes]) -> list[Version]:
 
 
 def _is_write(event: Resource) -> bool:
+    said = str(event.get("outcomeDesc", ""))
+    if said.endswith(_AGAIN):
+        return False
     match event.get("action"):
         case "C":
-            return event.get("outcomeDesc") != _FOUND
+            return said != _FOUND
         case action:
             return action in ("U", "D")

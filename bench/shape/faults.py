@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.shape.disk import Disk
+from deploy.processes import reserve
 from deploy.processes.part import Part
 from deploy.processes.plan import ROOT
 from deploy.processes.shape import Shape
@@ -41,11 +42,16 @@ class Site:
 
 
 async def keep_up(shape: Shape) -> None:
-    """Start again what has died, as whoever supervises does."""
-    supervisor = Supervisor(shape, lambda line: print(f"  {line}", file=sys.stderr, flush=True))
-    while True:
-        await asyncio.to_thread(supervisor.look)
-        await asyncio.sleep(_SUPERVISED_SECONDS)
+    """Start again what has died and give up the room kept back, as whoever supervises does."""
+    supervisor = Supervisor(shape, _tell)
+    with reserve.watched(shape.written.folder, _tell):
+        while True:
+            await asyncio.to_thread(supervisor.look)
+            await asyncio.sleep(_SUPERVISED_SECONDS)
+
+
+def _tell(line: str) -> None:
+    print(f"  {line}", file=sys.stderr, flush=True)
 
 
 async def not_ready(shape: Shape) -> list[str]:

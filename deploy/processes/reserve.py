@@ -3,14 +3,20 @@ write on while somebody makes room. MongoDB ends itself on a disk without any.""
 
 import os
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Thread
 
 NAME = "reserve"
 _LARGEST_BYTES = 256 * 1024 * 1024
 _SHARE = 16
 _LOW_SHARE = 4
 _PLENTY = 3
+LOOK_SECONDS = 0.05
+"""A store's engine gives up with the first page that it can't write: seconds would be too late."""
+GIVEN_UP = "the disk is full: the room that was kept back is given up; make room now"
 
 
 @dataclass(frozen=True)
@@ -47,3 +53,30 @@ class Reserve:
             raise
         finally:
             os.close(handle)
+
+
+@contextmanager
+def watched(folder: Path, told: Callable[[str], None]) -> Iterator[None]:
+    """Look again and again, in a thread, as long as this lasts; `told` hears when the room is given
+    up, and once when it can't be kept back."""
+    ended = Event()
+    thread = Thread(target=_watch, args=(Reserve(folder), told, ended), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _watch(reserve: Reserve, told: Callable[[str], None], ended: Event) -> None:
+    failed = ""
+    while not ended.wait(LOOK_SECONDS):
+        try:
+            if reserve.look():
+                told(GIVEN_UP)
+            failed = ""
+        except OSError as problem:
+            if str(problem) != failed:
+                told(f"no room is kept back: {problem}")
+            failed = str(problem)

@@ -16,10 +16,9 @@ from pathlib import Path
 from threading import Event
 
 from deploy.dev_mongodb import STAND_IN_VARIABLE
-from deploy.processes import running
+from deploy.processes import reserve, running
 from deploy.processes.part import NotReady, Part
 from deploy.processes.plan import ROOT, NoShape, Plan, is_planned
-from deploy.processes.reserve import Reserve
 from deploy.processes.running import State
 from deploy.processes.shape import Shape
 
@@ -71,9 +70,8 @@ class Supervisor:
     _failed: dict[str, str] = field(default_factory=dict, init=False)
 
     def look(self) -> None:
-        """Give room up when there is none; start what should run and does not; see whether what
-        was started is ready; look after the certificate and the logs now and then."""
-        self._try("the room kept back", self._look_at_room)
+        """Start what should run and does not; see whether what was started is ready; look after
+        the certificate and the logs now and then."""
         for part in self.shape.all_parts:
             self._try(part.name, partial(self._look_at, part))
         if self.clock() - self._looked >= _SLOW_SECONDS:
@@ -91,10 +89,6 @@ class Supervisor:
             self._failed[what] = text
         else:
             self._failed.pop(what, None)
-
-    def _look_at_room(self) -> None:
-        if Reserve(self.shape.written.folder).look():
-            self.told("the disk is full: the room that was kept back is given up; make room now")
 
     def _shorten_logs(self) -> None:
         plan = self.shape.written
@@ -158,8 +152,9 @@ def supervise(shape: Shape, *, is_in_background: bool = False) -> None:
         running.write(_file(plan), State(is_in_background, running.this_process(shape.code)))
         supervisor = Supervisor(shape, _tell)
         _tell("supervising")
-        while not ended.wait(_LOOK_SECONDS) and is_planned(plan.folder):
-            supervisor.look()
+        with reserve.watched(plan.folder, _tell):
+            while not ended.wait(_LOOK_SECONDS) and is_planned(plan.folder):
+                supervisor.look()
         _tell("ended; the parts go on")
 
 

@@ -11,7 +11,7 @@ import socket
 import stat
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from deploy.processes import door, programs, roles, running, upgrade, versions, 
 from deploy.processes.part import NotReady
 from deploy.processes.plan import NoShape, free_ports
 from deploy.processes.programs import PROGRAMS, Program
-from deploy.processes.reserve import Reserve
+from deploy.processes.reserve import GIVEN_UP, Reserve, watched
 from deploy.processes.running import Running, State
 from deploy.processes.shape import Shape, plan_development
 from deploy.processes.supervisor import Patience, Supervisor, shorten
@@ -341,28 +341,42 @@ class Disk:
 
 
 def test_a_full_disk_gets_the_room_that_was_kept_back(
-    small: Shape, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, reserve = Disk(), Reserve(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", disk)
+    assert not reserve.look()
+    kept = reserve.file.stat()
+    assert kept.st_blocks * 512 >= kept.st_size == 256 * MEGABYTE
+    disk.free = 64 * MEGABYTE
+    assert (reserve.look(), reserve.file.exists()) == (False, True)
+    disk.free -= 1
+    assert (reserve.look(), reserve.file.exists()) == (True, False)
+    disk.free = 768 * MEGABYTE
+    assert (reserve.look(), reserve.file.exists()) == (False, False), "not taken back at once"
+    disk.free += 1
+    assert (reserve.look(), reserve.file.exists()) == (False, True)
+
+
+def test_room_is_given_up_while_it_is_watched_and_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk, told = Disk(), list[str]()
     monkeypatch.setattr(shutil, "disk_usage", disk)
-    supervisor = Supervisor(small, told.append)
-    kept = small.written.folder / "reserve"
-    supervisor.look()
-    assert kept.stat().st_blocks * 512 >= kept.stat().st_size == 256 * MEGABYTE
-    disk.free = 64 * MEGABYTE
-    supervisor.look()
-    assert (kept.exists(), told) == (True, [])
-    disk.free -= 1
-    for _ in range(2):
-        supervisor.look()
-    assert not kept.exists()
-    assert told == ["the disk is full: the room that was kept back is given up; make room now"]
-    disk.free = 768 * MEGABYTE
-    supervisor.look()
-    assert not kept.exists(), "what was given up is not taken back at once"
-    disk.free += 1
-    supervisor.look()
-    assert (kept.exists(), len(told)) == (True, 1)
+    with watched(tmp_path, told.append):
+        until(Reserve(tmp_path).file.exists)
+        disk.free = 0
+        until(lambda: bool(told))
+    assert told == [GIVEN_UP]
+    assert not Reserve(tmp_path).file.exists()
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Return when it is; fail when it is not within some seconds."""
+    end = time.monotonic() + 10
+    while not is_so():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 def test_a_small_disk_keeps_back_a_sixteenth_and_nothing_of_a_part_of_it(
