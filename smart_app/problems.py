@@ -140,6 +140,12 @@ CAUSES: Mapping[str, Explanation] = {
         mark("MedSAGE got no answer from the record system."),
         AGAIN,
     ),
+    "ehr-busy": Explanation(
+        503,
+        mark("The record system can't answer now"),
+        mark("It is there, but said that it can't do this for the moment."),
+        AGAIN,
+    ),
     "session-ended": Explanation(
         401,
         mark("Your session has ended"),

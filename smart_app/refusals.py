@@ -41,6 +41,7 @@ FHIR_CAUSES = {
     413: "too-large",
     422: "rejected",
     429: "too-many",
+    503: "ehr-busy",
 }
 RETRY_SECONDS = "5"
 """When to come again to what can't be had now."""
@@ -87,7 +88,7 @@ def _page(
         details=problem.details,
         reference=reference,
         when=parts.clock().isoformat(timespec="seconds"),
-        back=f"{parts.root}/s/{sid}/" if sid and told.status not in {401, 502} else "",
+        back=f"{parts.root}/s/{sid}/" if sid and told.status not in {401, 502, 503} else "",
     )
     # Any registered record system may show the failure of a launch in its frame: it has no PHI.
     ancestors = {origin for issuer in parts.config.all_issuers for origin in issuer.frame_ancestors}

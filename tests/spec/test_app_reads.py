@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.responses import JSONResponse
 
 from smart_app.fhir_client import FhirClient, FhirFailure
 from tests.app_browser import World
@@ -165,3 +166,18 @@ async def test_a_search_that_finds_more_patients_than_are_shown_says_so() -> Non
         world.records.put({"resourceType": "Patient", "id": f"p{number}", "name": name})
     found = (await browser.get(f"{home}patients?name=okafor")).text
     assert "50 patients found; more match, who are not shown" in found
+
+
+async def test_a_server_that_can_not_answer_now_is_told_with_when_to_come_again() -> None:
+    world = World()
+    world.records.put({"resourceType": "Patient", "id": "p1"})
+    browser = world.browser()
+    chart = await browser.launch()
+
+    async def away() -> JSONResponse:
+        return JSONResponse({"resourceType": "OperationOutcome", "issue": []}, 503)
+
+    world.records.instead["Patient"] = away
+    refused = await browser.get(chart)
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+    assert "The record system can&#39;t answer now" in refused.text
