@@ -23,6 +23,7 @@ from fhir_server.interactions.decision_record import (
     require_no_decision,
     require_standing_decision,
 )
+from fhir_server.interactions.marked_report import DIAGNOSTIC_REPORT, require_marks_heeded
 from fhir_server.interactions.model_device import (
     DEVICE,
     require_same_standing,
@@ -49,8 +50,9 @@ _MAY_WRITE: Mapping[str, Callable[[Resource, Stored | None, Principal | None], N
     MEASURE_REPORT: require_measured,
     PROVENANCE: require_no_decision,
     OBSERVATION: require_own_reading,
+    DIAGNOSTIC_REPORT: require_marks_heeded,
 }
-"""By type, what refuses a version whose author it may not have."""
+"""By type, what refuses a version that its author may not write, or nobody may."""
 _MAY_DELETE: Mapping[str, Callable[[Stored, Principal], None]] = {
     DEVICE: lambda current, _: require_unregistered(current),
     MEASURE_REPORT: require_kept,

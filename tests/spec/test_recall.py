@@ -23,7 +23,7 @@ from models.symptoms.red_flags import SafeAnalyst
 from models.wording import NO_OPINION
 from models.worker import Worker
 from models.worker_device import SCOPES
-from tests.fhir_world import BASE, START, World, extract, fhir_world, registry
+from tests.fhir_world import BASE, START, World, extract, fhir_world, registry, text_of
 from tests.smear_predictions import ScriptedSmearModel, field_of
 
 Resource = dict[str, Any]
@@ -117,6 +117,9 @@ async def test_every_report_is_marked_and_its_signer_is_asked_to_look_again(worl
     content = {name: value for name, value in found.items() if name != "meta"}
     assert content == {name: value for name, value in signed.items() if name != "meta"}
     assert not is_recalled(await fhir(world).read(f"DiagnosticReport/{untouched['id']}"))
+    marked = await fhir(world).read(f"DiagnosticReport/{draft['id']}")
+    refused = await world.put(f"/DiagnosticReport/{draft['id']}", {**marked, "status": "final"})
+    assert (refused.status_code, "was recalled" in text_of(refused)) == (422, True)
     (issue,) = await all_of(world, "DetectedIssue", implicated=f"DiagnosticReport/{signed['id']}")
     assert (issue["detail"], issue["severity"]) == (REASON, "high")
     (task,) = await tasks_of(world, owner=SIGNER)

@@ -150,6 +150,15 @@ async def test_withdrawn_before_it_is_signed_the_draft_is_marked_until_permitted
     signed = {**draft, "status": "final"}
     answer = await world.put(f"/{reference}", signed, **{"If-Match": 'W/"1"'})
     assert answer.status_code == 412
+    for version, words in (
+        ({**marked, "status": "final"}, "can't be signed: the patient does not permit"),
+        (draft, "the mark stays"),
+    ):
+        refused = await world.put(f"/{reference}", version)
+        assert refused.status_code == 422
+        assert words in text_of(refused)
+    assert (await world.put(f"/{reference}", {**marked, "status": "cancelled"})).is_success
+    assert (await world.put(f"/{reference}", marked)).is_success
     await withdraw(world, patient, "inactive")
     assert await looking.look() == 1
     assert not is_withdrawn(await as_doctor(world, reference))
