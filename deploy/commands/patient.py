@@ -12,7 +12,7 @@ from deploy.commands import patient_keeping
 from deploy.commands.ending import FAILED, UNUSABLE, fail
 from deploy.commands.patient_desk import AsJson, Data, Desk, Id, ShowsProgress, run, teller
 from fhir_server.audit.sealer import Sealer, signer_of
-from fhir_server.rights import erasure, export, proof, quotes
+from fhir_server.rights import erasure, export, proof, quotes, waiting
 from fhir_server.rights.extent import Extent, Told
 from fhir_server.settings import Settings
 from fhir_server.system import utc_now
@@ -79,6 +79,7 @@ async def _erased(desk: Desk, reason: str, told: Told) -> dict[str, Any]:
     # While the Patient is there: who repeats an erasure that was cut off still knows the names.
     taken_out = await quotes.take_out(await _trail(desk), names, redacting)
     extent = await erasure.erase(desk.store, desk.known.extract, ordered, told)
+    answers = await waiting.take_away(desk.store, (*extent.own, *extent.former))
     taken_out += await quotes.take_out(await _trail(desk), names, redacting)
     await desk.store.sealing.sweep()
     proved = await proof.prove(desk.store, _files(desk.settings), texts)
@@ -89,6 +90,7 @@ async def _erased(desk: Desk, reason: str, told: Told) -> dict[str, Any]:
         "also_said_elsewhere": len(proved.others),
         "in_audit_records": len(proved.audit),
         "searches_taken_out": taken_out,
+        "waiting_answers_taken_away": answers,
         "left_over": len(proved.left_over),
     }
 
@@ -135,7 +137,10 @@ def _told(found: dict[str, Any]) -> str:
             f"{found['in_audit_records']} in audit records, which stay, "
             f"{found['also_said_elsewhere']} that other records say too"
         )
-        lines.append(f"{found['searches_taken_out']} searches taken out of the audit trail")
+        lines.append(
+            f"{found['searches_taken_out']} searches taken out of the audit trail, "
+            f"{found['waiting_answers_taken_away']} answers that waited taken away"
+        )
     return "\n".join(lines)
 
 

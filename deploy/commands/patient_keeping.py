@@ -14,7 +14,7 @@ from deploy.commands.patient_desk import AsJson, Data, Desk, Id, ShowsProgress, 
 from deploy.commands.serve import store_settings
 from deploy.processing_register import as_markdown, register
 from fhir_server.fhir.codec import instant
-from fhir_server.rights import retention
+from fhir_server.rights import retention, waiting
 from fhir_server.rights.ending import Ending, end
 from fhir_server.security.restrictions import (
     REASONS,
@@ -64,6 +64,7 @@ def retain(
             Ending(read, utc_now, partial(desk.noted, "erase")),
             told,
         )
+        await waiting.take_away(desk.store, found.keys)
         await desk.store.sealing.sweep()
         return found
 
@@ -82,6 +83,7 @@ def counted(found: retention.Due) -> dict[str, Any]:
     return {
         "due": found.counts(),
         "overdue": ages,
+        "still_named": dict(sorted(found.still_named.items())),
         "held": dict(sorted(found.held.items())),
         "needed": dict(sorted(found.needed.items())),
     }
@@ -112,6 +114,7 @@ def lines(found: retention.Due) -> list[str]:
         for type, count in found.counts().items()
     ]
     kept: list[tuple[Counter[str], str]] = [
+        (found.still_named, "of these still named by what stays"),
         (found.held, "kept for a hold or restriction"),
         (found.needed, "kept, others stand on it"),
     ]

@@ -18,6 +18,7 @@ from fhir_server.rights.retention import (
     NAMING,
     Due,
     Policy,
+    cited_by,
     due,
     named_in,
     patients_in,
@@ -69,18 +70,20 @@ def _batches(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
 @dataclass
 class _Ended:
     """What became of some keys: those that were erased, those that are held or needed, by type,
-    and the patients whom what stays names."""
+    the patients whom what stays names, and all else that it names."""
 
     erased: list[Key] = field(default_factory=list)
     held: Counter[str] = field(default_factory=Counter)
     needed: Counter[str] = field(default_factory=Counter)
     named: set[str] = field(default_factory=set)
+    cited: set[Key] = field(default_factory=set)
 
     def add(self, other: "_Ended") -> None:
         self.erased += other.erased
         self.held += other.held
         self.needed += other.needed
         self.named |= other.named
+        self.cited |= other.cited
 
 
 class _Run:
@@ -102,7 +105,8 @@ class _Run:
         """What was found due, as far as it was erased."""
         ended = self._so_far
         held, needed = found.held + ended.held, found.needed + ended.needed
-        return replace(found, keys=tuple(ended.erased), held=held, needed=needed)
+        found = replace(found, held=held, needed=needed)
+        return replace(found, keys=tuple(ended.erased), cited=found.cited | ended.cited)
 
     async def look(self, store: ResourceStore) -> None:
         """Read what was written meanwhile, so that the unit has less of it to read."""
@@ -124,6 +128,7 @@ class _Run:
                     continue
                 if await self._stays(transaction, current, named, ended):
                     ended.named |= named_in(current)
+                    ended.cited |= cited_by(current, self._ending.policy.keys())
                 else:
                     await self._erase(transaction, current, ended)
             about = await provenance_of(transaction, ended.erased, frozenset(ended.erased))

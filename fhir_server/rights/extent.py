@@ -5,13 +5,14 @@ rules applies: this is asked by whoever has the store itself.
 """
 
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Set
+from collections.abc import AsyncIterator, Callable, Set
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from fhir_server.fhir.codec import encode, parse
+from fhir_server.fhir.codec import parse
 from fhir_server.operations.record import patients_of
+from fhir_server.rights.contents import Contents, readings
 from fhir_server.storage.port import Key, Past, ResourceStore, Stored, Terms, Transaction
 
 BATCH = 500
@@ -27,7 +28,8 @@ Extract = Callable[[dict[str, Any]], Terms]
 class Extent:
     """Keys by what becomes of them. `own`: belong to this patient alone, the Patient last.
     `former`: did once, and now belong to nobody or somebody else. `shared`: belong to other
-    patients too. `naming`: belong to no patient, but name this one."""
+    patients too, or are a Binary of nobody's that others' resources have as well. `naming`:
+    belong to no patient, but name this one."""
 
     own: tuple[Key, ...]
     former: tuple[Key, ...]
@@ -50,16 +52,19 @@ async def extent_of(
     version with content decides, of a deleted resource the last one before."""
     seen: dict[Key, frozenset[str] | None] = {}
     met: set[Key] = set()
+    contents = Contents()
     async for stored in every_version(store, told=told):
         key = stored.key
         if stored.is_deleted or key.type in KEPT_TYPES:
             continue
         is_newest = key not in met
         met.add(key)
+        contents.note(stored)
         if _names(stored, patient):
             named = patients_of(key, extract(parse(stored.body))) if is_newest else None
             seen.setdefault(key, named)
-    return await _with_provenance(store, _sorted(seen, patient))
+    extent = await _with_contents(store, extract, _sorted(seen, patient), contents)
+    return await _with_provenance(store, extent)
 
 
 def _sorted(seen: dict[Key, frozenset[str] | None], patient: Key) -> Extent:
@@ -79,6 +84,21 @@ def _sorted(seen: dict[Key, frozenset[str] | None], patient: Key) -> Extent:
             naming.append(key)
     own.sort(key=lambda key: key == patient)
     return Extent(tuple(own), tuple(former), tuple(shared), tuple(naming))
+
+
+async def _with_contents(
+    store: ResourceStore, extract: Extract, extent: Extent, contents: Contents
+) -> Extent:
+    """A Binary that is nobody's belongs to the record when it is the content of nothing else."""
+    own, known = frozenset(extent.own), {*extent.own, *extent.former, *extent.shared}
+    theirs: list[Key] = []
+    shared: list[Key] = []
+    for key in sorted(contents.of(own) - known):
+        is_nobodys = not await patients_ever(store, extract, key)
+        (theirs if is_nobodys and contents.is_alone_in(key, own) else shared).append(key)
+    naming = tuple(key for key in extent.naming if key not in {*theirs, *shared})
+    # First: an erasure that is cut off finds them by what they are the content of.
+    return Extent((*theirs, *extent.own), extent.former, (*extent.shared, *shared), naming)
 
 
 async def _with_provenance(store: ResourceStore, extent: Extent) -> Extent:
@@ -108,7 +128,10 @@ def _is_about(provenance: Stored, keys: Set[Key]) -> bool:
 
 def belongs(extract: Extract, patient: Key, stored: Stored, own: Set[Key]) -> bool:
     """Whether what was found to be `own` still is, in this version of it."""
-    if stored.is_deleted or patients_of(stored.key, extract(parse(stored.body))) == {str(patient)}:
+    if stored.is_deleted:
+        return True
+    patients = patients_of(stored.key, extract(parse(stored.body)))
+    if patients == {str(patient)} or (stored.key.type == "Binary" and not patients):
         return True
     return stored.key.type == "Provenance" and _is_about(stored, own)
 
@@ -151,13 +174,6 @@ def _names(stored: Stored, patient: Key) -> bool:
     if stored.key == patient:
         return True
     return any(_pattern(patient).search(body) for body in readings(stored.body))
-
-
-def readings(body: bytes) -> Iterator[bytes]:
-    """The bytes in which a reference is looked for: it may be written with escapes."""
-    yield body
-    if b"\\" in body:
-        yield encode(parse(body))
 
 
 @lru_cache(maxsize=8)

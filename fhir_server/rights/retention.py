@@ -3,7 +3,8 @@
 The age counts from the last change of a resource. What belongs to a patient under a legal hold,
 or whose processing is restricted, stays, however old it is; so does what others stand on: a
 Patient whom something else still names, and what is about nobody. A Provenance goes with
-everything that it is about.
+everything that it is about. Everything else goes by its own age alone: what stays may go on naming
+what is gone, and how many of those there are is told.
 """
 
 import re
@@ -12,11 +13,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from fhir_server.fhir.codec import parse
 from fhir_server.fhir.compartments import SHARED_TYPES
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.operations.record import every_match, patients_of
+from fhir_server.rights.contents import readings
 from fhir_server.rights.erasure import kept_patients
 from fhir_server.rights.extent import (
     BATCH,
@@ -24,7 +27,6 @@ from fhir_server.rights.extent import (
     Extract,
     Told,
     patients_ever,
-    readings,
     silent,
     target_of,
 )
@@ -67,6 +69,13 @@ class Due:
     """By type: due, and kept because others stand on it."""
     overdue: Mapping[Key, int | None] = field(default_factory=dict)
     """By how many days at most (of AGES; None: more)."""
+    cited: frozenset[Key] = frozenset()
+    """What something that stays names."""
+
+    @property
+    def still_named(self) -> Counter[str]:
+        """How many of each type go though something that stays names them."""
+        return Counter(key.type for key in self.keys if key in self.cited)
 
     @property
     def ages(self) -> Counter[tuple[str, int | None]]:
@@ -118,15 +127,29 @@ async def due(
     return await _with_provenance(store, looking.found())
 
 
-_NAMED = re.compile(rb"Patient/[A-Za-z0-9\-.]{1,64}")
 NAMING = resource_types() - KEPT_TYPES - {"Patient", "Provenance"}
 """Types by which a Patient is needed, when a resource of them stays that names the Patient."""
 
 
 def named_in(stored: Stored) -> frozenset[str]:
     """The patients, as references, whom a version names anywhere."""
-    found = {each.decode() for body in readings(stored.body) for each in _NAMED.findall(body)}
-    return frozenset(found)
+    return frozenset(str(key) for key in cited_by(stored, {"Patient"}))
+
+
+def cited_by(stored: Stored, types: Set[str]) -> frozenset[Key]:
+    """The resources of these types that a version names anywhere. The audit trail and a
+    Provenance are there to name what is gone too, and count for nothing."""
+    if stored.key.type in KEPT_TYPES or stored.key.type == "Provenance":
+        return frozenset()
+    naming = _reference_to(frozenset(types))
+    pairs = {pair for body in readings(stored.body) for pair in naming.findall(body)}
+    return frozenset(Key(type.decode(), id.decode()) for type, id in pairs) - {stored.key}
+
+
+@lru_cache(maxsize=8)
+def _reference_to(types: frozenset[str]) -> re.Pattern[bytes]:
+    any_type = "|".join(sorted(types)).encode()
+    return re.compile(rb"\b(" + any_type + rb")/([A-Za-z0-9\-.]{1,64})")
 
 
 @dataclass
@@ -141,15 +164,17 @@ class _Looking:
     _kept: Counter[str] = field(default_factory=Counter)
     _needed: Counter[str] = field(default_factory=Counter)
     _named: set[str] = field(default_factory=set)
+    _cited: set[Key] = field(default_factory=set)
+    _by_patients: dict[Key, frozenset[Key]] = field(default_factory=dict)
 
     def at(self, stored: Stored) -> None:
         """Look at the current version of a resource."""
         key = stored.key
         if not self._is_due(stored):
-            # Whoever is named by what stays is needed: a record without its Patient is nobody's.
-            if "Patient" in self.policy and key.type in NAMING:
-                self._named |= named_in(stored)
+            self._stays(stored)
         else:
+            if key.type == "Patient":  # who may turn out to be needed, and stay
+                self._by_patients[key] = cited_by(stored, self.policy.keys())
             self._due[key] = Stored(key, stored.version, stored.updated, b"", stored.method)
 
     async def look_back(self, store: ResourceStore) -> None:
@@ -160,7 +185,15 @@ class _Looking:
                 self._kept[key.type] += 1
                 del self._due[key]
                 current = await store.get(key)
-                self._named |= named_in(current) if current and key.type in NAMING else set()
+                if current is not None:
+                    self._stays(current)
+
+    def _stays(self, stored: Stored) -> None:
+        cited = cited_by(stored, self.policy.keys())
+        self._cited |= cited
+        # Whoever is named by what stays is needed: a record without its Patient is nobody's.
+        if stored.key.type in NAMING:
+            self._named |= {str(each) for each in cited if each.type == "Patient"}
 
     def found(self) -> Due:
         """What is due, when all has been looked at."""
@@ -168,10 +201,12 @@ class _Looking:
         for key, stored in self._due.items():
             if str(key) in self._named:
                 self._needed[key.type] += 1
+                self._cited |= self._by_patients[key]
                 continue
             over = self.now - stored.updated - self.policy[key.type]
             overdue[key] = next((each for each in AGES if over.days < each), None)
-        return Due(tuple(overdue), self._kept, self._needed, overdue)
+        cited = frozenset(self._cited & overdue.keys())
+        return Due(tuple(overdue), self._kept, self._needed, overdue, cited)
 
     def _is_due(self, stored: Stored) -> bool:
         age = self.policy.get(stored.key.type)

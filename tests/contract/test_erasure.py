@@ -1,5 +1,7 @@
 """A patient's record erased, on both stores."""
 
+import base64
+
 import pytest
 
 from fhir_server.rights.erasure import NothingHeld, Ordered, erase
@@ -44,6 +46,42 @@ async def test_nothing_that_the_store_answers_says_it_any_more(store: ResourceSt
     after = await prove(store, [], texts)
     assert before.left_over == texts
     assert (after.looked_for, after.left_over, after.audit) == (len(texts), set(), set())
+
+
+def content(id: str, **more: object) -> Draft:
+    """A Binary with the letter, of nobody's unless `more` says whose."""
+    kind = {"contentType": "text/plain", "data": base64.b64encode(LETTER).decode()}
+    return drafted({"resourceType": "Binary", "id": id, **kind, **more}, 1)
+
+
+def document(id: str, about: str, *binaries: str) -> Draft:
+    """A DocumentReference of somebody with these Binaries as its content."""
+    made = [
+        {"attachment": {"url": f"https://fhir.example/fhir/Binary/{each}"}} for each in binaries
+    ]
+    resource = {"resourceType": "DocumentReference", "id": id, "status": "current", "content": made}
+    return drafted({**resource, "subject": {"reference": about}}, 1)
+
+
+async def test_the_content_of_an_attachment_goes_with_it_unless_others_have_it(
+    store: ResourceStore,
+) -> None:
+    await fill(store)
+    context = {"reference": "DocumentReference/d"}
+    await put(store, *map(content, ("scan", "leaflet", "unheard-of")))
+    await put(store, content("sheet", securityContext=context))
+    await put(store, content("bos", securityContext={"reference": "Patient/bo"}))
+    await put(store, document("d", "Patient/ann", "scan", "leaflet", "bos", "nowhere"))
+    await put(store, document("e", "Patient/bo", "leaflet"))
+    found = await erase(store, extract(), ORDERED)
+    kept = [str(each) for each in found.shared]
+    assert kept == ["Appointment/both", "Binary/bos", "Binary/leaflet"]
+    gone = {each.id for each in found.own if each.type == "Binary"}
+    assert gone == {"letter", "scan", "sheet"}
+    for id in ("scan", "sheet", "leaflet", "bos", "unheard-of"):
+        now = await store.get(Key("Binary", id))
+        assert now is not None
+        assert now.is_deleted == (id in gone), id
 
 
 async def test_of_a_deleted_resource_its_last_content_decides_whose_it_was(

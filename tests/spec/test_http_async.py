@@ -13,7 +13,8 @@ import pytest
 from fhir_server.interactions.context import FhirResponse
 from fhir_server.rest.job_runner import ATTEMPTS, LEASE_SECONDS
 from fhir_server.rest.jobs import JOB, OPEN, PIECE, WORK, Job, JobLimits
-from fhir_server.storage.port import Record
+from fhir_server.rights.waiting import take_away
+from fhir_server.storage.port import Key, Record
 from tests import bundles
 from tests.fhir_world import BASE, PATIENT, Json, World, fhir_world, issues, observation, text_of
 from tests.operation_world import caller, measured, named, post, store_all, transaction, world
@@ -321,3 +322,34 @@ async def test_a_status_is_no_entry_of_a_bundle_and_an_unknown_one_is_404(world:
     )
     assert response.status_code == 400
     assert "asynchronous" in text_of(response)
+
+
+async def test_an_answer_that_tells_of_what_was_erased_is_taken_away(ward: World) -> None:
+    async def asked(url: str) -> str:
+        return await accepted(await ward.get(url, **LATER))
+
+    theirs = [await asked(each) for each in ("/Observation?_id=o", "/Patient/a/$everything")]
+    anothers = await asked("/Observation?_id=p")
+    for each in (*theirs, anothers):
+        await result(ward, each)
+    assert await take_away(ward.store, [Key("Observation", "o")]) == 2
+    assert [(await ward.get(each)).status_code for each in (*theirs, anothers)] == [404, 404, 200]
+    records = await ward.store.records(PIECE)
+    assert len(records) == 1
+
+
+async def test_what_is_being_answered_during_an_erasure_begins_again(ward: World) -> None:
+    status = await accepted(await ward.get("/Observation?_id=o", **LATER))
+
+    async def perform(job: Job) -> FhirResponse:
+        if not erased:
+            erased.append(await take_away(ward.store, [Key("Observation", "o")]))
+            return FhirResponse(200, b'{"resourceType":"Observation","id":"o"}')
+        return FhirResponse(200, b'{"resourceType":"Bundle"}')
+
+    erased: list[int] = []
+    ward.runner._perform = perform
+    await ward.runner.run_once()
+    assert (await ward.get(status)).status_code == 202
+    await ward.runner.run_once()
+    assert (await ward.get(status)).json()["entry"][0]["resource"] == {"resourceType": "Bundle"}

@@ -15,7 +15,7 @@ from fhir_server.security.restrictions import Restriction, restrict
 from fhir_server.storage.port import Draft, Key, Stored
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.fhir_world import extract
-from tests.rights_ward import appointment, drafted, fill
+from tests.rights_ward import BO, appointment, drafted, fill, patient, provenance
 from tests.stores import START, put
 
 POLICY = read_policy("Observation = 1\nPatient = 1\nDocumentReference = 1\nProcedure = 1")
@@ -65,6 +65,38 @@ async def test_a_patient_who_is_named_by_what_stays_and_what_is_about_nobody_sta
     assert Key("Patient", "annex") in seen.keys
     # Both have an Appointment, which the policy does not end; the card is about nobody.
     assert seen.needed == {"Patient": 2, "DocumentReference": 1}
+
+
+REPORT = {
+    "resourceType": "DiagnosticReport",
+    "id": "signed",
+    "status": "final",
+    "code": {"text": "History"},
+    "subject": {"reference": BO},
+    "result": [{"reference": "Observation/other"}],
+    "presentedForm": [{"url": "https://fhir.example/fhir/Binary/letter"}],
+}
+
+
+async def test_how_much_of_what_is_due_is_named_by_what_stays_is_told(store: SqliteStore) -> None:
+    await put(store, drafted(REPORT, 1), drafted(provenance("of-other", "Observation/o"), 1))
+    policy = read_policy("Observation = 1\nBinary = 1")
+    seen = await due(store, extract(), policy, LATER)
+    assert seen.counts()["Observation"] == 3
+    assert counted(seen)["still_named"] == {"Binary": 1, "Observation": 1}
+    assert "Observation: 1 of these still named by what stays" in lines(seen)
+    wider = read_policy("Observation = 1\nBinary = 1\nDiagnosticReport = 1")
+    assert (await due(store, extract(), wider, LATER)).still_named == {}
+    ended = await end(store, extract(), Ending(policy, lambda: LATER, lambda *_: b"{}"))
+    assert ended.counts()["Observation"] == 3
+    assert ended.still_named == {"Binary": 1, "Observation": 1}
+
+
+async def test_what_a_patient_who_is_kept_names_is_still_named(store: SqliteStore) -> None:
+    picture = {"photo": [{"url": "Binary/letter"}]}
+    await put(store, drafted(patient("ann", "Quartey-Boateng") | picture, 2))
+    seen = await due(store, extract(), read_policy("Patient = 1\nBinary = 1"), LATER)
+    assert seen.still_named == {"Binary": 1}
 
 
 class Late:
