@@ -78,7 +78,11 @@ async def _erased(desk: Desk, reason: str, told: Told) -> dict[str, Any]:
     await erasure.require_no_hold(desk.store, desk.patient)
     # While the Patient is there: who repeats an erasure that was cut off still knows the names.
     taken_out = await quotes.take_out(await _trail(desk), names, redacting)
-    extent = await erasure.erase(desk.store, desk.known.extract, ordered, told)
+    try:
+        extent = await erasure.erase(desk.store, desk.known.extract, ordered, told)
+    except erasure.NothingHeld:
+        await _end_what_was_cut_off(desk)
+        raise
     answers = await waiting.take_away(desk.store, (*extent.own, *extent.former))
     taken_out += await quotes.take_out(await _trail(desk), names, redacting)
     await desk.store.sealing.sweep()
@@ -93,6 +97,13 @@ async def _erased(desk: Desk, reason: str, told: Told) -> dict[str, Any]:
         "waiting_answers_taken_away": answers,
         "left_over": len(proved.left_over),
     }
+
+
+async def _end_what_was_cut_off(desk: Desk) -> None:
+    """Of an erasure that ended before its end: the answers that wait, and the file's old pages."""
+    if await desk.store.record(erasure.ERASURE, desk.patient.id) is not None:
+        await waiting.take_away(desk.store, (desk.patient,))
+        await desk.store.sealing.sweep()
 
 
 async def _trail(desk: Desk) -> quotes.Trail:

@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 from deploy.cli import app
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.fhir.codec import instant
+from fhir_server.rest.jobs import JOB, PIECE
 from fhir_server.rights.ending import Ending, end
+from fhir_server.rights.erasure import Ordered, erase
 from fhir_server.rights.retention import read_policy
 from fhir_server.search.expression import Query
-from fhir_server.storage.port import Key, Past, ResourceStore
+from fhir_server.storage.port import Key, Past, Record, ResourceStore, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
 from fhir_server.system import new_id
 from tests.audit_world import BASE, DOCTOR
@@ -180,6 +182,27 @@ def test_a_second_erasure_finds_nothing(folder: Path) -> None:
     code, said = medsage(folder, "erase", "ann", "--reason", "patient-request")
     assert code == 1
     assert "nothing is held about Patient/ann" in said
+
+
+def test_an_erasure_that_was_cut_off_is_ended_by_another(folder: Path) -> None:
+    async def answer(transaction: Transaction) -> None:
+        text = f'{{"subject":{{"reference":"Patient/ann"}},"note":[{{"text":"{SECRET}"}}]}}'
+        await transaction.put_record(Record(JOB, "j", {"out": 1}))
+        await transaction.put_record(Record(PIECE, "j/out/0000", {"text": text}))
+
+    async def cut_off() -> None:
+        store = SqliteStore.open(folder / "medsage.sqlite")
+        await store.transaction(answer)
+        key = Key("Patient", "ann")
+        ordered = Ordered(key, "legal-order", lambda key, version: b"{}", lambda: START)
+        await erase(store, extract(), ordered)
+        await store.close()
+
+    asyncio.run(cut_off())
+    assert SECRET.encode() in held(folder)
+    code, said = medsage(folder, "erase", "ann", "--reason", "patient-request")
+    assert (code, "nothing is held" in said) == (1, True)
+    assert SECRET.encode() not in held(folder)
 
 
 def test_an_unknown_reason_is_refused(folder: Path) -> None:
