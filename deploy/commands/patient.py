@@ -12,8 +12,9 @@ from deploy.commands import patient_keeping
 from deploy.commands.ending import FAILED, UNUSABLE, fail
 from deploy.commands.patient_desk import AsJson, Data, Desk, Id, ShowsProgress, run, teller
 from fhir_server.audit.sealer import Sealer, signer_of
+from fhir_server.fhir.codec import parse
 from fhir_server.rights import erasure, export, proof, quotes, waiting
-from fhir_server.rights.extent import Extent, Told
+from fhir_server.rights.extent import Extent, Told, target_of
 from fhir_server.settings import Settings
 from fhir_server.system import utc_now
 
@@ -37,7 +38,8 @@ def hand_over(
         extent = await desk.extent(teller(progress))
         count = await export.export(desk.store, desk.known.extract, desk.patient, extent, to)
         await desk.store.note(desk.noted("hand-over", desk.patient))
-        return f"{to}: {count} resources of {desk.patient}"
+        told = f"{to}: {count} resources of {desk.patient}"
+        return "\n".join([told, *_told_linked(await _linked(desk, extent))])
 
     typer.echo(run(data, patient, work))
 
@@ -58,7 +60,8 @@ def erase(
     async def work(desk: Desk) -> dict[str, Any]:
         if dry_run:
             await erasure.require_no_hold(desk.store, desk.patient)
-            return _summary(await desk.extent())
+            extent = await desk.extent()
+            return _summary(extent, await _linked(desk, extent))
         return await _erased(desk, reason, teller(progress))
 
     found = run(data, patient, work)
@@ -72,6 +75,7 @@ def erase(
 async def _erased(desk: Desk, reason: str, told: Told) -> dict[str, Any]:
     ordered = erasure.Ordered(desk.patient, reason, partial(desk.noted, "erase"), utc_now)
     before = await desk.extent(told)
+    linked = await _linked(desk, before)
     texts = await proof.traces(desk.store, before)
     names = await quotes.names_of(desk.store, before)
     redacting = replace(ordered, noted=partial(desk.noted, "redact"))
@@ -88,7 +92,7 @@ async def _erased(desk: Desk, reason: str, told: Told) -> dict[str, Any]:
     await desk.store.sealing.sweep()
     proved = await proof.prove(desk.store, _files(desk.settings), texts)
     return {
-        **_summary(extent),
+        **_summary(extent, linked),
         "looked_for": proved.looked_for,
         "files": [path.name for path in _files(desk.settings)],
         "also_said_elsewhere": len(proved.others),
@@ -119,12 +123,28 @@ def _files(settings: Settings) -> list[Path]:
     return sorted(settings.data.glob("medsage.sqlite*"))
 
 
-def _summary(extent: Extent) -> dict[str, Any]:
+async def _linked(desk: Desk, extent: Extent) -> list[str]:
+    """The other Patients by which the same person has records, as far as links say so."""
+    found = {key for key in extent.naming if key.type == "Patient"}
+    current = await desk.store.get(desk.patient)
+    if current is not None and not current.is_deleted:
+        links = parse(current.body).get("link", ())
+        found |= {key for each in links if (key := target_of(each["other"])) is not None}
+    return sorted(str(key) for key in found - {desk.patient} if key.type == "Patient")
+
+
+def _told_linked(linked: list[str]) -> list[str]:
+    words = "linked to this one, with records of their own that are not in this"
+    return [f"{words}: {', '.join(linked)}"] if linked else []
+
+
+def _summary(extent: Extent, linked: list[str]) -> dict[str, Any]:
     return {
         "erased": len(extent.own),
         "former_versions_of": len(extent.former),
         "shared_with_others": [str(key) for key in extent.shared],
         "naming_the_patient": [str(key) for key in extent.naming],
+        "linked_patients": linked,
     }
 
 
@@ -141,6 +161,7 @@ def _told(found: dict[str, Any]) -> str:
         if keys:
             more = f" and {len(keys) - _MOST_NAMED} more" if len(keys) > _MOST_NAMED else ""
             lines.append(f"{words}: {', '.join(keys[:_MOST_NAMED])}{more}")
+    lines += _told_linked(found["linked_patients"])
     if "looked_for" in found:
         where = ", ".join(found["files"]) or "all that MongoDB answers (its files are its own)"
         lines.append(

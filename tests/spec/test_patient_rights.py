@@ -25,7 +25,7 @@ from fhir_server.storage.sqlite.store import SqliteStore
 from fhir_server.system import new_id
 from tests.audit_world import BASE, DOCTOR
 from tests.fhir_world import extract
-from tests.rights_ward import BO, FORMER, LETTER, SECRET, drafted, fill
+from tests.rights_ward import BO, FORMER, LETTER, SECRET, drafted, fill, patient
 from tests.stores import START, put
 
 Json = dict[str, Any]
@@ -175,6 +175,20 @@ def test_a_dry_run_names_all_and_erases_nothing(folder: Path) -> None:
     found = erased(folder, "--dry-run")
     assert found["erased"] == 5
     assert asyncio.run(stored(folder)) == before
+
+
+def test_other_records_of_the_same_person_are_named(folder: Path, tmp_path: Path) -> None:
+    async def merged() -> None:
+        store = SqliteStore.open(folder / "medsage.sqlite")
+        for number, (id, other) in enumerate((("ann", "annex"), ("bo", "ann"))):
+            link = [{"other": {"reference": f"Patient/{other}"}, "type": "seealso"}]
+            await put(store, drafted(patient(id, f"Quartey-{number}") | {"link": link}, 2))
+        await store.close()
+
+    asyncio.run(merged())
+    said = medsage(folder, "export", "ann", "--to", str(tmp_path / "ann.zip"))[1]
+    assert "not in this: Patient/annex, Patient/bo" in said
+    assert erased(folder, "--dry-run")["linked_patients"] == ["Patient/annex", "Patient/bo"]
 
 
 def test_a_second_erasure_finds_nothing(folder: Path) -> None:
