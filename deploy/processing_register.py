@@ -72,6 +72,9 @@ def _record(settings: Settings) -> Activity:
         (
             f"people by role ({people}), each within their role, Consents and labels",
             "programs that are registered, each within its scopes",
+            "addresses that Subscriptions name: that something matched, and no content",
+            "record systems that launch the app (medsage issuer list): signed reports, where it is "
+            "set; what they give of a chart is copied here",
         ),
         "until it is erased (medsage patient erase, retain); what is deleted leaves the record and "
         f"stays in its history; a transaction can be undone for {settings.undo_days} days",
@@ -162,8 +165,8 @@ def _around(settings: Settings) -> list[Activity]:
             _PATIENTS,
             ("what was asked for, as the caller may see it",),
             ("the caller",),
-            f"results {settings.async_hours} h; that something was done "
-            f"{settings.idempotency_hours} h",
+            f"results {settings.async_hours} h, or until what they tell of is erased; that "
+            f"something was done {settings.idempotency_hours} h",
         ),
     ]
 
@@ -190,10 +193,15 @@ def _host(what: str, address: str | None) -> str | None:
 
 
 def _transfers(settings: Settings) -> list[str]:
-    language = _language_model(settings)
-    if language is None:
-        return ["none by the software: no language model is configured"]
-    return [f"{language}; {YOURS}: on what ground (chapter V)"]
+    language, ground = _language_model(settings), f"{YOURS}: on what ground (chapter V)"
+    found = [f"{language}; {ground}" if language else _NO_TRANSFER]
+    backup = urlsplit(settings.backup_target or "")
+    if backup.scheme == "s3":
+        found.append(f"{_host('backup', settings.backup_target)}, encrypted; where: {YOURS}")
+    return [*found, f"where Subscriptions lead and record systems are: {YOURS}"]
+
+
+_NO_TRANSFER = "none by the software itself: no language model is configured"
 
 
 def _measures(settings: Settings) -> list[str]:

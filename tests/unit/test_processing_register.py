@@ -44,6 +44,13 @@ def test_the_language_model_is_a_recipient_once_it_is_configured() -> None:
     assert "u:p" not in elsewhere
 
 
+def test_whoever_gets_something_of_a_patient_is_a_recipient() -> None:
+    assert "addresses that Subscriptions name" in text()
+    assert "record systems that launch the app" in text()
+    assert "backup at" not in text()
+    assert text(backup_target="s3://bucket.example/x").count("backup at bucket.example") == 2
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
