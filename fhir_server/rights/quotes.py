@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 from urllib.parse import unquote_plus
 
 from fhir_server.audit.quoted import queries, redacted
@@ -31,25 +32,30 @@ WITH_THEM = frozenset({"birthdate", "death-date", "gender"})
 """Those that go too where one of NAMING goes: together they may name somebody."""
 TAKEN_OUT = "(erased)"
 SHORTEST = 2
+_DAYS = ("birthDate", "deceasedDateTime")
+_DAY_LENGTH = len("1990-05-01")
 _MOST_ROUNDS = 500
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PARAMETERS = re.compile(r"&(?=[^&=]*=)")
 """Where the next parameter begins. The trail quotes values decoded, so one may have an & in it."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """What identified the erased patient and nobody who remains, folded as the index folds."""
+    """What identified the erased patient and nobody who remains, folded as the index folds, and
+    the days that they alone were born or died on: beside a name that others bear too, one of those
+    tells who was meant."""
 
     texts: frozenset[str]
+    days: frozenset[str] = frozenset()
 
     def redact(self, query: str) -> str:
         """The search without the values that name the patient."""
         path, mark, parameters = query.partition("?")  # a value may have another
         pairs = [each.partition("=") for each in _PARAMETERS.split(parameters)]
-        if not any(_kind(name) in NAMING and self.is_named(value) for name, _, value in pairs):
-            return query
+        is_named = any(_kind(name) in NAMING and self.is_named(value) for name, _, value in pairs)
         said = [
-            f"{name}={TAKEN_OUT}" if _goes(name, value, self) else f"{name}{equals}{value}"
+            f"{name}={TAKEN_OUT}" if self._goes(name, value, is_named) else f"{name}{equals}{value}"
             for name, equals, value in pairs
         ]
         return f"{path}{mark}{'&'.join(said)}"
@@ -63,10 +69,11 @@ class Names:
                 return True
         return False
 
-
-def _goes(name: str, value: str, names: Names) -> bool:
-    kind = _kind(name)
-    return kind in WITH_THEM or (kind in NAMING and names.is_named(value))
+    def _goes(self, name: str, value: str, is_named: bool) -> bool:
+        kind = _kind(name)
+        if kind in WITH_THEM:
+            return is_named or not self.days.isdisjoint(_DAY.findall(value))
+        return kind in NAMING and self.is_named(value)
 
 
 def _kind(name: str) -> str:
@@ -83,15 +90,17 @@ async def names_of(store: ResourceStore, extent: Extent) -> Names:
     own = set(extent.own) | set(extent.former)
     gone: set[str] = set()
     kept: set[str] = set()
+    days: dict[bool, set[str]] = {True: set(), False: set()}
     async for stored in every_version(store, replace(EVER, types=("Patient",))):
         if not stored.is_deleted:
-            texts = _identifying(stored)
-            (gone if stored.key in own else kept).update(texts)
-    return Names(frozenset(each for each in gone - kept if len(each) >= SHORTEST))
+            patient, is_own = parse(stored.body), stored.key in own
+            (gone if is_own else kept).update(_identifying(patient))
+            days[is_own] |= {patient.get(name, "")[:_DAY_LENGTH] for name in _DAYS}
+    texts = frozenset(each for each in gone - kept if len(each) >= SHORTEST)
+    return Names(texts, frozenset(days[True] - days[False] - {""}))
 
 
-def _identifying(stored: Stored) -> set[str]:
-    patient = parse(stored.body)
+def _identifying(patient: dict[str, Any]) -> set[str]:
     found = [_texts(patient[name]) for name in IDENTIFYING if name in patient]
     return {fold(each) for texts in found for each in texts}
 
@@ -133,7 +142,7 @@ class Trail:
 async def take_out(trail: Trail, names: Names, ordered: Ordered) -> int:
     """Take the names out of every sealed AuditEvent that quotes them; how many that were. What
     waits is sealed first, and the records of it afterwards."""
-    if not names.texts:
+    if not names.texts and not names.days:
         return 0
     await trail.seal_all()
     found = [stored async for stored in _quoting(trail.store, names)]

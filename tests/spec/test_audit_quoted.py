@@ -25,8 +25,8 @@ from fhir_server.storage.sqlite.store import SqliteStore
 from fhir_server.system import new_id
 from tests.audit_world import BASE, DOCTOR
 from tests.fhir_world import extract
-from tests.rights_ward import fill
-from tests.stores import Clock
+from tests.rights_ward import drafted, fill, patient
+from tests.stores import Clock, put
 
 ANN = Key("Patient", "ann")
 SIGNER = signer(new_private_jwk())
@@ -146,3 +146,20 @@ async def test_what_is_taken_out_in_silence_or_altered_is_found(store: SqliteSto
 def test_only_values_that_name_the_patient_go(query: str, left: str | None) -> None:
     names = Names(frozenset({"quartey-boateng", "q-77", "ann+1@post.example"}))
     assert names.redact(query) == (left or query)
+
+
+def test_a_day_that_is_theirs_alone_goes_beside_a_name_that_others_bear() -> None:
+    names = Names(frozenset({"q-77"}), frozenset({"1990-05-01"}))
+    left = "Patient?family=Mensah&birthdate=(erased)&gender=female"
+    assert names.redact("Patient?family=Mensah&birthdate=eq1990-05-01&gender=female") == left
+    for query in ("Patient?family=Mensah&birthdate=1990-05-02", "Patient?birthdate=1990"):
+        assert names.redact(query) == query
+
+
+async def test_the_day_that_another_was_born_on_stays(store: SqliteStore) -> None:
+    born = {"ann": ("1990-05-01", "2026-01-02T10:00:00Z"), "bo": ("1990-05-01", None)}
+    for id, (day, end) in born.items():
+        made = patient(id, "Mensah-Ofori") | {"birthDate": day}
+        await put(store, drafted(made | ({"deceasedDateTime": end} if end else {}), 2))
+    names = await names_of(store, await extent_of(store, extract(), ANN))
+    assert names.days == {"2026-01-02"}
