@@ -14,6 +14,7 @@ from deploy.commands.patient_desk import AsJson, Data, Desk, Id, ShowsProgress, 
 from fhir_server.audit.sealer import Sealer, signer_of
 from fhir_server.fhir.codec import parse
 from fhir_server.rights import erasure, export, proof, quotes, waiting
+from fhir_server.rights.citing import citing
 from fhir_server.rights.extent import Extent, Told, target_of
 from fhir_server.settings import Settings
 from fhir_server.system import utc_now
@@ -61,7 +62,7 @@ def erase(
         if dry_run:
             await erasure.require_no_hold(desk.store, desk.patient)
             extent = await desk.extent()
-            return _summary(extent, await _linked(desk, extent))
+            return _summary(extent, await _around(desk, extent))
         return await _erased(desk, reason, teller(progress))
 
     found = run(data, patient, work)
@@ -75,7 +76,7 @@ def erase(
 async def _erased(desk: Desk, reason: str, told: Told) -> dict[str, Any]:
     ordered = erasure.Ordered(desk.patient, reason, partial(desk.noted, "erase"), utc_now)
     before = await desk.extent(told)
-    linked = await _linked(desk, before)
+    around = await _around(desk, before)
     texts = await proof.traces(desk.store, before)
     names = await quotes.names_of(desk.store, before)
     redacting = replace(ordered, noted=partial(desk.noted, "redact"))
@@ -92,7 +93,7 @@ async def _erased(desk: Desk, reason: str, told: Told) -> dict[str, Any]:
     await desk.store.sealing.sweep()
     proved = await proof.prove(desk.store, _files(desk.settings), texts)
     return {
-        **_summary(extent, linked),
+        **_summary(extent, around),
         "looked_for": proved.looked_for,
         "files": [path.name for path in _files(desk.settings)],
         "also_said_elsewhere": len(proved.others),
@@ -138,13 +139,20 @@ def _told_linked(linked: list[str]) -> list[str]:
     return [f"{words}: {', '.join(linked)}"] if linked else []
 
 
-def _summary(extent: Extent, linked: list[str]) -> dict[str, Any]:
+async def _around(desk: Desk, extent: Extent) -> dict[str, list[str]]:
+    return {
+        "naming_what_goes": [str(key) for key in await citing(desk.store, extent)],
+        "linked_patients": await _linked(desk, extent),
+    }
+
+
+def _summary(extent: Extent, around: dict[str, list[str]]) -> dict[str, Any]:
     return {
         "erased": len(extent.own),
         "former_versions_of": len(extent.former),
         "shared_with_others": [str(key) for key in extent.shared],
         "naming_the_patient": [str(key) for key in extent.naming],
-        "linked_patients": linked,
+        **around,
     }
 
 
@@ -156,6 +164,7 @@ def _told(found: dict[str, Any]) -> str:
     for name, words in (
         ("shared_with_others", "kept, they belong to other patients too; a person must decide"),
         ("naming_the_patient", "kept, they name the patient"),
+        ("naming_what_goes", "kept, they name what goes, and not the patient"),
     ):
         keys = found[name]
         if keys:

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from fhir_server.rights.citing import cited_by
 from fhir_server.rights.erasure import AT_ONCE, Noted, erased_one, is_kept
 from fhir_server.rights.extent import EVER, Extract, Told, every_version, patients_ever, silent
 from fhir_server.rights.retention import (
     NAMING,
     Due,
     Policy,
-    cited_by,
     due,
     named_in,
     patients_in,

@@ -7,19 +7,17 @@ everything that it is about. Everything else goes by its own age alone: what sta
 what is gone, and how many of those there are is told.
 """
 
-import re
 import tomllib
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from functools import lru_cache
 
 from fhir_server.fhir.codec import parse
 from fhir_server.fhir.compartments import SHARED_TYPES
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.operations.record import every_match, patients_of
-from fhir_server.rights.contents import readings
+from fhir_server.rights.citing import cited_by
 from fhir_server.rights.erasure import kept_patients
 from fhir_server.rights.extent import (
     BATCH,
@@ -134,22 +132,6 @@ NAMING = resource_types() - KEPT_TYPES - {"Patient", "Provenance"}
 def named_in(stored: Stored) -> frozenset[str]:
     """The patients, as references, whom a version names anywhere."""
     return frozenset(str(key) for key in cited_by(stored, {"Patient"}))
-
-
-def cited_by(stored: Stored, types: Set[str]) -> frozenset[Key]:
-    """The resources of these types that a version names anywhere. The audit trail and a
-    Provenance are there to name what is gone too, and count for nothing."""
-    if stored.key.type in KEPT_TYPES or stored.key.type == "Provenance":
-        return frozenset()
-    naming = _reference_to(frozenset(types))
-    pairs = {pair for body in readings(stored.body) for pair in naming.findall(body)}
-    return frozenset(Key(type.decode(), id.decode()) for type, id in pairs) - {stored.key}
-
-
-@lru_cache(maxsize=8)
-def _reference_to(types: frozenset[str]) -> re.Pattern[bytes]:
-    any_type = "|".join(sorted(types)).encode()
-    return re.compile(rb"\b(" + any_type + rb")/([A-Za-z0-9\-.]{1,64})")
 
 
 @dataclass

@@ -191,6 +191,19 @@ def test_other_records_of_the_same_person_are_named(folder: Path, tmp_path: Path
     assert erased(folder, "--dry-run")["linked_patients"] == ["Patient/annex", "Patient/bo"]
 
 
+def test_what_names_what_goes_and_not_the_patient_is_named(folder: Path) -> None:
+    async def asked_about() -> None:
+        store = SqliteStore.open(folder / "medsage.sqlite")
+        focus = {"focus": {"reference": "https://fhir.example/fhir/Observation/o/_history/1"}}
+        task = {"resourceType": "Task", "id": "look", "status": "requested", "intent": "order"}
+        await put(store, drafted({**task, **focus, "description": SECRET}, 1))
+        await store.close()
+
+    asyncio.run(asked_about())
+    assert erased(folder, "--dry-run")["naming_what_goes"] == ["Task/look"]
+    assert erased(folder)["naming_what_goes"] == ["Task/look"]
+
+
 def test_a_second_erasure_finds_nothing(folder: Path) -> None:
     erased(folder)
     code, said = medsage(folder, "erase", "ann", "--reason", "patient-request")
