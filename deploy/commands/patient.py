@@ -88,7 +88,8 @@ async def _erased(desk: Desk, reason: str, told: Told) -> dict[str, Any]:
     except erasure.NothingHeld:
         await _end_what_was_cut_off(desk)
         raise
-    answers = await waiting.take_away(desk.store, (*extent.own, *extent.former))
+    gone = (desk.patient, *extent.own, *extent.former)
+    answers = await waiting.take_away(desk.store, gone)
     taken_out += await quotes.take_out(await _trail(desk), names, redacting)
     await desk.store.sealing.sweep()
     proved = await proof.prove(desk.store, _files(desk.settings), texts)
