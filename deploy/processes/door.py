@@ -49,6 +49,9 @@ server {{
 """
 _UPSTREAM = re.compile(r"upstream server \{.*?^\}\n", re.DOTALL | re.MULTILINE)
 _CONTAINER = re.compile(r"^ *server server:5000 resolve (.*);$", re.MULTILINE)
+_LED = r"(upstream {role} \{{\n(?:.*\n)*?)((?: *server 127\.0\.0\.1:\d+.*;\n)+)"
+_MARK = re.compile(r'return 200 "[0-9a-f]*";')
+_FILES = ("upstreams.conf", "inner.conf", "generation", "nginx.conf")
 
 
 class Unexpected(Exception):
@@ -92,6 +95,37 @@ def write(
     file = folder / "nginx.conf"
     _put(file, _replaced(code, folder, secrets, doors))
     return file
+
+
+def lead(folder: Path, ports: Mapping[str, Iterable[int]]) -> None:
+    """What lies in the folder leads to these ports from now on and stays as it is otherwise: it may
+    be of a version whose files this code does not know."""
+    upstreams = (folder / "upstreams.conf").read_text("utf-8")
+    for role, each in ports.items():
+        led = re.search(_LED.format(role=role), upstreams)
+        if led is None:
+            raise Unexpected(f"{folder}/upstreams.conf leads to no {role}")
+        how = led[2].splitlines()[0].split(maxsplit=2)[2]
+        servers = "".join(f"    server 127.0.0.1:{port} {how}\n" for port in each)
+        upstreams = upstreams.replace(led[0], led[1] + servers)
+    _put(folder / "upstreams.conf", upstreams)
+    mark = token_hex(8)
+    _put(folder / "generation", mark)
+    inner = (folder / "inner.conf").read_text("utf-8")
+    _put(folder / "inner.conf", _MARK.sub(f'return 200 "{mark}";', inner))
+
+
+def written(folder: Path) -> Mapping[str, str]:
+    """The files that lie in the folder; none before the first `write`."""
+    if not (folder / "nginx.conf").is_file():
+        return {}
+    return {name: (folder / name).read_text("utf-8") for name in _FILES}
+
+
+def put_back(folder: Path, files: Mapping[str, str]) -> None:
+    """These files again, as `written` gave them."""
+    for name, text in files.items():
+        _put(folder / name, text)
 
 
 def generation(folder: Path) -> str:

@@ -183,6 +183,7 @@ class Part:
             found = self._spawn(self.port, code or last)
             self._put(State(True, found), found)
         else:
+            self._end(state.other)  # of a replacement that somebody broke off
             running.write(self._file, State(True, found))
 
     def _put(self, state: State, new: Running) -> None:

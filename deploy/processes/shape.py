@@ -154,19 +154,27 @@ class Shape:
     def _reload(self, code: Path | None) -> None:
         nginx = self.parts["nginx"]
         found = nginx.state.running
-        before = self.code if found is None else Path(found.code)
-        self._write_door(code or before)
+        own = self.written.own("nginx")
+        last = door.written(own)
+        try:
+            if code is None and last:
+                self._lead_door()
+            else:
+                self._write_door(code or self.code)
+        except door.Unexpected as problem:
+            self._put_back(last)
+            raise NotReady(f"nginx goes on as it was: {problem}") from problem
         if found is None or not found.is_alive:
             return
-        own = self.written.own("nginx")
         check = [*door.command(own, own / "nginx.conf"), "-t"]
         checked = subprocess.run(check, capture_output=True, text=True, check=False)  # noqa: S603
         if checked.returncode:
-            self._write_door(before)
+            self._put_back(last)
             raise NotReady(f"nginx refuses its configuration:\n{checked.stderr}")
         found.signal(signal.SIGHUP)
         self._await_generation()
-        nginx.took_up(code or before)
+        if code is not None:
+            nginx.took_up(code)
         time.sleep(_SETTLE_SECONDS)
 
     def _stages(self) -> Iterator[list[Part]]:
@@ -180,6 +188,15 @@ class Shape:
 
     def _write_targets(self) -> None:
         watching.write_targets(self.written, self._ports())
+
+    def _put_back(self, files: Mapping[str, str]) -> None:
+        if files:
+            door.put_back(self.written.own("nginx"), files)
+            self._lead_door()
+
+    def _lead_door(self) -> None:
+        self._write_targets()
+        door.lead(self.written.own("nginx"), self._ports())
 
     def _write_door(self, code: Path) -> None:
         self._write_targets()

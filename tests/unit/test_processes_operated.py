@@ -12,7 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.beside import MAY
-from deploy.processes import supervisor, upgrade, verbs
+from deploy.processes import running, supervisor, upgrade, verbs
+from deploy.processes.part import NotReady
+from deploy.processes.running import Running, State
 from deploy.processes.shape import Shape
 from deploy.processes.verbs import app
 from tests.availability import ROOT
@@ -143,3 +145,55 @@ def test_files_that_prometheus_refuses_are_said(
     code, told = upgraded()
     assert (code, "prometheus ended; its log ends with" in told) == (1, True)
     assert versions_of(small) == {NEW}
+
+
+def test_nginx_is_led_on_with_the_files_of_a_version_that_is_not_known(tmp_path: Path) -> None:
+    """As in an upgrade, until the new version's files take their place."""
+    shape = planned(tmp_path)
+    shape.reload_door(ROOT)
+    own = shape.written.own("nginx")
+    (own / "nginx.conf").write_text("# as another version wrote it\n")
+    before = {name: (own / name).read_text() for name in ("upstreams.conf", "inner.conf")}
+    app_1 = shape.written.slot("app-1").ports
+    run(shape, "nginx", Running(0, "ended", 1, "/a/version/that/is/gone"))
+    run(shape, "app-1", Running(0, "ended", app_1[1], "/any"))
+    shape.reload_door()
+    assert (own / "nginx.conf").read_text() == "# as another version wrote it\n"
+    changed = before["upstreams.conf"].replace(f":{app_1[0]} max", f":{app_1[1]} max")
+    assert (own / "upstreams.conf").read_text() == changed != before["upstreams.conf"]
+    assert (own / "inner.conf").read_text() != before["inner.conf"]
+    assert f'"{(own / "generation").read_text()}"' in (own / "inner.conf").read_text()
+
+
+def test_files_of_nginx_that_do_not_fit_leave_those_before(tmp_path: Path) -> None:
+    shape = planned(tmp_path)
+    shape.reload_door(ROOT)
+    own = shape.written.own("nginx")
+    (own / "nginx.conf").write_text("# as another version wrote it\n")
+    strange = tmp_path / "deploy/nginx"
+    strange.mkdir(parents=True)
+    for name in ("nginx.conf", "upstreams.conf"):
+        text = (ROOT / "deploy/nginx" / name).read_text("utf-8")
+        (strange / name).write_text(text.replace("listen 8443", "listen 443"))
+    with pytest.raises(NotReady, match=r"goes on as it was: .*has no listen 8443"):
+        shape.reload_door(tmp_path)
+    assert (own / "nginx.conf").read_text() == "# as another version wrote it\n"
+
+
+def run(shape: Shape, name: str, found: Running) -> None:
+    running.write(shape.written.folder / "run" / f"{name}.json", State(True, found))
+
+
+def test_what_a_broken_off_replacement_has_left_ends(small: Shape, tmp_path: Path) -> None:
+    part = small.parts["worker-1"]
+    part.start(tmp_path / OLD)
+    before = part.port
+
+    def broken_off() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        part.replace(tmp_path / NEW, broken_off)
+    assert (said(before), said(part.port)) == (OLD, NEW)
+    part.start(tmp_path / NEW)
+    assert (said(before), said(part.port)) == ("", NEW)
