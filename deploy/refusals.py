@@ -3,6 +3,7 @@ short, or known to everybody. All of it is named at once, and no secret is shown
 
 import json
 from collections.abc import Iterator
+from ipaddress import ip_network
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
@@ -37,8 +38,14 @@ def _for_development(settings: Settings) -> Iterator[str]:
         yield "MEDSAGE_DEMO: demonstration users and clients are known to everybody"
     if not settings.base_url.startswith("https://"):
         yield "MEDSAGE_BASE_URL: must begin with https://"
+    if any(ip_network(each.strip()).prefixlen == 0 for each in _listed(settings.trusted_proxies)):
+        yield "MEDSAGE_TRUSTED_PROXIES: everybody could say any address of themselves"
     if settings.log_level == "debug":
         yield "MEDSAGE_LOG_LEVEL: debug is for development"
+
+
+def _listed(text: str) -> list[str]:
+    return [each for each in text.split(",") if each.strip()]
 
 
 def _secrets(settings: Settings) -> Iterator[str]:

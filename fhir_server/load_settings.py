@@ -42,11 +42,26 @@ def _secrets(folder: Path) -> dict[str, str]:
     """The files of the folder that are named like settings, in lower case, as variables."""
     if not folder.is_dir():
         raise UnusableSettings(f"{SECRETS_DIR}: {folder} is not a folder")
-    return {
-        file.name.upper(): file.read_text("utf-8").rstrip("\r\n")
-        for file in sorted(folder.iterdir())
-        if file.name.lower().startswith(PREFIX.lower()) and file.is_file()
-    }
+    found = {}
+    try:
+        for file in sorted(folder.iterdir()):
+            if file.name.lower().startswith(PREFIX.lower()) and file.is_file():
+                found[file.name.upper()] = _content(file)
+    except OSError as problem:
+        raise UnusableSettings(
+            f"{SECRETS_DIR}: {problem.filename or folder} can't be read: {problem.strerror}; give"
+            " it to the user that runs this"
+        ) from None
+    return found
+
+
+def _content(file: Path) -> str:
+    """Without the ends of lines that an editor puts behind it; what else is around it was put
+    there by mistake, and no secret of ours has any of it."""
+    try:
+        return file.read_text("utf-8").strip()
+    except UnicodeDecodeError:
+        raise UnusableSettings(f"{file.name.upper()}: {file} is no text (UTF-8)") from None
 
 
 def _settings(variables: Mapping[str, str]) -> Settings:

@@ -4,6 +4,7 @@
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -163,10 +164,10 @@ class Settings(BaseSettings):
         description="most requests in an hour by what and whom, on top of anonymous=100, "
         "diagnoses=50",
     )
-    max_body_bytes: int = Field(64 * 1024 * 1024, description="largest FHIR request body")
-    max_upload_bytes: int = Field(16 * 1024 * 1024, description="largest uploaded image")
-    session_seconds: int = Field(7200, description="life of a sign-in session")
-    access_token_seconds: int = Field(3600, description="life of an access token")
+    max_body_bytes: int = Field(64 * 1024 * 1024, ge=1, description="largest FHIR request body")
+    max_upload_bytes: int = Field(16 * 1024 * 1024, ge=1, description="largest uploaded image")
+    session_seconds: int = Field(7200, ge=1, description="life of a sign-in session")
+    access_token_seconds: int = Field(3600, ge=1, description="life of an access token")
     password_length: int = Field(
         12,
         ge=12,
@@ -213,9 +214,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log line that is written"
     )
-    worker_concurrency: int = Field(2, description="analyses that run at once")
+    worker_concurrency: int = Field(2, ge=1, description="analyses that run at once")
     task_lease_seconds: int = Field(
-        60, description="after this a claimed Task may be repeated by another worker"
+        60, ge=1, description="after this a claimed Task may be repeated by another worker"
     )
     drift_limits_file: Path | None = Field(
         None,
@@ -235,9 +236,19 @@ class Settings(BaseSettings):
         description="so many requests a process answers at once, and refuses further ones with 503 "
         "and Retry-After; 64 in the role app, else 256 when not set",
     )
-    health_seconds: int = Field(30, description="interval of the store's own health check")
+    health_seconds: int = Field(30, ge=0, description="interval of the store's own health check")
 
-    @field_validator("jwks_networks")
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_origin(cls, text: str) -> str:
+        """All addresses that are given out begin with it, and are compared as texts."""
+        parts = urlsplit(text)
+        is_web = parts.scheme in ("http", "https") and parts.hostname
+        if not is_web or text != f"{parts.scheme}://{parts.netloc}" or "@" in parts.netloc:
+            raise ValueError("must be an origin, as https://medsage.example.org, without a slash")
+        return text
+
+    @field_validator("jwks_networks", "trusted_proxies")
     @classmethod
     def _are_networks(cls, text: str) -> str:
         """ValueError, which stops the start, names what is no network."""

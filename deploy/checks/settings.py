@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pydantic import SecretStr
 
 from deploy.refusals import problems
+from fhir_server.app import sign_in_rules
 from fhir_server.findings import Finding
+from fhir_server.load_settings import UnusableSettings
 from fhir_server.seed_settings import PREFIX
 from fhir_server.settings import Settings
 
@@ -32,8 +34,12 @@ def _shown(value: object) -> str:
 def profile_findings(settings: Settings) -> Iterator[Finding]:
     """One for each thing that stops a start, or one that says that nothing does."""
     found = problems(settings)
-    for problem in found:
-        name, _, text = problem.partition(": ")
+    try:
+        sign_in_rules(settings)
+    except UnusableSettings as problem:
+        found.append(str(problem))
+    for each in found:
+        name, _, text = each.partition(": ")
         yield Finding(name, "failed", text, f"Change {name}: see .env.example")
     if not found:
         yield Finding("Settings", "ok", f"good for the profile {settings.profile}")

@@ -1,7 +1,9 @@
 """What must not start, and what a started process says about itself."""
 
 import base64
+import errno
 import os
+import re
 import secrets
 import socket
 from pathlib import Path
@@ -9,10 +11,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from deploy.checks.settings import profile_findings
 from deploy.cli import app
 from deploy.refusals import problems
 from deploy.secret_files import make_missing
-from fhir_server.load_settings import load
+from fhir_server.load_settings import UnusableSettings, load
 from fhir_server.storage.master_keys import master_keys, new_master_key
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.composed_world import whole
@@ -188,6 +191,64 @@ def test_rules_for_people_that_can_not_be_met_stop_the_start(
     assert f"{next(iter(settings))}: " in said
     assert says in said
     assert "secret" not in said
+
+
+def test_check_finds_rules_for_people_that_a_start_refuses() -> None:
+    settings, _ = load({"MEDSAGE_SECOND_FACTOR_ROLES": "admin,root"})
+    (found,) = profile_findings(settings)
+    assert (found.state, found.found) == ("failed", "unknown roles: root")
+    assert "MEDSAGE_SECOND_FACTOR_ROLES" in found.to_do
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("WORKER_CONCURRENCY", "0", "greater than or equal to 1"),
+        ("TASK_LEASE_SECONDS", "0", "greater than or equal to 1"),
+        ("HEALTH_SECONDS", "-1", "greater than or equal to 0"),
+        ("SESSION_SECONDS", "-5", "greater than or equal to 1"),
+        ("ACCESS_TOKEN_SECONDS", "0", "greater than or equal to 1"),
+        ("MAX_BODY_BYTES", "-1", "greater than or equal to 1"),
+        ("MAX_UPLOAD_BYTES", "0", "greater than or equal to 1"),
+        ("TRUSTED_PROXIES", "nginx", "'nginx' does not appear to be an IPv4 or IPv6 network"),
+        ("TRUSTED_PROXIES", "10.0.0.1/8", "has host bits set"),
+        ("BASE_URL", "https://medsage.example/", "must be an origin"),
+        ("BASE_URL", "https://medsage.example/here", "must be an origin"),
+        ("BASE_URL", "medsage.example", "must be an origin"),
+        ("BASE_URL", "https://", "must be an origin"),
+    ],
+)
+def test_a_value_with_which_nothing_would_work_is_refused(name: str, value: str, says: str) -> None:
+    with pytest.raises(UnusableSettings, match=f"MEDSAGE_{name}: .*{re.escape(says)}"):
+        load({f"MEDSAGE_{name}": value})
+
+
+def test_production_believes_no_forwarded_address_of_everybody() -> None:
+    settings, _ = load({**PRODUCTION, "MEDSAGE_TRUSTED_PROXIES": "127.0.0.1, 0.0.0.0/0"})
+    assert any(each.startswith("MEDSAGE_TRUSTED_PROXIES: everybody") for each in problems(settings))
+
+
+def test_what_an_editor_leaves_around_a_secret_is_no_part_of_it(tmp_path: Path) -> None:
+    (tmp_path / "medsage_secret_key").write_text(f" {SECRET} \r\n\n")
+    settings, _ = load({"MEDSAGE_SECRETS_DIR": str(tmp_path)})
+    assert settings.secret_key is not None
+    assert settings.secret_key.get_secret_value() == SECRET
+
+
+def test_a_secret_file_that_can_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "medsage_secret_key"
+    file.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UnusableSettings, match=f"MEDSAGE_SECRET_KEY: {file} is no text"):
+        load({"MEDSAGE_SECRETS_DIR": str(tmp_path)})
+
+    def refused(file: Path, *_: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(UnusableSettings, match=f"{file} can't be read: Permission denied; give"):
+        load({"MEDSAGE_SECRETS_DIR": str(tmp_path)})
 
 
 def test_a_busy_port_is_named() -> None:
