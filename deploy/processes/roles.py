@@ -1,12 +1,45 @@
 """What Compose gives each role, as a table: the variables and the secret files. A test holds it
 against `docker-compose.yml`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from deploy.processes.plan import Plan
+from fhir_server.seed_settings import known_names
 
+_DECIDED = (
+    "MEDSAGE_TENANTS",
+    "MEDSAGE_CONSENT_POLICY",
+    "MEDSAGE_EMERGENCY_MINUTES",
+    "MEDSAGE_SECOND_FACTOR_ROLES",
+    "MEDSAGE_PASSWORD_LENGTH",
+    "MEDSAGE_SESSION_SECONDS",
+    "MEDSAGE_ACCESS_TOKEN_SECONDS",
+    "MEDSAGE_RATE_LIMITS",
+    "MEDSAGE_UPDATE_CREATES",
+    "MEDSAGE_UNDO_DAYS",
+    "MEDSAGE_DELETES_AT_ONCE",
+    "MEDSAGE_SEARCH_SECONDS",
+    "MEDSAGE_IDEMPOTENCY_HOURS",
+    "MEDSAGE_ASYNC_JOBS",
+    "MEDSAGE_ASYNC_HOURS",
+    "MEDSAGE_ASYNC_RESULT_BYTES",
+    "MEDSAGE_MAX_BODY_BYTES",
+    "MEDSAGE_MAX_UPLOAD_BYTES",
+    "MEDSAGE_DEMONSTRATION_MODELS",
+    "MEDSAGE_DRAIN_SECONDS",
+)
+"""What the operator decides for all roles; empty is the program's default."""
+_DECIDED_OF_WORKERS = (
+    "MEDSAGE_BACKUP_FULL_DAYS",
+    "MEDSAGE_BACKUP_KEEP_DAYS",
+    "MEDSAGE_BACKUP_KEEP_LEAST",
+    "MEDSAGE_TASK_LEASE_SECONDS",
+    "MEDSAGE_GEMINI_BASE_URL",
+)
+"""And for workers alone."""
 _SETTINGS = {
+    **dict.fromkeys(_DECIDED, ""),
     "MEDSAGE_PROFILE": "prod",
     "MEDSAGE_DEMO": "false",
     "MEDSAGE_BASE_URL": "{base_url}",
@@ -41,6 +74,7 @@ ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
         "MEDSAGE_BACKUP_MINUTES": "60",
         "MEDSAGE_BACKUP_S3_ENDPOINT": "",
         "MEDSAGE_BACKUP_S3_REGION": "us-east-1",
+        **dict.fromkeys(_DECIDED_OF_WORKERS, ""),
     },
     "app": {
         **_SETTINGS,
@@ -51,6 +85,8 @@ ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
     "all": {"MEDSAGE_PROFILE": "dev", "MEDSAGE_BASE_URL": "{base_url}"},
 }
 """Role → variable → its value here, or its default where the operator's settings have it too."""
+_ELSEWHERE = frozenset({"MEDSAGE_ROLE", "MEDSAGE_DATA", "MEDSAGE_OPEN_ACCESS"})
+"""The shape's own, by the command line of its parts; open access is refused by them anyway."""
 SECRETS: Mapping[str, tuple[str, ...]] = {
     "server": (
         "encryption_master_key",
@@ -76,6 +112,8 @@ SECRETS: Mapping[str, tuple[str, ...]] = {
 """Role → the secret files that it may read."""
 GIVEN = frozenset(
     (
+        *_DECIDED,
+        *_DECIDED_OF_WORKERS,
         *("MEDSAGE_LOG_LEVEL", "MEDSAGE_CLIENT_REGISTRATION", "MEDSAGE_JWKS_NETWORKS"),
         "MEDSAGE_REQUESTS_IN_HAND",
         *("MEDSAGE_WORKER_CONCURRENCY", "MEDSAGE_GEMINI_MODEL", "MEDSAGE_GEMINI_INPUT_PRICE"),
@@ -84,6 +122,14 @@ GIVEN = frozenset(
     )
 )
 """The variables that the operator's environment decides, as in Compose."""
+
+
+def not_passed_on(names: Iterable[str]) -> list[str]:
+    """The settings among the names that reach no part, and that the shape doesn't set itself: who
+    set them would believe that they are in force."""
+    tables = {name for table in ENVIRONMENT.values() for name in table}
+    secrets = {file.upper() for files in SECRETS.values() for file in files}
+    return sorted(known_names().intersection(names) - GIVEN - tables - secrets - _ELSEWHERE)
 
 
 def environment(plan: Plan, name: str) -> dict[str, str]:

@@ -294,6 +294,8 @@ def _planned(folder: Path, numbers: Mapping[str, int]) -> Shape:
     url = settings.get("MEDSAGE_BASE_URL", "https://")
     if not url.startswith("https://"):
         raise NoShape(f"MEDSAGE_BASE_URL must begin with https:// and is {url}")
+    for name in roles.not_passed_on(given):
+        typer.echo(f"deploy: {name} is set and reaches no part in this form", err=True)
     return Shape.plan(
         folder,
         servers=numbers["servers"],

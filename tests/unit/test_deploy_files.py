@@ -17,7 +17,10 @@ from tests.command_line import assert_command
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE_FILES = ("docker-compose.yml", "deploy/docker/compose.dev.yml")
-NOT_SECRET = ("MEDSAGE_SECRETS_DIR", "GF_SECURITY_COOKIE_SECURE")
+NOT_SECRET = (
+    *("MEDSAGE_SECRETS_DIR", "GF_SECURITY_COOKIE_SECURE"),
+    *("MEDSAGE_PASSWORD_LENGTH", "MEDSAGE_ACCESS_TOKEN_SECONDS"),
+)
 ROLES = ("server", "worker", "app")
 MADE_BY_DEPLOY = "./deploy/secrets/tls:"
 PINNED = re.compile(r"[\w./-]+:v?\d+\.\d+\.\d+(-[\w.-]+)?")

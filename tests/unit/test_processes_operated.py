@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.beside import MAY
-from deploy.processes import running, supervisor, upgrade, verbs
+from deploy.processes import roles, running, supervisor, upgrade, verbs
 from deploy.processes.part import NotReady
 from deploy.processes.running import Running, State
 from deploy.processes.shape import Shape
@@ -197,3 +197,9 @@ def test_what_a_broken_off_replacement_has_left_ends(small: Shape, tmp_path: Pat
     assert (said(before), said(part.port)) == (OLD, NEW)
     part.start(tmp_path / NEW)
     assert (said(before), said(part.port)) == ("", NEW)
+
+
+def test_a_setting_that_reaches_no_part_is_told() -> None:
+    given = ["MEDSAGE_PROFILE", "MEDSAGE_SECOND_FACTOR_ROLES", "MEDSAGE_MODELS_FOLDER", "PATH"]
+    assert roles.not_passed_on(given) == ["MEDSAGE_MODELS_FOLDER"]
+    assert roles.ENVIRONMENT["server"]["MEDSAGE_SECOND_FACTOR_ROLES"] == ""
