@@ -89,6 +89,18 @@ def test_no_container_can_take_the_whole_machine(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", COMPOSE_FILES)
+def test_what_a_container_may_write_to_memory_fits_into_its_memory(path: str) -> None:
+    """A tmpfs that is full refuses a write; memory that is full ends the container."""
+    for name, service in read(path)["services"].items():
+        sizes = re.findall(r"size=(\d+)m", " ".join(service.get("tmpfs", ())))
+        assert sum(map(int, sizes)) < megabytes(service["mem_limit"]), name
+
+
+def megabytes(text: str) -> int:
+    return int(text[:-1]) * {"m": 1, "g": 1024}[text[-1]]
+
+
+@pytest.mark.parametrize("path", COMPOSE_FILES)
 def test_our_containers_run_commands_that_exist(path: str) -> None:
     services = read(path)["services"]
     ours = {name: each for name, each in services.items() if each["image"].startswith("medsage-")}
