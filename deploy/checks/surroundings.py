@@ -57,11 +57,19 @@ async def _server(settings: Settings) -> list[Finding]:
         ) as http:
             answer = await http.get(f"{url}/health/ready")
     except httpx.HTTPError as problem:
-        return [Finding(what, "unknown", f"does not answer ({type(problem).__name__})")]
+        return [_unanswered(what, problem)]
     if answer.status_code != 200:
         to_do = "See docs/runbooks/not-ready.md"
         return [Finding(what, "failed", f"is not ready ({answer.status_code})", to_do)]
     return [Finding(what, "ok", "is ready"), *clocks_apart(answer, datetime.now(UTC))]
+
+
+def _unanswered(what: str, problem: httpx.HTTPError) -> Finding:
+    if "CERTIFICATE_VERIFY_FAILED" in str(problem):
+        to_do = "Where an authority of your own gave it, name that in MEDSAGE_TLS_CA_FILE"
+        return Finding(what, "unknown", "its certificate is not trusted here", to_do)
+    to_do = "Nothing, where it is not to run now or can't be reached from here; else start it"
+    return Finding(what, "unknown", f"does not answer ({type(problem).__name__})", to_do)
 
 
 def clocks_apart(answer: httpx.Response, now: datetime) -> list[Finding]:

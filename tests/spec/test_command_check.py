@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,7 @@ from fhir_server.settings import Settings
 from fhir_server.storage.master_keys import new_master_key, read_master_keys
 from fhir_server.storage.port import Draft, Key, Record, ResourceStore, Stored
 from fhir_server.storage.sqlite.store import SqliteStore
+from tests.certificates import certificates
 
 SECRETS = {
     "MEDSAGE_SECRET_KEY": "vq0S-a-very-random-secret-of-enough-bytes-81",
@@ -70,6 +72,24 @@ def test_every_setting_is_printed_and_no_secret(tmp_path: Path) -> None:
     assert code == 1  # Redis does not answer
     assert "FAILED   Redis: does not answer" in said
     assert "→ Start Redis" in said
+
+
+def test_a_server_whose_certificate_is_not_trusted_is_not_called_away(tmp_path: Path) -> None:
+    made = certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.key)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"https://localhost:{server.server_port}"
+    try:
+        _, _, found = as_json(tmp_path / "none", MEDSAGE_BASE_URL=url)
+    finally:
+        server.shutdown()
+        server.server_close()
+    said = found[f"Server at {url}"]
+    assert said["found"] == "its certificate is not trusted here"
+    assert "MEDSAGE_TLS_CA_FILE" in said["to_do"]
 
 
 def test_a_store_that_is_not_there_is_not_made(tmp_path: Path) -> None:
