@@ -89,7 +89,9 @@ def fluid_loss(facts: SymptomFacts) -> Iterable[Finding]:
         for code in ("unable-to-drink", "reduced-consciousness")
         if (line := evidence_of(facts, code))
     ]
-    if facts.vitals.get("systolic", 999) < (90 if (facts.age_years or 0) >= ADULT_YEARS else 70):
+    # With an unknown age the limit of adults holds, as it does for shock: it is the careful one.
+    is_child = facts.age_years is not None and facts.age_years < ADULT_YEARS
+    if facts.vitals.get("systolic", 999) < (70 if is_child else 90):
         signs.append(measured(facts, "systolic"))
     yield (_DEHYDRATION if signs else _FLUID).finding(*losses, *signs)
 

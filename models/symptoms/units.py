@@ -1,5 +1,6 @@
 """A measured value in the unit agreed for its vital sign: taken over, converted, or left out."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,8 +17,15 @@ CONVERSIONS: Mapping[tuple[str, str], Callable[[float], float]] = {
     ("height", "[in_i]"): lambda value: value * 2.54,
     ("hemoglobin", "g/L"): lambda value: value / 10,
 }
-# Not UCUM, but so common beside it that a measured blood pressure would be lost.
-_SPELLINGS = {"mmHg": "mm[Hg]", "mm Hg": "mm[Hg]"}
+# UCUM spells the litre in two ways and "per minute" in two. The last two are not UCUM, but so
+# common beside it that a measured blood pressure would be lost.
+_SPELLINGS = {
+    "g/dl": "g/dL",
+    "g/l": "g/L",
+    "min-1": "/min",
+    "mmHg": "mm[Hg]",
+    "mm Hg": "mm[Hg]",
+}
 # UCUM 2.4: text in braces says what was counted, and ends a unit or stands for 1.
 _ANNOTATION = re.compile(r"\{[!-z|~]*\}(?=$|[./)])")
 _WRITTEN = {**UNITS, "[degF]": "°F", "[lb_av]": "lb", "[in_i]": "in"}
@@ -52,7 +60,21 @@ def in_agreed_unit(vital: str, value: float, unit: str | None) -> Reading:
 def _ucum(unit: str) -> str:
     """The unit without annotations, which change no value, as the table above spells it."""
     bare = _ANNOTATION.sub("", _SPELLINGS.get(unit, unit))
-    return bare.removeprefix("1") if bare.startswith("1/") else bare
+    bare = bare.removeprefix(".") if unit.startswith("{") else bare
+    bare = bare.removeprefix("1") if bare.startswith("1/") else bare
+    return _SPELLINGS.get(bare, bare)
+
+
+def with_comparator(vital: str, reading: Reading, comparator: str) -> Reading:
+    """A value that was only said to lie beyond a limit: the nearest number beyond it stands for
+    it, so that "below 90" is below 90, and this is told (the true value may be graver)."""
+    assert reading.value is not None  # what was left out needs no further remark
+    sign = VITAL_SIGNS[vital]
+    unit = _WRITTEN.get(sign.unit, sign.unit)
+    remark = f"{sign.display} was given as {comparator} {reading.value:g} {unit}: read as that."
+    beyond = {"<": -math.inf, ">": math.inf}.get(comparator, reading.value)
+    value = math.nextafter(reading.value, beyond)
+    return Reading(value, " ".join(filter(None, (reading.remark, remark))))
 
 
 def replaced(vital: str, before: Reading) -> str:

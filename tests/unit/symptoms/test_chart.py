@@ -116,6 +116,9 @@ def test_a_value_that_can_not_be_used_is_left_out_by_name(
         ("8480-6", 118, "mm Hg", "systolic"),
         ("8462-4", 76, "mm[Hg]{sitting}", "diastolic"),
         ("29463-7", 61, "kg{dressed}", "weight"),
+        ("718-7", 4.8, "g/dl", "hemoglobin"),
+        ("8867-4", 88, "min-1", "heart_rate"),
+        ("8867-4", 88, "{beats}.min-1", "heart_rate"),
     ],
 )
 def test_another_spelling_of_the_agreed_unit_is_taken_over(
