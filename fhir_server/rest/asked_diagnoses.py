@@ -1,4 +1,8 @@
-"""How many analyses a request asks for: each is a Task of that code that is `requested`."""
+"""How many analyses a request asks for: each is a Task of that code that is `requested`.
+
+One that is written as `in-progress` is analysed too, once its lease runs out, so it counts as well.
+Only the worker's claim does not: an update under If-Match by a caller that is nobody's user.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,21 +11,32 @@ import orjson
 
 from fhir_server.fhir.assessment import ASSESSMENT
 from fhir_server.interactions.context import FhirRequest
+from fhir_server.security.scopes import parse_scopes
 
+_ASKING = frozenset({"requested", "in-progress"})
 _BUNDLES = frozenset({"transaction", "batch"})
 _WRITES = frozenset({"create", "update", "patch"})
 
 
-def asked_diagnoses(request: FhirRequest) -> int:
+def asked_diagnoses(request: FhirRequest, scopes: str) -> int:
     """The number; 0 for a body that can't be read, which is refused elsewhere. A patch of a Task
-    counts as one where it may set that status."""
+    counts as one where it may set such a status. `scopes` are those of the caller."""
     if request.interaction in _BUNDLES:
         return sum(map(_is_asking_entry, _entries(request.body)))
     if request.type != "Task" or request.interaction not in _WRITES:
         return 0
     if request.interaction == "patch":
         return int(_may_request(request.body))
-    return int(_is_asking(_read(request.body)))
+    task = _read(request.body)
+    is_claim = request.interaction == "update" and request.if_match is not None
+    if is_claim and task.get("status") == "in-progress" and _is_system_alone(scopes):
+        return 0
+    return int(_is_asking(task))
+
+
+def _is_system_alone(scopes: str) -> bool:
+    granted = parse_scopes(scopes).resources
+    return bool(granted) and all(scope.level == "system" for scope in granted)
 
 
 def _entries(body: bytes) -> Iterator[dict[str, Any]]:
@@ -48,11 +63,11 @@ def _is_asking(resource: object) -> bool:
     code = resource.get("code")
     codings = code.get("coding") if isinstance(code, dict) else None
     codes = [each.get("code") for each in codings or () if isinstance(each, dict)]
-    return resource.get("status") == "requested" and ASSESSMENT["code"] in codes
+    return resource.get("status") in _ASKING and ASSESSMENT["code"] in codes
 
 
 def _may_request(patch: bytes) -> bool:
-    return b"requested" in patch or b"\\u" in patch
+    return any(status.encode() in patch for status in _ASKING) or b"\\u" in patch
 
 
 def _read(body: bytes) -> dict[str, Any]:

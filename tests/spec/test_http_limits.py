@@ -17,6 +17,8 @@ from tests.fhir_world import PATIENT, START, World, fhir_world, issues
 from tests.operation_world import caller
 
 Json = dict[str, Any]
+SERVICE = "system/Task.crus"
+REPLACE = {"op": "replace", "path": "/status"}
 
 
 @asynccontextmanager
@@ -93,6 +95,37 @@ async def test_a_transaction_counts_each_of_its_tasks_and_does_nothing_beyond(
         world.caller.principal = caller("user/*.cruds")
         throttled(await world.post("", bundle("transaction", task(), task(), task())))
         assert await world.count("Task") == 0
+
+
+@pytest.mark.parametrize(("scopes", "role"), [("user/*.cruds", "doctor"), (SERVICE, "service")])
+async def test_a_task_written_as_in_progress_counts_as_it_will_be_analysed(
+    tmp_path: Path, scopes: str, role: str
+) -> None:
+    async with limited(tmp_path, "diagnoses=1") as world:
+        world.caller.principal = caller(scopes, role=role)
+        begun = task("in-progress", id="a")
+        assert (await world.put("/Task/a", task("draft", id="a"))).status_code == 201
+        assert (await world.post("/Task", task("in-progress"))).status_code == 201
+        throttled(await world.post("/Task", task("in-progress")))
+        throttled(await world.put("/Task/b", {**begun, "id": "b"}))
+        throttled(await world.post("", bundle("batch", begun, method="PUT", url="Task/a")))
+        throttled(await world.patch("/Task/a", [{**REPLACE, "value": "in-progress"}]))
+
+
+async def test_the_claim_of_a_service_is_no_diagnosis_and_that_of_a_user_is(
+    tmp_path: Path,
+) -> None:
+    async with limited(tmp_path, "diagnoses=1") as world:
+        world.caller.principal = caller(SERVICE, role="service")
+        for each in ("a", "b"):
+            assert (await world.put(f"/Task/{each}", task("draft", id=each))).status_code == 201
+            claim = task("in-progress", id=each)
+            claimed = await world.put(f"/Task/{each}", claim, if_match='W/"1"')
+            assert claimed.status_code == 200
+        world.caller.principal = caller("user/*.cruds")
+        mine = task("in-progress", id="a", description="mine")
+        assert (await world.put("/Task/a", mine, if_match='W/"2"')).status_code == 200
+        throttled(await world.put("/Task/b", {**mine, "id": "b"}, if_match='W/"2"'))
 
 
 async def test_a_task_that_is_asked_for_again_counts_again(tmp_path: Path) -> None:
