@@ -17,9 +17,9 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
     "vomiting": ("vomit(?:s|ing|ed)?", "emesis", "throwing up"),
     "diarrhoea": ("diarrh(?:o?ea)", "loose stools?", "watery stools?"),
     "cough": ("cough(?:s|ing)?",),
-    "convulsions": ("convuls(?:ions?|ing|ed)", "seizures?", "fits?", "convulsive"),
+    "convulsions": ("convuls(?:ions?|ing|ed)", "seizures?", "fits?", "fitting", "convulsive"),
     "reduced-consciousness": (
-        "unconscious(?:ness)?",
+        "(?:unconscious|semi-?conscious)(?:ness)?",
         "coma(?:tose)?",
         "confus(?:ed|ion)",
         "drowsy",
@@ -28,33 +28,48 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
         "unresponsive",
         "disorient(?:ed|ation)",
         "not waking",
-        "hard to wake",
+        "not (?:responding|conscious)",
+        "(?:hard|difficult) to (?:wake|rouse)",
+        "(?:cannot|can't|can not) be (?:woken|roused)",
+        "un(?:a?rous|wak)able",
+        "(?:very|unusually|abnormally|excessively) sleepy",
         "altered mental (?:status|state)",
         "delirium",
         "delirious",
     ),
     "unable-to-drink": (
-        "(?:unable|not able) to (?:drink|feed|breast ?feed|suck)",
-        "(?:cannot|can't|can not|won't|refus(?:es|ed|ing) to) (?:drink|feed|breast ?feed|suck)",
-        "not (?:drinking|feeding|breast ?feeding|sucking)",
+        "(?:unable|not able|no longer able) to (?:eat or )?(?:drink|feed|breast ?feed|suck)",
+        "(?:cannot|can't|can not|won't|refus(?:es|ed|ing) to) (?:eat or )?"
+        "(?:drink|feed|breast ?feed|suck)",
+        "(?:not|no longer) (?:eating (?:or|and|nor) )?(?:drinking|feeding|breast ?feeding|sucking)",
+        # IMCI's "vomits everything": nothing that is drunk stays.
+        "vomit(?:s|ing|ed)? (?:everything|all (?:feeds|fluids|food))",
+        "(?:cannot|can't|can not|unable to|not able to) keep (?:\\w+ )?down",
         "stopped (?:drinking|feeding|breast ?feeding|sucking)",
     ),
     "prostration": (
         "prostrat(?:e|ed|ion)",
-        "(?:unable|not able) to (?:sit|stand|walk)(?: up)?",
+        "(?:unable|not able|no longer able|too weak) to (?:sit|stand|walk)(?: up)?",
         "(?:cannot|can't|can not) (?:sit|stand|walk)(?: up)?",
         "collaps(?:e|ed)",
     ),
     "breathlessness": (
         "breathless(?:ness)?",
         "short(?:ness)? of breath",
-        "dyspn(?:o?ea)",
+        "dyspn(?:o?ea|o?eic)",
+        "tachypn(?:o?ea|o?eic)",
+        "sob",
+        "gasping",
+        "grunting",
+        "(?:cannot|can't|can not|unable to|struggl(?:es|ed|ing) to) breathe",
+        "cyanos(?:is|ed)",
+        "blue (?:lips|tongue)",
         "difficulty (?:in )?breathing",
         "(?:difficult|fast|rapid|laboured|labored|deep) breathing",
         "respiratory distress",
         "chest indrawing",
     ),
-    "jaundice": ("jaundiced?", "icter(?:us|ic)", "yellow (?:eyes?|skin|sclerae?)"),
+    "jaundice": ("jaundiced?", "icter(?:us|ic)", "yellow(?:ing of the)? (?:eyes?|skin|sclerae?)"),
     "dark-urine": (
         "(?:dark|black|cola[- ]colou?red|tea[- ]colou?red|red) urine",
         "blackwater",
@@ -67,6 +82,7 @@ KEYWORDS: Mapping[str, tuple[str, ...]] = {
         "h(?:a?e)morrhag(?:e|ing)",
         "epistaxis",
         "h(?:a?e)matemesis",
+        "vomit(?:s|ing|ed)? blood",
         "mel(?:a?e)na",
         "nose ?bleeds?",
     ),
@@ -97,6 +113,18 @@ _NEGATION = re.compile(
     r"\b(?:no|not|without|den(?:y|ies|ied|ying)|never|absent|negative for|nil|"
     r"free of|neither|nor|hasn't|haven't|isn't|doesn't|didn't|no history of)\b"
 )
+# "no fever and has headache": such a verb begins a new affirmation.
+_AFFIRMS = re.compile(
+    r"\b(?:has|have|had|with|complains|reports|is|are|was|were|looks|seems|appears|feels|became|"
+    r"becomes|remains|still)\b"
+)
+# "has not stopped convulsing": what is negated is the end.
+_ENDS = re.compile(
+    r"\b(?:stop(?:s|ped|ping)?|ceas(?:e|es|ed|ing)|settl(?:e|es|ed|ing)|resolv(?:e|es|ed|ing)|"
+    r"improv(?:e|es|ed|ing|ement)|subsid(?:e|es|ed|ing)|recover(?:s|ed|ing)?|controlled|relieved)\b"
+)
+# "not eating and drowsy": these deny one doing, and reach no further than "and".
+_OF_A_VERB = frozenset({"not", "never", "hasn't", "haven't", "isn't", "doesn't", "didn't"})
 _CLAUSE = re.compile(r"[.;:!?\n]+|\b(?:but|however|although|though|yet|except|now|then)\b")
 _PATTERNS = {
     code: re.compile(r"\b(?:" + "|".join(words) + r")\b") for code, words in KEYWORDS.items()
@@ -174,5 +202,9 @@ def _is_negated(segment: str, at: int) -> bool:
         last = match
     if last is None:
         return False
-    # "no fever and has headache": a verb of having begins a new affirmation.
-    return re.search(r"\b(?:has|have|had|with|complains|reports)\b", before[last.end() :]) is None
+    between = before[last.end() :]
+    if _AFFIRMS.search(between) or _ENDS.search(between):
+        return False
+    joined = between.rpartition(" and ")
+    is_of_a_verb = last.group() in _OF_A_VERB
+    return not (is_of_a_verb and joined[1] and not _matches(joined[0]))
