@@ -24,6 +24,7 @@ class Fate(StrEnum):
     UNKNOWN_FACT = "unknown-fact"
     NUMBER = "number-not-in-facts"
     SYMPTOM = "symptom-not-in-facts"
+    CHART = "against-the-chart"
     DOSE = "dose"
     REASSURANCE = "reassurance"
     IDENTIFIER = "identifier-or-link"
@@ -49,6 +50,9 @@ _REASSURANCE = re.compile(
     r"\b(?:go|sent?|discharged?) home\b|\bdischarge\b|\bharmless\b|\bsafe to\b|"
     r"\bno (?:danger|emergency|urgen\w+|risk|need)\b|"
     r"\b(?:not|nothing) (?:urgent|serious|dangerous|an emergency|to worry)\b|"
+    # No rule says what is normal at which age, so no sentence does.
+    r"(?<!above )(?<!below )(?<!beyond )(?<!outside )(?<!than )(?<!the )\bnormal(?:ly)?\b|"
+    r"\b(?:stable|unremarkable|within (?:the )?(?:normal|usual) \w+)\b|"
     r"\breassur\w+|\bself[- ]limiting\b|\bperfectly (?:well|healthy)\b",
     re.IGNORECASE,
 )
@@ -70,6 +74,32 @@ _ENGLISH = frozenset(
 )
 _WORD = re.compile(r"[^\W\d_]+")
 _NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
+_COUNTED = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_NUMBER_WORDS = {word: str(number) for number, word in enumerate(_COUNTED, start=2)}
+_SPELT = re.compile(rf"\b(?:{'|'.join(_NUMBER_WORDS)})\b", re.IGNORECASE)
+# What a measured value may be called → the fact line that holds it begins with this.
+_MEASURED = {
+    "temperature": "Body temperature",
+    "heart rate": "Heart rate",
+    "pulse": "Heart rate",
+    "respiratory rate": "Respiratory rate",
+    "breathing rate": "Respiratory rate",
+    "saturation": "Oxygen saturation",
+    "systolic": "Systolic blood pressure",
+    "diastolic": "Diastolic blood pressure",
+    "weight": "Body weight",
+    "height": "Body height",
+    "haemoglobin": "Hemoglobin",
+    "hemoglobin": "Hemoglobin",
+}
+_MEASUREMENT = re.compile(
+    rf"\b({'|'.join(_MEASURED)})\b((?:(?!\b(?:{'|'.join(_MEASURED)})\b)[^\d;])*?)"
+    r"(\d+(?:[.,]\d+)?)(?![\d.,]*\s*(?:day|hour|week|month|year))",
+    re.IGNORECASE,
+)
+_OF_A_MAN = re.compile(r"\b(?:male|man|boy|he|his|him)\b", re.IGNORECASE)
+_OF_A_WOMAN = re.compile(r"\b(?:female|woman|girl|she|her)\b", re.IGNORECASE)
+_NO_EVIDENCE = (": not asked", ": unknown")
 _LEAST_ENGLISH = 0.25
 # The subject of a fact line → the symptom it is about, as the table of words calls it.
 _CODE_OF = {
@@ -103,6 +133,11 @@ def lines(numbers: Iterable[str], numbered: Mapping[str, str]) -> tuple[str, ...
     return tuple(dict.fromkeys(numbered[each] for each in numbers if each in numbered))
 
 
+def evidence(numbers: Iterable[str], numbered: Mapping[str, str]) -> tuple[str, ...]:
+    """As `lines`, without what is not known: that speaks neither for nor against anything."""
+    return tuple(line for line in lines(numbers, numbered) if not line.endswith(_NO_EVIDENCE))
+
+
 def is_fit_name(text: str) -> bool:
     """Whether a condition may be named so."""
     is_foul = (has_dose, has_command, has_identifier, _REASSURANCE.search)
@@ -112,7 +147,8 @@ def is_fit_name(text: str) -> bool:
 def supports(item: Differential, numbered: Mapping[str, str]) -> bool:
     """Whether a named condition rests on at least one fact that is there, and on no other."""
     given = {*item.facts_for, *item.facts_against}
-    return bool(item.facts_for) and given <= numbered.keys() and is_fit_name(item.name)
+    is_supported = bool(evidence(item.facts_for, numbered))
+    return is_supported and given <= numbered.keys() and is_fit_name(item.name)
 
 
 def _fate(sentence: GroundedSentence, numbered: Mapping[str, str], is_summary: bool) -> Fate:
@@ -126,7 +162,8 @@ def _fate(sentence: GroundedSentence, numbered: Mapping[str, str], is_summary: b
         (Fate.REASSURANCE, _REASSURANCE.search(text) is not None),
         (Fate.IDENTIFIER, has_identifier(text)),
         (Fate.LANGUAGE, not _is_english(text, named)),
-        (Fate.NUMBER, not _holds_numbers(text, named)),
+        (Fate.NUMBER, not _holds_numbers(text, named) or not _holds_measured(text, named)),
+        (Fate.CHART, _contradicts(text, numbered.values())),
         (Fate.SYMPTOM, is_summary and not _holds_symptoms(text, named)),
     )
     return next((fate for fate, is_so in checks if is_so), Fate.KEPT)
@@ -140,8 +177,34 @@ def _is_english(text: str, named: Iterable[str]) -> bool:
 
 def _holds_numbers(text: str, named: Iterable[str]) -> bool:
     """Every number of the sentence is one of the facts'."""
-    known = {_value(number) for line in named for number in _NUMBER.findall(line)}
-    return all(_value(number) in known for number in _NUMBER.findall(text))
+    known = {_value(number) for line in named for number in _numbers(line)}
+    return all(_value(number) in known for number in _numbers(text))
+
+
+def _numbers(text: str) -> list[str]:
+    return _NUMBER.findall(_SPELT.sub(lambda word: _NUMBER_WORDS[word.group().lower()], text))
+
+
+def _holds_measured(text: str, named: Iterable[str]) -> bool:
+    """A value that the sentence gives for a vital sign is that sign's, not another fact's. A note
+    in the clinician's words may hold it too."""
+    told: dict[str, set[float]] = {}
+    for line in named:
+        told.setdefault(line.partition(":")[0], set()).update(map(_value, _numbers(line)))
+    return all(
+        _value(number) in told.get(_MEASURED[name.casefold()], set()) | told.get("Note", set())
+        for name, _, number in _MEASUREMENT.findall(text)
+    )
+
+
+def _contradicts(text: str, chart: Iterable[str]) -> bool:
+    """Whether it denies a symptom that any fact of the chart affirms, named or not, or makes a
+    man of a woman."""
+    chart = tuple(chart)
+    affirmed, _ = _told(chart)
+    is_denied = any(each.is_negated and each.code in affirmed for each in mentions(text))
+    other = {"Sex: female": _OF_A_MAN, "Sex: male": _OF_A_WOMAN}
+    return is_denied or any(other[line].search(text) for line in chart if line in other)
 
 
 def _value(number: str) -> float:

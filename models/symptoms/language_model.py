@@ -13,7 +13,7 @@ from typing import Protocol
 from models.symptoms.answer_cache import AnswerCache
 from models.symptoms.circuit import CircuitBreaker
 from models.symptoms.facts import SymptomFacts
-from models.symptoms.grounding import Fate, judge, lines, supports
+from models.symptoms.grounding import Fate, evidence, judge, supports
 from models.symptoms.port import (
     Analysis,
     Evidence,
@@ -173,7 +173,7 @@ class LanguageAnalyst:
         for item in answer.differential:
             if supports(item, numbered):
                 favour, against = (
-                    tuple(Evidence(line) for line in lines(facts, numbered))
+                    tuple(Evidence(line) for line in evidence(facts, numbered))
                     for facts in (item.facts_for, item.facts_against)
                 )
                 possibility = Possibility(item.name, favour, against, self.origin)
