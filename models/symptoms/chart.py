@@ -17,6 +17,7 @@ from fhir_server.fhir.assessment import (
 )
 from models.symptoms.ages import Age, from_birth_date, stated
 from models.symptoms.facts import Answer, Sex, SymptomFacts
+from models.symptoms.plain_words import PLAIN_WORDS
 from models.symptoms.units import Reading, in_agreed_unit, replaced, with_comparator
 
 Resource = dict[str, Any]
@@ -196,6 +197,12 @@ def _identifiers(patient: Resource) -> Iterable[str]:
         yield from (entry["value"] for entry in patient.get(part, ()) if entry.get("value"))
     for address in patient.get("address", ()):
         yield from address.get("line", ())
+        yield from (
+            word.strip(",.")
+            for line in address.get("line", ())
+            for word in line.split()
+            if word[0].isalpha() and word.strip(",.").casefold() not in PLAIN_WORDS
+        )
         yield from (
             address[part]
             for part in ("text", "city", "district", "postalCode")

@@ -108,3 +108,35 @@ def test_doses_are_recognised(text: str) -> None:
 )
 def test_measurements_are_no_doses(text: str) -> None:
     assert not has_dose(text)
+
+
+OWN = ("José", "O'Brien", "Abdul-Rahman", "Nunez")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["josé", "jose", "jose\u0301", "nuñez", "o’brien", "obrien", "abdulrahman", "abdul rahman"],
+)
+def test_the_patients_own_name_goes_however_it_is_spelt(text: str) -> None:
+    assert redact(f"{text} has fever", OWN) == "[name] has fever"
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("seen by J. M. today", "seen by [name] today"),
+        ("B.P. 120/80", "BP 120/80"),
+        ("call 0700.123.456", "call [number]"),
+        ("call (0700) 123-456", "call [number]"),
+        ("call 0700/123456", "call [number]"),
+        ("card cm1234567abc", "card [number]"),
+        ("ill since 12 novembre", "ill since [date]"),
+        ("ill since 3 de março de 2026", "ill since [date]"),
+        ("see facebook.com/zuri", "see [link]"),
+        ("on twitter @zuri_o", "on twitter [link]"),
+        ("सीता has fever", "[name] has fever"),
+        ("T 38.5 120/80 98, pulse 120bpm", "T 38.5 120/80 98, pulse 120bpm"),
+    ],
+)
+def test_other_shapes_of_what_identifies_go_and_measured_values_stay(text: str, left: str) -> None:
+    assert redact(text) == left
