@@ -12,7 +12,7 @@ from models.symptoms.port import Analysis, Urgency
 from models.symptoms.rule import ADULT_YEARS, Rule
 from models.symptoms.travel import travel
 
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 ORIGIN = f"MedSAGE symptom rules {VERSION}"
 
 RULES: tuple[Rule, ...] = (
