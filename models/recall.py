@@ -36,6 +36,7 @@ Resource = dict[str, Any]
 
 _log = structlog.get_logger("medsage.recall")
 _STALE_TRIES = 5
+_UNMARKED = frozenset({"Basic", "Binary"})
 
 
 def _utc_now() -> datetime:
@@ -213,6 +214,9 @@ class _Unit:
 
 
 def _targets(traces: Sequence[Resource]) -> list[str]:
-    """What the Provenances name, each once, whichever version."""
+    """What the Provenances name and a mark is for, each once, whichever version. What a version
+    said in the shadow (Basic) nobody reads and the worker may not; the bytes of a drawing (Binary)
+    bear no mark of their own, since the worker may not change them, but their Media does."""
     references = (each.get("reference", "") for trace in traces for each in trace["target"])
-    return list(dict.fromkeys(each.split("/_history")[0] for each in references if each))
+    named = dict.fromkeys(each.split("/_history")[0] for each in references if each)
+    return [each for each in named if each.split("/")[0] not in _UNMARKED]

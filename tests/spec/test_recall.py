@@ -11,6 +11,8 @@ import pytest
 
 from deploy.recalling import Order, answered
 from fhir_server.fhir.assessment import TASK_CODES, Image, Intake, Parties, submission
+from fhir_server.fhir.codec import instant
+from fhir_server.fhir.model_versions import SHADOW_RESULT
 from fhir_server.fhir.recalls import RECALL_TAGS, is_recalled, recalls_of
 from fhir_server.search.plan import Scope
 from fhir_server.security.principal import Principal
@@ -94,6 +96,14 @@ async def recall(world: World, **period: str) -> Resource:
 
 def recaller(world: World, **changes: Any) -> Recaller:
     return Recaller(fhir(world), clock=world.clock, **changes)
+
+
+async def also_made(world: World, resource: Resource) -> None:
+    """Something else that the version made: a drawing, or what it said in the shadow."""
+    target = f"{resource['resourceType']}/{await world.create(resource)}"
+    agent = {"who": {"reference": await smear_device(world)}}
+    trace = {"resourceType": "Provenance", "target": [{"reference": target}], "agent": [agent]}
+    await world.create({**trace, "recorded": instant(world.clock())})
 
 
 async def all_of(world: World, type_: str, **criteria: str) -> list[Resource]:
@@ -233,6 +243,11 @@ async def test_a_recalled_version_answers_no_more(world: World) -> None:
 
 async def test_the_workers_scopes_are_enough_for_a_recall(world: World) -> None:
     await sign(world, await report_of(world, await assess(world)))
+    await also_made(
+        world, {"resourceType": "Binary", "contentType": "image/png", "data": "iVBORw=="}
+    )
+    hidden = {"meta": {"security": [SHADOW_RESULT]}, "code": {"text": "Said in the shadow"}}
+    await also_made(world, {"resourceType": "Basic", **hidden})
     await recall(world)
     world.caller.principal = Principal(
         subject="medsage-worker", client_id="medsage-worker", name="Worker", roles=frozenset(),
