@@ -3,7 +3,7 @@
 import asyncio
 import random
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from deploy.cli import app
-from fhir_server.storage.port import Draft, Key, Record
+from fhir_server.rights import erasure
+from fhir_server.storage.port import Draft, Key, Record, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.stores import put, version
 
@@ -55,7 +56,11 @@ class Site:
 
     def forget(self, name: str) -> None:
         """Erase the earlier versions of a resource."""
-        asyncio.run(self._forget(Key(*name.split("/"))))
+        asyncio.run(self._forget(Key(*name.split("/")), _forget))
+
+    def erase(self, name: str) -> None:
+        """Erase them as the erasure of a patient does."""
+        asyncio.run(self._forget(Key(*name.split("/")), erasure.forget))
 
     def meddle(self, statement: str) -> None:
         """Change the store's file behind its back."""
@@ -75,10 +80,16 @@ class Site:
         await store.transaction(lambda unit: unit.put_record(user))
         await store.close()
 
-    async def _forget(self, key: Key) -> None:
+    async def _forget(
+        self, key: Key, forget: Callable[[Transaction, Key], Awaitable[None]]
+    ) -> None:
         store = SqliteStore.open(self.folder / "data/medsage.sqlite")
-        await store.transaction(lambda unit: unit.forget(key))
+        await store.transaction(lambda unit: forget(unit, key))
         await store.close()
+
+
+async def _forget(transaction: Transaction, key: Key) -> None:
+    await transaction.forget(key)
 
 
 def _age(folder: Path) -> int:

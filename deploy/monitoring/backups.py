@@ -10,6 +10,7 @@ from deploy.backups import last_at_target
 from deploy.monitoring.durations import words
 from deploy.monitoring.parts import Part
 from fhir_server.backup.problems import BackupFailed
+from fhir_server.backup.schedule import ALLOWED_SKEW
 from fhir_server.findings import Finding
 from fhir_server.settings import Settings
 from fhir_server.storage.port import ResourceStore
@@ -57,6 +58,9 @@ def backup_finding(last: LastBackup, now: datetime, *, is_declined: bool) -> Fin
         found = "none is known" + (f" ({last.problem})" if last.problem else "")
         return Finding(what, "warning", found, _RUNBOOK)
     age = now.timestamp() - last.made
+    if age < -ALLOWED_SKEW.total_seconds():
+        found = f"made {words(-age)} from now: was the clock put back? Make another"
+        return Finding(what, "failed", found, _RUNBOOK)
     if age > LATE_INTERVALS * last.every:
         return Finding(what, "failed", f"{words(age)} ago", _RUNBOOK)
     return Finding(what, "ok", f"{words(age)} ago")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import takewhile
 
 from fhir_server.backup.manifest import (
     BEGUN,
@@ -11,7 +12,7 @@ from fhir_server.backup.manifest import (
     Parent,
     Sealed,
     manifest_name,
-    part_name,
+    own_parts,
     read,
 )
 from fhir_server.backup.problems import Altered, BackupFailed
@@ -31,9 +32,15 @@ class Catalogue:
     names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def by_time(self, store: str | None = None) -> list[Sealed]:
-        """The backups, of one store or of all, oldest first."""
+        """The backups, of one store or of all, oldest first: in the order in which they were made,
+        also where the clock was put back meanwhile."""
         found = [each for each in self.backups.values() if store in (None, each.manifest.store)]
-        return sorted(found, key=lambda each: (each.manifest.cut.moment, each.manifest.backup))
+        return sorted(found, key=_order)
+
+    @property
+    def next_number(self) -> int:
+        """The number of a backup that is made now."""
+        return 1 + max((each.manifest.number for each in self.backups.values()), default=0)
 
     def newest(self) -> Sealed:
         """The last backup; BackupFailed when there is none, or when one of what lies there can't be
@@ -45,12 +52,17 @@ class Catalogue:
         return self.by_time()[-1]
 
     def last_whole(self, store: str) -> Sequence[Sealed]:
-        """The newest backup of the store of whose chain nothing is missing, and all that it goes on
-        from, the full one first; empty when there is none."""
+        """The newest backup of the store of whose chain nothing is missing, no part either, and all
+        that it goes on from, the full one first; empty when there is none."""
         for each in reversed(self.by_time(store)):
             with suppress(BackupFailed):
-                return self.chain(each)
+                chain = self.chain(each)
+                if all(map(self._has_parts, chain)):
+                    return chain
         return ()
+
+    def _has_parts(self, each: Sealed) -> bool:
+        return set(own_parts(each.manifest)) <= set(self.names[each.manifest.backup])
 
     def chain(self, last: Sealed) -> list[Sealed]:
         """The backup and all that it goes on from, the full one first; Altered when one is missing
@@ -95,9 +107,9 @@ async def catalogue(target: Target, keys: SealKeys) -> Catalogue:
 def strangers(found: Catalogue, each: Sealed) -> Iterator[Altered]:
     """What lies beside the parts of a backup and is none of them."""
     backup = each.manifest.backup
-    own = {part_name(backup, number) for number in range(len(each.manifest.parts))}
+    own = {MANIFEST, BEGUN, *own_parts(each.manifest)}
     for name in found.names.get(backup, ()):
-        if name not in (MANIFEST, BEGUN) and f"{backup}/{name}" not in own:
+        if name not in own:
             yield Altered(f"{backup}/{name} is no part of it")
 
 
@@ -124,16 +136,23 @@ class Moment:
 
 def chosen(found: Catalogue, backup: str | None, moment: Moment | None) -> Sealed:
     """The backup to restore: the one that is named, or the newest; of its store the first one that
-    has the moment. BackupFailed when there is none."""
+    has the moment, and behind which none has not. BackupFailed when there is none."""
     if backup is None:
         last = found.newest()
     elif backup in found.backups:
         last = found.backups[backup]
     else:
         raise BackupFailed(f"there is no backup {backup} that can be believed")
-    if moment is None or backup is not None:
+    if moment is None:
         return last
-    for each in found.by_time(last.manifest.store):
-        if moment.is_in(each):
-            return each
-    raise BackupFailed(f"the newest backup is of {last.manifest.cut.moment.isoformat()}: too old")
+    if not moment.is_in(last):
+        which = "the newest backup" if backup is None else backup
+        raise BackupFailed(f"{which} is of {last.manifest.cut.moment.isoformat()}: too old")
+    if backup is not None:
+        return last
+    newest_first = found.by_time(last.manifest.store)[::-1]
+    return list(takewhile(moment.is_in, newest_first))[-1]
+
+
+def _order(each: Sealed) -> tuple[int, datetime, str]:
+    return each.manifest.number, each.manifest.cut.moment, each.manifest.backup

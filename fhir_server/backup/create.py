@@ -10,9 +10,18 @@ from datetime import datetime, timedelta
 
 from fhir_server.audit.sealer import BLOCKS, HEADS, ONLY, block_id
 from fhir_server.backup.catalogue import Catalogue, catalogue
-from fhir_server.backup.manifest import BEGUN, Manifest, Sealed, manifest_name, read, written
+from fhir_server.backup.manifest import (
+    BEGUN,
+    MANIFEST,
+    Manifest,
+    Sealed,
+    manifest_name,
+    own_parts,
+    read,
+    written,
+)
 from fhir_server.backup.parts import PartWriter
-from fhir_server.backup.problems import BackupFailed
+from fhir_server.backup.problems import BackupFailed, TargetFailed
 from fhir_server.backup.rows import FileRow, JournalRow, record_row, version_row
 from fhir_server.backup.seals import SealKeys, new_part_seal
 from fhir_server.backup.target import Target
@@ -51,20 +60,31 @@ async def create(
     that can't be done; then nothing of it is left, unless the process was killed: `prune` takes
     that away."""
     store = await identity(source.store)
-    before = None
+    found, before = await catalogue(target, keys), None
     if full_after is not None:
-        before = _last(await catalogue(target, keys), store, source.clock() - full_after)
+        before = _last(found, store, source.clock() - full_after)
     backup = f"{source.clock():%Y%m%dT%H%M%S}Z-{secrets.token_hex(4)}"
+    begun = _Begun(store, backup, found.next_number, before)
     try:
         await target.put(f"{backup}/{BEGUN}", b"")
-        content = await _write(source, target, keys, (store, backup, before))
+        content = await _write(source, target, keys, begun)
         await target.put(manifest_name(backup), content)
+        made = read(backup, content, keys)
+        await _require_there(target, made.manifest)
     except BaseException:
         await _take_away(target, backup)
         raise
     with suppress(BackupFailed):  # it is there; the mark means nothing beside a manifest
         await target.delete(f"{backup}/{BEGUN}")
-    return read(backup, content, keys)
+    return made
+
+
+async def _require_there(target: Target, manifest: Manifest) -> None:
+    """A disk that was taken away in the middle, and another in its place, loses what was written
+    before."""
+    there = {name.partition("/")[2] for name in await target.names(f"{manifest.backup}/")}
+    if lost := {MANIFEST, *own_parts(manifest)} - there:
+        raise TargetFailed(f"the target has lost {manifest.backup}/{min(lost)} meanwhile")
 
 
 async def identity(store: WholeStore) -> str:
@@ -99,13 +119,21 @@ def _last(found: Catalogue, store: str, oldest: datetime) -> Sealed | None:
     return chain[-1]
 
 
-async def _write(
-    source: Source, target: Target, keys: SealKeys, made: tuple[str, str, Sealed | None]
-) -> bytes:
-    """Write the parts; the manifest of `made`: the store, the backup, the one before."""
-    store, backup, before = made
+@dataclass(frozen=True)
+class _Begun:
+    """A backup that is being made, and the one `before` that it is to go on from."""
+
+    store: str
+    backup: str
+    number: int
+    before: Sealed | None
+
+
+async def _write(source: Source, target: Target, keys: SealKeys, begun: _Begun) -> bytes:
+    """Write the parts; the manifest."""
+    before = begun.before
     started = time.monotonic()
-    seal = new_part_seal(backup)
+    seal = new_part_seal(begun.backup)
     writer = PartWriter(target, seal)
     async with source.store.copying.snapshot() as snapshot:
         if before is not None and not await _goes_on(source.store, snapshot, before):
@@ -123,8 +151,8 @@ async def _write(
         await writer.add(file)
     await writer.end()
     manifest = Manifest(
-        backup=backup,
-        store=store,
+        backup=begun.backup,
+        store=begun.store,
         engine=source.store.copying.engine,
         base_url=source.base_url,
         cut=cut,
@@ -135,6 +163,7 @@ async def _write(
         parts=tuple(writer.parts),
         seconds=round(time.monotonic() - started, 3),
         parent=None if before is None else before.parent,
+        number=begun.number,
     )
     return written(manifest, seal, tail, keys)
 

@@ -12,7 +12,7 @@ from typing import Any
 from fhir_server.backup.problems import Altered, BackupFailed, WrongKey
 from fhir_server.backup.seals import PartSeal, SealKeys
 from fhir_server.storage.master_keys import KEY_BYTES
-from fhir_server.storage.snapshot import Cut
+from fhir_server.storage.snapshot import Cut, lineage
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -38,11 +38,12 @@ class Parent:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One backup. `store` is the identity of the store, `base_url` the address under which it is
-    served; `cut` is its moment; `settled` how many versions lay below `cut.first_open`, `versions`
-    how many up to the cut: where these have become fewer, some were erased since. `blocks` is the
-    id of the last block of the audit trail; `counts` what the parts hold; making it took
-    `seconds`."""
+    """One backup. `number` is one more than the highest at the target when it was begun: the order
+    of backups, whatever a clock said. `store` is the identity of the store, `base_url` the address
+    under which it is served; `cut` is its moment; `settled` how many versions lay below
+    `cut.first_open`, `versions` how many up to the cut: where these have become fewer, some were
+    erased since. `blocks` is the id of the last block of the audit trail; `counts` what the parts
+    hold; making it took `seconds`."""
 
     backup: str
     store: str
@@ -56,6 +57,12 @@ class Manifest:
     parts: tuple[Part, ...]
     seconds: float
     parent: Parent | None = None
+    number: int = 0
+
+    @property
+    def lineage(self) -> str:
+        """What all backups of the store have in common, also those before and after an erasure."""
+        return lineage(self.store)
 
     @property
     def bytes(self) -> int:
@@ -82,7 +89,16 @@ class Sealed:
 
 def part_name(backup: str, number: int) -> str:
     """The name of a part at its target."""
-    return f"{backup}/part-{number:06d}"
+    return f"{backup}/{_part(number)}"
+
+
+def own_parts(manifest: Manifest) -> list[str]:
+    """The names of its parts, within the backup."""
+    return [_part(number) for number in range(len(manifest.parts))]
+
+
+def _part(number: int) -> str:
+    return f"part-{number:06d}"
 
 
 def manifest_name(backup: str) -> str:
@@ -145,6 +161,7 @@ def _manifest(found: Mapping[str, Any]) -> Manifest:
         parts=tuple(Part(each["bytes"], each["sha256"]) for each in found["parts"]),
         seconds=found["seconds"],
         parent=None if parent is None else Parent(parent["backup"], parent["sha256"]),
+        number=found.get("number", 0),  # earlier versions gave none
     )
 
 

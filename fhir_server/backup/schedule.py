@@ -24,6 +24,8 @@ TURN = "turn"
 TURN_TIME = timedelta(hours=1)
 """So long no other worker begins a backup, should this one die in the middle of it."""
 RETRY_SECONDS = 60.0
+ALLOWED_SKEW = timedelta(minutes=1)
+"""So far the clocks of two workers may be apart."""
 LOOK_SECONDS = 600.0
 """So often the target is looked at for backups that others made."""
 _log = structlog.get_logger("medsage.backup")
@@ -126,7 +128,10 @@ class Schedule:
             return 0
         newest = chain[-1].manifest
         self.metrics.made(newest)
-        return (newest.cut.moment + self.plan.every - self.source.clock()).total_seconds()
+        age = self.source.clock() - newest.cut.moment
+        if age < -ALLOWED_SKEW:
+            return 0  # the clock was put back: that one tells nothing of how old it is
+        return (self.plan.every - age).total_seconds()
 
     async def _has_turn(self) -> bool:
         """Of several workers one makes a backup."""

@@ -63,8 +63,14 @@ class FolderTarget:
         """Nothing is held open."""
 
     async def _in_thread(self, work: Callable[..., T], name: str, *others: bytes) -> T:
+        working = asyncio.ensure_future(asyncio.to_thread(work, name, *others))
         try:
-            return await asyncio.to_thread(work, name, *others)
+            return await asyncio.shield(working)
+        except asyncio.CancelledError:
+            # What comes next, as taking away what was written, must not be overtaken by it.
+            with suppress(OSError):
+                await working
+            raise
         except OSError as problem:
             raise TargetFailed(told(problem, self._folder / name)) from problem
 

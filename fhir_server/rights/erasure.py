@@ -30,7 +30,7 @@ from fhir_server.storage.port import (
     Transaction,
     Unit,
 )
-from fhir_server.storage.snapshot import IDENTITY, OWN
+from fhir_server.storage.snapshot import part_ways
 
 AT_ONCE = 100
 """How many resources one unit erases."""
@@ -147,8 +147,7 @@ async def erased_one(transaction: Transaction, current: Stored, now: datetime) -
 async def forget(transaction: Transaction, key: Key) -> None:
     """Within a unit: no version but the current one remains."""
     await transaction.forget(key)
-    # The next backup is a full one: an increment would not say what is gone.
-    await transaction.delete_record(OWN, IDENTITY)
+    await part_ways(transaction)
 
 
 HOLD = "legal-hold"

@@ -4,18 +4,18 @@ Backups are made of this. Content comes out opened and goes in sealed by the key
 it goes into, so that neither the engine nor the master key has to be the same.
 """
 
+import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from fhir_server.storage.port import Record, Stored
+from fhir_server.storage.port import Record, Stored, Transaction
 from fhir_server.storage.rotation import SealedStore
 
 OWN, IDENTITY = "backup", "store"
-"""Kind and id of the record that names this store to its backups. Without it the next backup is a
-full one: who makes versions disappear takes it away."""
+"""Kind and id of the record that names this store to its backups."""
 BYTES_AT_ONCE = 4 * 1024 * 1024
 ROWS_AT_ONCE = 500
 """So much is read at once; a body that is longer comes alone."""
@@ -94,6 +94,20 @@ class Copying(Protocol):
     def loading(self, engine: str) -> AbstractAsyncContextManager[Loading]:
         """What fills the store with the content of one of `engine`: places are kept where it is
         the same. When this ends by a failure, the store is to be thrown away."""
+
+
+async def part_ways(transaction: Transaction) -> None:
+    """Within a unit that makes versions disappear: the next backup is a full one, because an
+    increment would not say what is gone. It is still one of the same store."""
+    record = await transaction.record(OWN, IDENTITY)
+    if record is not None:
+        name = f"{lineage(str(record.value['id']))}.{secrets.token_hex(4)}"
+        await transaction.put_record(Record(OWN, IDENTITY, {"id": name}))
+
+
+def lineage(identity: str) -> str:
+    """What of the identity of a store stays when ways part."""
+    return identity.partition(".")[0]
 
 
 class WholeStore(SealedStore, Protocol):

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.cli import app
+from fhir_server.backup.parts import PartWriter
 from tests.backup_world import Site, site
 
 
@@ -95,6 +96,10 @@ def test_a_restore_goes_back_to_a_position_or_a_time(here: Site) -> None:
     assert late.exit_code == 1
     assert "too old" in late.stderr
     assert here.restored("--at", "yesterday", name="odd").exit_code == 2
+    older = here.restored("--backup", here.made()[0].name, "--at", "3", name="older")
+    assert older.exit_code == 1
+    assert "too old" in older.stderr
+    assert not (here.folder / "older").exists()
 
 
 def test_a_restored_store_begins_a_chain_of_its_own(here: Site) -> None:
@@ -131,6 +136,34 @@ def test_after_an_erasure_the_next_backup_is_full(here: Site) -> None:
     assert json.loads(here.done("drill", "--json"))["equal"] is True
     here.restored()
     assert here.current() == {"Patient/1", "Patient/2", "Patient/3"}
+
+
+def test_what_was_erased_goes_with_the_older_backups_of_the_same_store(here: Site) -> None:
+    here.write("Patient/1", number=2)
+    here.done("create")
+    here.write("Patient/3")
+    here.done("create")
+    here.erase("Patient/1")
+    assert "  full  " in here.done("create")
+    prune = here.done("prune", "--keep-least", "1", "--keep-days", "0")
+    assert prune.count("took away") == 2
+    assert len(here.made()) == 1
+
+
+def test_a_target_that_is_taken_away_in_the_middle_has_no_backup(
+    here: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = PartWriter.end
+
+    async def ended(writer: PartWriter) -> None:
+        await write(writer)
+        shutil.rmtree(here.backups)
+
+    monkeypatch.setattr(PartWriter, "end", ended)
+    lost = here.run("create")
+    assert lost.exit_code == 1
+    assert "has lost" in lost.stderr
+    assert here.made() == []
 
 
 def test_a_restore_overwrites_nothing(here: Site) -> None:

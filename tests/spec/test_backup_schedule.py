@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import threading
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -11,10 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from deploy.standalone import RefusedStart
 from fhir_server.backup import schedule as schedules
-from fhir_server.backup.catalogue import catalogue
+from fhir_server.backup.catalogue import Moment, catalogue, chosen
 from fhir_server.backup.create import Source, create
 from fhir_server.backup.manifest import Manifest
-from fhir_server.backup.prune import Retention
+from fhir_server.backup.prune import Retention, to_go
 from fhir_server.backup.schedule import BackupMetrics, Plan, Schedule
 from fhir_server.backup.seals import SealKeys
 from fhir_server.backup.target import FolderTarget
@@ -130,6 +131,59 @@ async def test_one_whose_parent_is_gone_is_no_good_one_and_another_is_made(ward:
     ward.clock.advance(60)
     assert await ward.schedule.step() == HOUR
     assert await ward.kinds() == ["more", "full"]
+
+
+async def test_one_that_has_lost_a_part_is_no_good_one_either(ward: Ward) -> None:
+    await ward.schedule.step()
+    next(ward.folder.glob("*/part-000000")).unlink()
+    ward.clock.advance(60)
+    assert await ward.schedule.step() == HOUR
+    assert sorted(await ward.kinds()) == ["full", "full"]
+
+
+async def test_where_the_clock_was_put_back_the_newest_is_the_one_made_last(ward: Ward) -> None:
+    await ward.schedule.step()
+    first = ward.clock()
+    ward.clock.advance(-5 * HOUR)
+    await put(ward.store, Draft(version("Patient/2")))
+    assert await ward.schedule.step() == HOUR, "not in six hours"
+    assert ward.metric("last_success_timestamp_seconds") == ward.clock().timestamp()
+    ward.clock.advance(HOUR)
+    await put(ward.store, Draft(version("Patient/3")))
+    await ward.schedule.step()
+    found = await catalogue(ward.schedule.target, ward.schedule.keys)
+    assert [each.manifest.cut.place for each in found.by_time()] == [1, 2, 3]
+    assert found.chain(found.newest()) == found.by_time()
+    earlier = Moment(time=first - timedelta(hours=4, minutes=30))
+    assert chosen(found, None, earlier).manifest.cut.place == 3
+    assert to_go(found, Retention(least=1, days=0), ward.clock()) == []
+
+
+async def test_a_backup_that_is_cancelled_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is being written at that moment does not come after it was taken away."""
+    target, writing, go_on = FolderTarget(tmp_path), threading.Event(), threading.Event()
+
+    def slow(handle: int) -> None:
+        writing.set()
+        go_on.wait(10)
+
+    async def made() -> None:
+        try:
+            await target.put("a/part-000000", b"x")
+        finally:
+            await target.delete("a/part-000000")
+
+    monkeypatch.setattr("os.fsync", slow)
+    making = asyncio.create_task(made())
+    await asyncio.to_thread(writing.wait, 10)
+    making.cancel()
+    asyncio.get_running_loop().call_later(0.05, go_on.set)
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    await asyncio.sleep(0.1)
+    assert await target.names() == []
 
 
 async def test_of_two_workers_one_makes_it(ward: Ward) -> None:

@@ -140,6 +140,10 @@ async def test_a_backup_that_is_known_grows_old(watched: Watched) -> None:
     made.set(watched.world.clock.now.timestamp() - 4 * 3600)
     await watched.beats("worker").beat()
     assert await watched.telling("Last good backup") == ("failed", "4 hours ago")
+    made.set(watched.world.clock.now.timestamp() + 4 * 3600)
+    await watched.beats("worker").beat()
+    state, found = await watched.telling("Last good backup")
+    assert (state, "was the clock put back?" in found) == ("failed", True)
 
 
 async def test_a_backup_that_no_process_made_counts(watched: Watched, tmp_path: Path) -> None:
