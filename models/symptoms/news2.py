@@ -17,6 +17,7 @@ BANDS: Mapping[str, tuple[tuple[float, int], ...]] = {
     "temperature": ((35.0, 3), (36.0, 1), (38.0, 0), (39.0, 1), (float("inf"), 2)),
 }
 _DECIMALS = {"temperature": 1}
+AIR = "Oxygen therapy: not asked, air is assumed (2 points more on oxygen)"
 
 
 @dataclass(frozen=True)
@@ -88,4 +89,5 @@ def _evidence(facts: SymptomFacts, result: Score) -> list[str]:
         lines.append(
             "Not measured: " + ", ".join(name.replace("_", " ") for name in result.missing)
         )
+    lines.append(AIR)
     return lines

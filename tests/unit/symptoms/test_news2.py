@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from models.symptoms.facts import SymptomFacts
-from models.symptoms.news2 import band_points, news2, score
+from models.symptoms.news2 import AIR, band_points, news2, score
 from models.symptoms.port import Urgency
 
 TODAY = date(2026, 11, 24)
@@ -100,4 +100,5 @@ def test_an_incomplete_score_says_so() -> None:
     (finding,) = news2(facts)
 
     assert finding.text == "NEWS2 at least 3"
-    assert "Not measured" in finding.evidence[-1]
+    assert "Not measured" in finding.evidence[-2]
+    assert finding.evidence[-1] == AIR
