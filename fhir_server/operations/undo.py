@@ -86,6 +86,11 @@ async def _drafts(context: Context, unit: Transaction, commit: Commit, id: str) 
             problems.append(Issue("error", "conflict", text))
             continue
         former = await unit.get(key, version - 1) if version > 1 else None
+        if former is None and version > 1:
+            # Without this it would be taken for created, and be deleted: it may be another's now.
+            text = f"what {key} said before is there no more: version {version - 1} was erased"
+            problems.append(Issue("error", "conflict", text))
+            continue
         if former is not None and _is_hidden(former):
             raise forbidden(f"no permission to read version {version - 1} of {key}")
         if former is not None and not former.is_deleted:

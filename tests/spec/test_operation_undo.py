@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fhir_world import Json, World, fhir_world, observation, text_of
+from fhir_server.rights.erasure import Ordered, erase
+from fhir_server.storage.port import Key
+from tests.fhir_world import START, Json, World, extract, fhir_world, observation, text_of
 from tests.operation_world import (
     caller,
     measured,
@@ -68,6 +70,30 @@ async def test_an_undo_can_be_undone(ward: World) -> None:
     redone = await ward.post("/$undo", parameters(transaction_id=undone["id"]))
     assert redone.status_code == 200
     assert (await ward.get("/Patient/a")).json()["name"] == [{"family": "New"}]
+
+
+async def erase_ann(world: World) -> None:
+    ordered = Ordered(Key("Patient", "ann"), "patient-request", lambda *_: b"{}", lambda: START)
+    await erase(world.store, extract(), ordered)
+
+
+@pytest.mark.parametrize(
+    ("entry", "status"),
+    [(put(measured("o", "a", valueInteger=8)), 200), (DELETE_O, 410)],
+    ids=["another's now", "deleted"],
+)
+async def test_what_was_erased_comes_not_back_and_what_took_its_place_stays(
+    world: World, entry: Json, status: int
+) -> None:
+    await store_all(world, named("Patient", "ann"), named("Patient", "a"))
+    await store_all(world, measured("o", "ann", valueInteger=7))
+    done = await committed(world, entry, put(named("Patient", "b")))
+    await erase_ann(world)
+    refused = await world.post("/$undo", parameters(transaction_id=done["id"]))
+    assert refused.status_code == 409
+    assert "what Observation/o said before is there no more" in refused.text
+    assert (await world.get("/Observation/o")).status_code == status
+    assert (await world.get("/Patient/b")).status_code == 200
 
 
 async def test_what_changed_since_is_listed_and_nothing_undone(ward: World) -> None:
