@@ -121,6 +121,14 @@ class Oracle:
         found = [self._ward.resources.get(each) for each in named]
         return [each for each in found if each and each["resourceType"] != "Patient"]
 
+    def _had(self, binary: Resource) -> list[Resource]:
+        """What has the Binary as its content, where it says no security context of its own."""
+        if "securityContext" in binary:
+            return []
+        every = self._ward.resources.values()
+        url = f"Binary/{binary['id']}"
+        return [each for each in every if each.get("content", {}).get("url") == url]
+
     def _is_of_tenant(self, resource: Resource) -> bool:
         if not self._ward.has_tenants or resource["resourceType"] in DEFINITIONS:
             return True
@@ -134,6 +142,8 @@ class Oracle:
         if type_ in ("Binary", "Provenance") and not all(
             self._is_consented(each) for each in self._followed(resource)
         ):
+            return False
+        if type_ == "Binary" and not all(self._is_consented(each) for each in self._had(resource)):
             return False
         about = patients_of(resource)
         said: list[str] = []

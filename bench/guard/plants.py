@@ -104,6 +104,7 @@ PLANTS: Mapping[str, tuple[Place, Any]] = {
     "tenants": ((access, "tenant_filter"), _everything),
     "Consents": ((access, "consent_filter"), _everything),
     "what a Consent hides with a record": ((consent_filter, "_followed"), _nothing_followed),
+    "what a Consent hides with its content": ((consent_filter, "_content"), _nothing_followed),
     "one patient's emergency for all": ((access, "of_patients"), _emergency_for_all),
 }
 """By what is unguarded: where, and what stands there instead."""

@@ -47,12 +47,24 @@ def random_ward(chance: Random, name: str) -> Ward:
     for number in range(chance.choice((0, 0, 1, 1, 2))):
         made.append(_consent(chance, ward, number))
     made.append(_composition(chance, ward))
+    made += _contents(chance, ward, made)
     if ward.has_tenants:
         made.append({"resourceType": "ValueSet", "id": f"{name}v", "status": "active"})
     for each in made:
         _mark(chance, ward, each)
         ward.resources[f"{each['resourceType']}/{each['id']}"] = each
     return ward
+
+
+def _contents(chance: Random, ward: Ward, made: list[Resource]) -> list[Resource]:
+    """Binaries without a security context of their own; a Media has each as its content."""
+    found: list[Resource] = []
+    for media in (each for each in made if each["resourceType"] == "Media"):
+        if chance.random() < 0.5:
+            id_ = f"{ward.name}b{len(found)}"
+            found.append({"resourceType": "Binary", "id": id_, "contentType": "text/plain"})
+            media["content"] = {"url": f"Binary/{id_}"}
+    return found
 
 
 def _mark(chance: Random, ward: Ward, resource: Resource) -> None:

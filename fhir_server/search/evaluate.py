@@ -118,14 +118,15 @@ def _linked(expression: Link, terms: Terms, follow: Follow) -> bool:
         return any(
             target is not None and evaluate(expression.test, target, follow) for target in targets
         )
-    own = _reference_to(terms)
+    own = reference_to(terms)
     return any(
         (expression.param, own) in source.terms and evaluate(expression.test, source, follow)
         for source in follow.resources(expression.type)
     )
 
 
-def _reference_to(terms: Terms) -> str:
+def reference_to(terms: Terms) -> str:
+    """How others refer to the resource with these terms."""
     for param, value in terms.terms:
         type_, _, code = param.partition(".")
         if code == "_id":

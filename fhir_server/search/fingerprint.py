@@ -6,10 +6,13 @@ from collections.abc import Mapping
 
 import orjson
 
-from fhir_server.search.registry import Registry, Row
+from fhir_server.search.registry import GUARD_TERMS, Registry, Row
 from fhir_server.search.terms import ENCODING
 
 _LENGTH = 12
+GUARD_ENCODING = 1
+"""Another one where the terms that only the guard asks for are made otherwise
+(`security/guard_terms.py`)."""
 Fingerprint = Mapping[str, str]
 """Url of a definition → hash."""
 
@@ -17,7 +20,8 @@ Fingerprint = Mapping[str, str]
 def fingerprint(registry: Registry) -> dict[str, str]:
     """The hashes of all definitions that are indexed."""
     rows = registry.rows
-    return {url: _hash([_meaning(row), *_components(row, rows)]) for url, row in rows.items()}
+    found = {url: _hash([_meaning(row), *_components(row, rows)]) for url, row in rows.items()}
+    return found | {GUARD_TERMS: _hash(GUARD_ENCODING)}
 
 
 def digest(found: Fingerprint) -> str:

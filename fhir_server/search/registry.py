@@ -32,6 +32,9 @@ _SINGULAR: Mapping[str, tuple[Kind, str | None]] = {
 """URL → the kind of a parameter of its own, and what it is about where R4 gives no expression."""
 
 CORE = "http://hl7.org/fhir/SearchParameter/"
+GUARD_TERMS = "urn:medsage:guard-terms"
+"""Stands, among the urls of what is to be indexed, for the terms that no search asks for but the
+guard."""
 
 _SPELT: Mapping[str, str] = {
     "id": "token",
@@ -154,7 +157,7 @@ class Registry:
     @property
     def is_standard_ready(self) -> bool:
         """Whether the index of R4's own parameters is whole."""
-        return self.pending <= self._own.keys()
+        return self.pending <= {GUARD_TERMS, *self._own}
 
     def with_custom(
         self, custom: Iterable[Row], pending: frozenset[str] = frozenset()

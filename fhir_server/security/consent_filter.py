@@ -12,6 +12,7 @@ from fhir_server.search.expression import (
     HasAnyTerm,
     HasRange,
     HasTerm,
+    LinkedFrom,
     LinksTo,
     Not,
     all_of,
@@ -21,6 +22,7 @@ from fhir_server.search.registry import Registry
 from fhir_server.security.actors import actor_of
 from fhir_server.security.circumstances import Circumstances
 from fhir_server.security.consent_rules import Judging, ruling
+from fhir_server.security.guard_terms import HOLDERS, SECURITY_CONTEXT, content_key
 from fhir_server.security.patient_view import FOLLOWS
 from fhir_server.security.principal import Principal
 
@@ -50,6 +52,8 @@ def consent_filter(
         denied.append(all_of([theirs, found.denied]))
     if type in FOLLOWS:
         denied += _followed(type, principal, circumstances, registry)
+    if type == "Binary":
+        denied += _content(principal, circumstances, registry)
     kept = _not(any_of(denied))
     if policy.consents_by_default:
         return _nobodys(type) if kept == NOTHING else kept
@@ -105,6 +109,20 @@ def _followed(
         if view != EVERYTHING:
             found.append(LinksTo(param, target, _not(view)))
     return found
+
+
+def _content(
+    principal: Principal, circumstances: Circumstances, registry: Registry
+) -> list[Expression]:
+    """A Binary that says no record of its own (securityContext) is judged by those that have it as
+    their content: kept back with any of them that is."""
+    named: list[Expression] = []
+    for holder in HOLDERS:
+        view = consent_filter(holder, principal, circumstances, registry)
+        if view != EVERYTHING:
+            named.append(LinkedFrom(holder, content_key(holder), _not(view)))
+    has_context = HasRange(SECURITY_CONTEXT, None, None)
+    return [all_of([Not(has_context), any_of(named)])] if named else []
 
 
 def _own(principal: Principal) -> frozenset[str]:

@@ -1,8 +1,10 @@
 """Terms that only the guard asks for, added to what a search can find a resource by.
 
-They state what no search parameter of R4 tells: the security context of a Binary, and that a
-Device or DocumentReference concerns no patient (a device model, a model card). Both are positive
-statements, so a resource indexed without them is hidden rather than shown.
+They state what no search parameter of R4 tells: the security context of a Binary, that a Device
+or DocumentReference concerns no patient (a device model, a model card), and which Binary an
+attachment has as its content. The first two are positive statements, so a resource indexed without
+them is hidden rather than shown; for the third, `search/fingerprint.py` has older stores indexed
+anew.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,6 +23,11 @@ Extract = Callable[[Resource], Terms]
 SECURITY_CONTEXT = terms.key("Binary", "securityContext")
 OFTEN_ABOUT_NOBODY = frozenset({"Device", "DocumentReference"})
 ABOUT_NOBODY = "about-nobody"
+HOLDERS = (
+    "Communication", "CommunicationRequest", "DiagnosticReport", "DocumentManifest",
+    "DocumentReference", "Media", "Patient", "QuestionnaireResponse", "RelatedPerson",
+)  # fmt: skip
+"""Types about a patient that have Binaries as their content."""
 _HARMLESS_TARGETS = SHARED_TYPES | OFTEN_ABOUT_NOBODY | {"Binary"}
 _ABOUT = frozenset({"patient", "subject", "sourcePatientInfo"})
 
@@ -28,6 +35,11 @@ _ABOUT = frozenset({"patient", "subject", "sourcePatientInfo"})
 def guard_key(type: str) -> str:
     """The key under which ABOUT_NOBODY stands for resources of a type."""
     return terms.key(type, "guard")
+
+
+def content_key(type: str) -> str:
+    """The key of the Binaries, as references, that resources of a type have as their content."""
+    return terms.key(type, "guard-content")
 
 
 def with_guard_terms(extract: Extract, base_url: str) -> Extract:
@@ -50,11 +62,23 @@ def _guard_terms(resource: Resource, local: str) -> Iterator[TermTuple]:
             yield SECURITY_CONTEXT, target
     if type_ in OFTEN_ABOUT_NOBODY and not any(_names_somebody(each) for each in _nodes(resource)):
         yield guard_key(type_), ABOUT_NOBODY
+    if type_ in HOLDERS:
+        key = content_key(type_)
+        yield from ((key, each) for each in sorted(set(_contents(resource, local))))
+
+
+def _contents(resource: Resource, local: str) -> Iterator[str]:
+    """The Binaries of this server that an attachment or a reference in the resource names."""
+    for node in _nodes(resource):
+        for name in ("url", "reference"):
+            target = _local_target({"reference": node.get(name)}, local)
+            if target is not None and target.startswith("Binary/"):
+                yield target
 
 
 def _local_target(reference: Any, local: str) -> str | None:
     text = reference.get("reference") if isinstance(reference, dict) else None
-    if text is None:
+    if not isinstance(text, str):
         return None
     try:
         parsed = parse_reference(text)

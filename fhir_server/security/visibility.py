@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from fhir_server.search import terms as encodings
-from fhir_server.search.evaluate import evaluate
+from fhir_server.search.evaluate import evaluate, reference_to
 from fhir_server.search.expression import (
     EVERYTHING,
     NOTHING,
@@ -74,14 +74,34 @@ async def _settled(expression: Expression, terms: Terms, find: Find) -> Expressi
         case HasTerm() | HasRange() | HasText() | HasAnyTerm() | Within() | Together():
             return expression
         case AllOf(tests):
-            return AllOf(tuple([await _settled(test, terms, find) for test in tests]))
+            return await _first_decisive(tests, NOTHING, terms, find)
         case AnyOf(tests):
-            return AnyOf(tuple([await _settled(test, terms, find) for test in tests]))
+            return await _first_decisive(tests, EVERYTHING, terms, find)
         case Not(test):
             return Not(await _settled(test, terms, find))
         case LinksTo():
             return EVERYTHING if await _has_link(expression, terms, find) else NOTHING
+        case LinkedFrom():
+            return EVERYTHING if await _is_named(expression, terms, find) else NOTHING
     raise TypeError(f"a filter can't be judged on one resource: {expression!r}")
+
+
+async def _first_decisive(
+    tests: tuple[Expression, ...], decided: Expression, terms: Terms, find: Find
+) -> Expression:
+    """`decided` at the first test that comes out so, the other way else: what decides by the terms
+    at hand comes first as a rule, and no search follows."""
+    wanted = decided == EVERYTHING
+    for test in tests:
+        if evaluate(await _settled(test, terms, find), terms) == wanted:
+            return decided
+    return NOTHING if wanted else EVERYTHING
+
+
+async def _is_named(link: LinkedFrom, terms: Terms, find: Find) -> bool:
+    named = HasTerm(link.param, reference_to(terms))
+    page = await find(Query(link.type, all_of([named, link.test]), limit=1))
+    return bool(page.matches)
 
 
 async def _has_link(link: LinksTo, terms: Terms, find: Find) -> bool:

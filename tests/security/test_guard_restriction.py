@@ -3,6 +3,7 @@ those whom it names, on every way to it, until it is lifted."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from fhir_server.security.restrictions import (
 from fhir_server.storage.port import Key, Transaction
 from fhir_server.storage.sqlite.store import SqliteStore
 from tests.consent_world import consent, image, observation
-from tests.fhir_world import World, fhir_world
+from tests.fhir_world import BASE, World, fhir_world
 from tests.security.test_guard_consent import ALL_OF_X, DOCTOR, SERVICE, fill, hidden, say
 from tests.security.test_guard_emergency import begin
 from tests.security.test_guard_http import principal
@@ -135,6 +136,47 @@ async def test_every_route_is_as_if_the_record_did_not_exist(world: World) -> No
     found = await world.store.get(Key("Observation", "ox"))
     assert found is not None
     assert not found.is_deleted
+
+
+def content_of_x(url: str) -> dict[str, dict[str, Any]]:
+    """Records of patient x that have a Binary as their content, each in its own way."""
+    subject, attachment = {"reference": "Patient/x"}, {"url": url}
+    return {
+        "Media": {"status": "completed", "subject": subject, "content": attachment},
+        "DocumentReference": {
+            "status": "current",
+            "subject": subject,
+            "content": [{"attachment": attachment}],
+        },
+        "DiagnosticReport": {
+            "status": "final",
+            "code": {"text": "Film"},
+            "subject": subject,
+            "presentedForm": [attachment],
+        },
+    }
+
+
+@pytest.mark.parametrize("url", ["Binary/b", f"{BASE}/Binary/b", "Binary/b/_history/1"])
+@pytest.mark.parametrize("type", sorted(content_of_x("")))
+async def test_a_binary_that_says_no_record_is_kept_back_with_what_has_it_as_its_content(
+    world: World, type: str, url: str
+) -> None:
+    await fill(world)
+    binary = {"resourceType": "Binary", "id": "b", "contentType": "text/plain", "data": "eA=="}
+    await world.put("/Binary/b", binary)
+    await world.put("/Binary/nobodys", binary | {"id": "nobodys"})
+    holder = {"resourceType": type, "id": "h", **content_of_x(url)[type]}
+    assert (await world.put(f"/{type}/h", holder)).status_code == 201
+    await put_on(world)
+    world.caller.principal = DOCTOR
+    for place in ("/Binary/b", "/Binary/b/_history/1", "/Binary/b/_history"):
+        assert (await world.get(place, Accept="text/plain, */*")).status_code == 404, place
+    found = (await world.get("/Binary")).json()["entry"]
+    assert {each["resource"]["id"] for each in found} == {"by", "nobodys"}
+    assert (await world.get("/Binary/nobodys")).status_code == 200
+    await take_off(world)
+    assert (await world.get("/Binary/b")).status_code == 200
 
 
 async def test_a_subscription_tells_nobody_of_it(told: Subscribed) -> None:

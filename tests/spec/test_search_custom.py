@@ -408,6 +408,21 @@ async def test_a_start_with_other_definitions_indexes_by_itself(
     assert await own.ids("/Patient?given=bo") == {"a"}
 
 
+async def test_other_terms_of_the_guard_are_indexed_while_all_searches_go_on(
+    own: Defining, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(own, patient("a", "Bo"))
+    monkeypatch.setattr("fhir_server.search.fingerprint.GUARD_ENCODING", 99)
+    upgraded = await own.another()
+    own.process.live.known = upgraded.live.known
+    assert await own.ids("/Patient?given=bo") == {"a"}
+    assert (await own.world.get("/Patient/a/Observation")).status_code == 200
+    assert not (await upgraded.definitions.status()).is_whole
+    own.later(10)
+    await upgraded.index()
+    assert (await upgraded.definitions.status()).is_whole
+
+
 async def test_the_body_is_kept_as_it_was_sent(own: Defining) -> None:
     sent = parameter(xpathUsage="normal")
     made = await own.world.post("/SearchParameter", encode(sent))
