@@ -13,7 +13,7 @@ from deploy.commands.ending import FAILED, UNUSABLE, fail
 from deploy.commands.patient_desk import AsJson, Data, Desk, Id, ShowsProgress, run, teller
 from fhir_server.audit.sealer import Sealer, signer_of
 from fhir_server.fhir.codec import parse
-from fhir_server.rights import erasure, export, proof, quotes, waiting
+from fhir_server.rights import erasure, export, leftovers, proof, quotes, waiting
 from fhir_server.rights.citing import citing
 from fhir_server.rights.extent import Extent, Told, target_of
 from fhir_server.settings import Settings
@@ -37,6 +37,8 @@ def hand_over(
 
     async def work(desk: Desk) -> str:
         extent = await desk.extent(teller(progress))
+        # What was done until now is told: without a server nobody else seals it.
+        await (await _trail(desk)).seal_all()
         count = await export.export(desk.store, desk.known.extract, desk.patient, extent, to)
         await desk.store.note(desk.noted("hand-over", desk.patient))
         told = f"{to}: {count} resources of {desk.patient}"
@@ -92,11 +94,14 @@ async def _erased(desk: Desk, reason: str, told: Told) -> dict[str, Any]:
     answers = await waiting.take_away(desk.store, gone)
     taken_out += await quotes.take_out(await _trail(desk), names, redacting)
     await desk.store.sealing.sweep()
-    proved = await proof.prove(desk.store, _files(desk.settings), texts)
+    sealed = desk.settings.encryption_key_file is not None
+    files = _files(desk.settings)
+    proved = await proof.prove(desk.store, files, texts, is_encrypted=sealed)
     return {
         **_summary(extent, around),
         "looked_for": proved.looked_for,
-        "files": [path.name for path in _files(desk.settings)],
+        "files": [path.name for path in files],
+        "is_encrypted": sealed,
         "also_said_elsewhere": len(proved.others),
         "in_audit_records": len(proved.audit),
         "searches_taken_out": taken_out,
@@ -174,6 +179,10 @@ def _told(found: dict[str, Any]) -> str:
     lines += _told_linked(found["linked_patients"])
     if "looked_for" in found:
         where = ", ".join(found["files"]) or "all that MongoDB answers (its files are its own)"
+        if found["files"] and found["is_encrypted"]:
+            where += (
+                " (encrypted: there a search sees the index alone) and all that the store answers"
+            )
         lines.append(
             f"{found['looked_for']} texts looked for in {where}: {found['left_over']} left over, "
             f"{found['in_audit_records']} in audit records, which stay, "
@@ -184,6 +193,27 @@ def _told(found: dict[str, Any]) -> str:
             f"{found['waiting_answers_taken_away']} answers that waited taken away"
         )
     return "\n".join(lines)
+
+
+@app.command("leftovers", epilog="Example: medsage patient leftovers --json")
+def left_behind(
+    progress: ShowsProgress = False, as_json: AsJson = False, data: Data = None
+) -> None:
+    """List content that no record has, and what was written about somebody after their erasure."""
+
+    async def work(desk: Desk) -> leftovers.Leftovers:
+        return await leftovers.leftovers(desk.store, teller(progress))
+
+    found: leftovers.Leftovers = run(data, "", work)
+    unclaimed = [str(key) for key in found.unclaimed]
+    since = {str(who): [str(key) for key in keys] for who, keys in found.written_since.items()}
+    if as_json:
+        told = {"unclaimed_content": unclaimed, "written_since_erasure": since}
+        typer.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+        return
+    lines = [f"content that nothing has: {', '.join(unclaimed)}"] if unclaimed else []
+    lines += [f"written since {who} was erased: {', '.join(keys)}" for who, keys in since.items()]
+    typer.echo("\n".join(lines) or "nothing is left behind")
 
 
 @app.command("hold", epilog="Example: medsage patient hold 7 --reason 'court order 12/2026'")

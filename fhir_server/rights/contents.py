@@ -42,6 +42,10 @@ class Contents:
         had = {binary for binary, holders in self._had_by.items() if holders & keys}
         return had & self._there
 
+    def had_by_none_of(self, keys: Set[Key]) -> set[Key]:
+        """The Binaries that none of these has."""
+        return {each for each in self._there if not self._had_by.get(each, set()) & keys}
+
     def is_alone_in(self, binary: Key, keys: Set[Key]) -> bool:
         """Whether nothing but these has it."""
         return self._had_by[binary] <= keys

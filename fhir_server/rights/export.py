@@ -16,10 +16,11 @@ from fhir_server.operations.record import every_match
 from fhir_server.rights.changes import changes_of, people_of
 from fhir_server.rights.changes import page as changes_page
 from fhir_server.rights.extent import BATCH, Extent, Extract
-from fhir_server.search.expression import HasTerm, Query
+from fhir_server.search.expression import Expression, HasAnyTerm, HasTerm, Query
 from fhir_server.storage.port import Key, ResourceStore, Stored
 
 Resource = dict[str, Any]
+_SAY_NO_PATIENT = frozenset({"Binary", "Provenance"})
 _HEAD = (
     '<!doctype html><html lang="en"><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width">'
@@ -38,8 +39,7 @@ async def export(
     if current is None or current.is_deleted:
         raise LookupError(f"there is no {patient}")
     found = await _current(store, (patient, *(key for key in extent.own if key != patient)))
-    about = Query("AuditEvent", HasTerm("AuditEvent.patient", str(patient)), limit=BATCH)
-    seen = [parse(each.body) async for each in every_match(store, about)]
+    seen = await _seen(store, patient, extent)
     changes = await changes_of(store, extract, patient, extent.own)
     with target.open("xb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         resources = [parse(each.body) for each in found]
@@ -51,6 +51,22 @@ async def export(
         for name, content in _files(resources):
             archive.writestr(f"files/{name}", content)
     return len(resources)
+
+
+async def _seen(store: ResourceStore, patient: Key, extent: Extent) -> list[Resource]:
+    """What was done with the record, oldest first. What says of itself no patient (a picture's
+    bytes) has events that say none: they are found by its id."""
+    silent = [str(key) for key in extent.own if key.type in _SAY_NO_PATIENT]
+    batches = [frozenset(silent[at : at + BATCH]) for at in range(0, len(silent), BATCH)]
+    asked: list[Expression] = [
+        HasTerm("AuditEvent.patient", str(patient)),
+        *(HasAnyTerm("AuditEvent.entity", batch) for batch in batches),
+    ]
+    found: dict[Key, Resource] = {}
+    for where in asked:
+        query = Query("AuditEvent", where, limit=BATCH)
+        found |= {each.key: parse(each.body) async for each in every_match(store, query)}
+    return sorted(found.values(), key=lambda event: (event["recorded"], event["id"]))
 
 
 async def _current(store: ResourceStore, keys: tuple[Key, ...]) -> list[Stored]:

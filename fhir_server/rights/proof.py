@@ -68,9 +68,17 @@ def _of_the_trail(resource: dict[str, Any]) -> Iterator[str]:
         yield resource["id"]
 
 
-async def prove(store: ResourceStore, files: Sequence[Path], looked_for: frozenset[str]) -> Proof:
+async def prove(
+    store: ResourceStore,
+    files: Sequence[Path],
+    looked_for: frozenset[str],
+    *,
+    is_encrypted: bool = False,
+) -> Proof:
     """Look for the texts in the files, and tell apart what is found. Where the store has no files
-    here (MongoDB), in all that it answers instead: what says one of them is left over."""
+    here (MongoDB), or they show nothing but the index (`is_encrypted`), in all that it answers
+    too: what says one of them is left over."""
+    asks_the_store = is_encrypted or not files
     rest = set(found_in(files, looked_for))
     answered: set[str] = set()
     audit: set[str] = set()
@@ -86,7 +94,7 @@ async def prove(store: ResourceStore, files: Sequence[Path], looked_for: frozens
             audit |= said - own
         else:
             others |= _within(rest - others, stored.body)
-            if not files and not stored.is_deleted:
+            if asks_the_store and not stored.is_deleted:
                 answered |= looked_for & set(_texts(parse(stored.body)))
     return Proof(
         len(looked_for),
