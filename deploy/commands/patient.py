@@ -15,6 +15,7 @@ from fhir_server.audit.sealer import Sealer, signer_of
 from fhir_server.fhir.codec import parse
 from fhir_server.rights import erasure, export, leftovers, proof, quotes, waiting
 from fhir_server.rights.citing import citing
+from fhir_server.rights.copies import bundles_with_copies
 from fhir_server.rights.extent import Extent, Told, target_of
 from fhir_server.settings import Settings
 from fhir_server.system import utc_now
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 patient_keeping.add_to(app)
 _MOST_NAMED = 20
+_COPIES = "bundles_with_copies"
 
 
 @app.command("export", epilog="Example: medsage patient export 7 --to record.zip")
@@ -41,8 +43,11 @@ def hand_over(
         await (await _trail(desk)).seal_all()
         count = await export.export(desk.store, desk.known.extract, desk.patient, extent, to)
         await desk.store.note(desk.noted("hand-over", desk.patient))
-        told = f"{to}: {count} resources of {desk.patient}"
-        return "\n".join([told, *_told_linked(await _linked(desk, extent))])
+        told = [f"{to}: {count} resources of {desk.patient}"]
+        around = await _around(desk, extent)
+        if around[_COPIES]:
+            told.append(f"not in it, Bundles with copies of it: {', '.join(around[_COPIES])}")
+        return "\n".join([*told, *_told_linked(around["linked_patients"])])
 
     typer.echo(run(data, patient, work))
 
@@ -146,7 +151,9 @@ def _told_linked(linked: list[str]) -> list[str]:
 
 
 async def _around(desk: Desk, extent: Extent) -> dict[str, list[str]]:
+    copies = await bundles_with_copies(desk.store, extent, desk.patient)
     return {
+        _COPIES: [str(key) for key in copies],
         "naming_what_goes": [str(key) for key in await citing(desk.store, extent)],
         "linked_patients": await _linked(desk, extent),
     }
@@ -169,6 +176,7 @@ def _told(found: dict[str, Any]) -> str:
     ]
     for name, words in (
         ("shared_with_others", "kept, they belong to other patients too; a person must decide"),
+        (_COPIES, "kept, Bundles with copies of what goes; a person must decide"),
         ("naming_the_patient", "kept, they name the patient"),
         ("naming_what_goes", "kept, they name what goes, and not the patient"),
     ):

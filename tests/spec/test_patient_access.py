@@ -18,7 +18,7 @@ from fhir_server.storage.port import Draft, Key
 from fhir_server.storage.sqlite.store import SqliteStore
 from fhir_server.system import new_id, utc_now
 from tests.audit_world import BASE, DOCTOR
-from tests.rights_ward import drafted, fill, observation
+from tests.rights_ward import drafted, fill, observation, patient
 from tests.stores import START, put
 
 Json = dict[str, Any]
@@ -48,10 +48,10 @@ async def done(folder: Path, *reads: tuple[str, str | None]) -> None:
     """Reads that the journal holds and nobody has sealed: a resource, and the patient told."""
     store = SqliteStore.open(folder / "medsage.sqlite")
     trail = AuditTrail(DOCTOR, lambda: START, new_id, BASE)
-    for reference, patient in reads:
+    for reference, whose in reads:
         key = Key(*reference.split("/"))
         await store.note(
-            trail.entry(interaction="read", outcome="success", status=200, key=key, patient=patient)
+            trail.entry(interaction="read", outcome="success", status=200, key=key, patient=whose)
         )
     await store.close()
 
@@ -102,6 +102,30 @@ def test_content_that_nothing_has_and_what_was_written_after_an_erasure_is_liste
     asyncio.run(written(folder, later))
     told = json.loads(medsage(folder, "leftovers", "--json"))
     assert told["written_since_erasure"] == {"Patient/ann": ["Observation/again"]}
+
+
+def test_bundles_that_hold_copies_of_a_record_are_named(folder: Path, tmp_path: Path) -> None:
+    def bundle(id: str, *inside: Json) -> Draft:
+        entries = [{"fullUrl": "urn:uuid:1", "resource": each} for each in inside]
+        made = {"resourceType": "Bundle", "id": id, "type": "collection", "entry": entries}
+        return drafted(made, 1)
+
+    ann = {**patient("ann", "Quartey-Boateng"), "identifier": [{"system": "urn:s", "value": "7"}]}
+    elsewhere = {**ann, "id": "else"}
+    nested = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": elsewhere}]}
+    bundles = (
+        bundle("by-id", observation("o", "urn:uuid:2", "Copied")),
+        bundle("by-identifier", nested),
+        bundle("of-bo", patient("bo", "Asante-Kwakye")),
+    )
+    asyncio.run(written(folder, drafted(ann, 2), *bundles))
+    named = "Bundle/by-id, Bundle/by-identifier"
+    said = medsage(folder, "export", "ann", "--to", str(tmp_path / "record.zip"))
+    assert f"not in it, Bundles with copies of it: {named}\n" in said
+    for options in (("--dry-run",), ()):
+        said = medsage(folder, "erase", "ann", "--reason", "patient-request", *options)
+        kept = "kept, Bundles with copies of what goes; a person must decide"
+        assert f"{kept}: {named}\n" in said
 
 
 def drafted_later(resource: Json) -> Draft:
