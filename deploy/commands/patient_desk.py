@@ -3,7 +3,7 @@ record it is about."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,8 +14,10 @@ from deploy.commands.operating import OPERATOR, opened
 from deploy.commands.serve import store_settings
 from fhir_server.app import Knowledge, defined, knowledge
 from fhir_server.audit.journal import AuditTrail
+from fhir_server.fhir.codec import parse
 from fhir_server.rights import erasure
 from fhir_server.rights.extent import Extent, Told, extent_of, silent
+from fhir_server.security.tenants import DEFAULT, tenant_of
 from fhir_server.settings import Settings
 from fhir_server.storage.port import Key, StoreUnavailable
 from fhir_server.storage.rotation import SealedStore
@@ -39,12 +41,14 @@ _EVERY = 1000
 
 @dataclass(frozen=True)
 class Desk:
-    """The store, what searching means in it, and whose record it is about (no id: everybody's)."""
+    """The store, what searching means in it, and whose record it is about (no id: everybody's).
+    `tenant` is the Patient's: its auditors are told of what is done."""
 
     settings: Settings
     store: SealedStore
     known: Knowledge
     patient: Key
+    tenant: str = DEFAULT
 
     async def extent(self, told: Told = silent) -> Extent:
         """What is theirs."""
@@ -54,7 +58,8 @@ class Desk:
         self, interaction: str, key: Key, version: int | None = None, detail: str | None = None
     ) -> bytes:
         """The audit record of something that the operator did for them."""
-        trail = AuditTrail(OPERATOR, utc_now, new_id, self.known.base_url)
+        operator = replace(OPERATOR, tenant=self.tenant)
+        trail = AuditTrail(operator, utc_now, new_id, self.known.base_url)
         return trail.entry(
             interaction=interaction,
             outcome="success",
@@ -75,12 +80,18 @@ def run(data: Path | None, patient: str, work: Callable[[Desk], Awaitable[Any]])
         async with opened(settings) as store:
             known = knowledge(f"{settings.base_url}/fhir")
             await defined(store, known)
-            return await work(Desk(settings, store, known, key))
+            tenant = await _tenant(store, key)
+            return await work(Desk(settings, store, known, key, tenant))
 
     try:
         return asyncio.run(opened_desk())
     except _PROBLEMS as problem:
         fail(str(problem))
+
+
+async def _tenant(store: SealedStore, patient: Key) -> str:
+    current = await store.get(patient) if patient.id else None
+    return DEFAULT if current is None or current.is_deleted else tenant_of(parse(current.body))
 
 
 def teller(shows: bool) -> Told:

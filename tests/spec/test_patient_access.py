@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from deploy.cli import app
 from fhir_server.audit.journal import AuditTrail
+from fhir_server.security.tenants import tenant_label
 from fhir_server.storage.master_keys import read_master_keys
 from fhir_server.storage.port import Draft, Key
 from fhir_server.storage.sqlite.store import SqliteStore
@@ -66,6 +67,19 @@ def test_who_used_a_record_is_told_whole_and_nothing_of_others(
         events = [e["resource"] for e in json.loads(archive.read("access.json"))["entry"]]
     told = [each["entity"][0]["what"]["reference"] for each in events]
     assert sorted(told) == ["Binary/letter", "Observation/o"]
+
+
+def test_what_the_operator_did_is_told_to_the_auditors_of_the_patients_tenant(
+    folder: Path, tmp_path: Path
+) -> None:
+    label = tenant_label("north")
+    ann = {**patient("ann", "Quartey-Boateng"), "meta": {"security": [label]}}
+    asyncio.run(written(folder, drafted(ann, 2)))
+    medsage(folder, "restrict", "ann", "--reason", "legal-claims")
+    medsage(folder, "export", "ann", "--to", str(tmp_path / "record.zip"))
+    with zipfile.ZipFile(tmp_path / "record.zip") as archive:
+        (event,) = [e["resource"] for e in json.loads(archive.read("access.json"))["entry"]]
+    assert label in event["meta"]["security"]
 
 
 def test_on_an_encrypted_store_the_proof_says_what_its_files_can_show(tmp_path: Path) -> None:
