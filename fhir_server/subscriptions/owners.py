@@ -39,9 +39,15 @@ class Owners:
         return await judge.sees(self.store, stored, view)
 
     async def may_see_now(self, subscription: str, key: Key) -> bool:
-        """The same of the resource as it is now."""
+        """The same of the resource as it is now; of what was erased nobody is told."""
         current = await self.store.get(key)
-        return current is not None and await self.may_see(subscription, current)
+        if current is None or await self._is_erased(current):
+            return False
+        return await self.may_see(subscription, current)
+
+    async def _is_erased(self, stored: Stored) -> bool:
+        """Whether a deletion is all that remains of it."""
+        return stored.is_deleted and await self.store.get(stored.key, stored.version - 1) is None
 
     async def _judge(self, owner: dict[str, Any] | None) -> Judge:
         known = self.known()

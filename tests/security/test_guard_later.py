@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from fhir_server.rights.erasure import Ordered, erase
+from fhir_server.storage.port import Key
 from tests.consent_world import consent, observation
-from tests.fhir_world import World
+from tests.fhir_world import START, World, extract
 from tests.operation_world import world
 from tests.security.test_guard_http import principal
 from tests.stores import place
@@ -72,6 +74,22 @@ async def test_what_is_denied_before_it_is_delivered_is_not(told: Subscribed) ->
     await denied(told.world, "x")
     await told.deliver()
     assert told.hook.numbers == [2]
+
+
+@pytest.mark.parametrize("has_consents", [False, True])
+async def test_of_what_is_erased_before_it_is_delivered_nobody_is_told(
+    told: Subscribed, has_consents: bool
+) -> None:
+    if has_consents:
+        await denied(told.world, "nobody")
+    await subscribe(told, SERVICE)
+    for id, patient in (("ox", "x"), ("oy", "y")):
+        await happens(told, id, patient)
+    ordered = Ordered(Key("Patient", "x"), "patient-request", lambda *_: b"{}", lambda: START)
+    await erase(told.world.store, extract(), ordered)
+    await told.deliver()
+    assert told.hook.numbers == [2]
+    assert await told.waiting() == []
 
 
 async def test_a_granular_scope_bounds_what_is_told(told: Subscribed) -> None:
