@@ -8,6 +8,16 @@ from typing import Literal
 Answer = Literal["yes", "no"]
 Sex = Literal["male", "female"]
 
+# From a newborn before term up to beyond nearly all adults. Each of two values may be possible and
+# the pair not: weight and height that were swapped lie far above.
+_POSSIBLE_BMI = (5, 100)
+
+
+def is_possible_bmi(value: float) -> bool:
+    """Whether somebody can have this body mass index."""
+    low, high = _POSSIBLE_BMI
+    return low <= value <= high
+
 
 @dataclass(frozen=True)
 class SymptomFacts:
@@ -32,7 +42,13 @@ class SymptomFacts:
 
     @property
     def bmi(self) -> float | None:
-        """Body mass index in kg/m², when weight and height are known."""
+        """Body mass index in kg/m², when weight and height are known and fit together."""
+        found = self.bmi_as_given
+        return found if found is not None and is_possible_bmi(found) else None
+
+    @property
+    def bmi_as_given(self) -> float | None:
+        """The same, whether or not anybody can have it."""
         weight, height = self.vitals.get("weight"), self.vitals.get("height")
         if weight is None or not height:
             return None

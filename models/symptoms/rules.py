@@ -4,12 +4,12 @@ from fhir_server.fhir.assessment import SYMPTOM_CODES
 from models.symptoms import children, danger_signs, illness
 from models.symptoms.advice import recommendations
 from models.symptoms.differential import possibilities
-from models.symptoms.facts import SymptomFacts
+from models.symptoms.facts import SymptomFacts, is_possible_bmi
 from models.symptoms.illness import FEVER_CELSIUS
 from models.symptoms.news2 import news2
 from models.symptoms.pews import bedside_pews
 from models.symptoms.port import Analysis, Urgency
-from models.symptoms.rule import ADULT_YEARS, Rule
+from models.symptoms.rule import ADULT_YEARS, Rule, measured
 from models.symptoms.travel import travel
 
 VERSION = "1.2.0"
@@ -85,6 +85,11 @@ def _contradictions(facts: SymptomFacts) -> list[str]:
         lines.append("Contradiction: travel ends before it begins; please clarify.")
     if facts.sex == "male" and facts.is_pregnant:
         lines.append("Contradiction: male and pregnant; the answer was used, please clarify.")
+    bmi = facts.bmi_as_given
+    if bmi is not None and not is_possible_bmi(bmi):
+        pair = f"{measured(facts, 'weight')} and {measured(facts, 'height')}"
+        text = f"{pair} give a BMI of {bmi:.0f} kg/m², which no patient can have"
+        lines.append(f"Contradiction: {text}; it was not judged. Swapped? Measure again.")
     if facts.symptoms.get("fever") == "no" and facts.vitals.get("temperature", 0) >= FEVER_CELSIUS:
         lines.append("Contradiction: fever answered no, but measured; please clarify.")
     return lines

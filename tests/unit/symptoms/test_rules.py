@@ -87,6 +87,22 @@ def test_body_mass_of_adults_is_judged(weight: float, found: bool) -> None:
     assert ("body-mass" in codes(**facts)) is found
 
 
+@pytest.mark.parametrize(
+    ("weight", "height", "judged"),
+    [(170.0, 60.0, False), (2.0, 170.0, False), (150.0, 160.0, True)],
+)
+def test_weight_and_height_that_cannot_be_one_persons_are_named_and_not_judged(
+    weight: float, height: float, judged: bool
+) -> None:
+    vitals = {"weight": weight, "height": height}
+    analysis = analyse(SymptomFacts(TODAY, age_years=30, vitals=vitals))
+    notes = [note for note in analysis.notes if "BMI" in note]
+
+    assert ("body-mass" in [each.code for each in analysis.findings]) is judged
+    assert (notes == []) is judged
+    assert judged or "Swapped? Measure again." in notes[0]
+
+
 VITALS = st.fixed_dictionaries(
     {},
     optional={
