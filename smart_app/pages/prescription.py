@@ -5,6 +5,7 @@ import re
 from starlette.responses import Response
 
 from smart_app.charts import load_banner, load_prescription, load_report
+from smart_app.notices import load_notices
 from smart_app.pages.acting import signer
 from smart_app.prescribing import PRESCRIPTION as SYSTEM
 from smart_app.prescribing import (
@@ -71,6 +72,7 @@ async def _page(
         422 if problems else 200,
         banner=await load_banner(visit),
         report=loaded.view,
+        notices=await load_notices(visit, loaded),
         prescribed=await load_prescription(visit, loaded.view.id),
         fields=fields,
         problems=problems,

@@ -37,7 +37,7 @@ async def show(visit: Visit) -> Response:
         banner=await load_banner(visit),
         report=loaded.view,
         prescribed=prescribed,
-        notices=await load_notices(visit, loaded) if what == "report" else None,
+        notices=await load_notices(visit, loaded),
         printed=visit.parts.clock().isoformat(),
         printer=signer(visit),
     )

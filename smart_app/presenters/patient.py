@@ -14,6 +14,8 @@ from smart_app.sections import Section
 SNOMED = "http://snomed.info/sct"
 NO_KNOWN_ALLERGY = frozenset({"716186003", "409137002", "428607008", "429625007"})
 TEST_TAG = "HTEST"
+TAKEN_BACK = frozenset({"entered-in-error", "cancelled"})
+"""Observation.status of a value that is none: a dose may be reckoned by the weight shown."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,8 @@ def _last(observations: Section[Resource], loinc: str, *, dated: bool = True) ->
     if not observations.is_known:
         return _("Could not be loaded")
     for observation in observations.items:
-        if has_code(observation.get("code"), LOINC, loinc):
+        is_one = has_code(observation.get("code"), LOINC, loinc)
+        if is_one and observation.get("status") not in TAKEN_BACK:
             value = show_value(observation)
             return (
                 f"{value} ({show_date(observation.get('effectiveDateTime'))})" if dated else value

@@ -8,6 +8,7 @@ from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
 from smart_app.prescribing import NO_MEDICINE
 from smart_app.presenters.elements import has_code, show_concept
+from smart_app.presenters.patient import TAKEN_BACK
 from smart_app.presenters.times import show_time
 
 
@@ -30,6 +31,11 @@ class PrescriptionView:
     decided_none: str
 
     @property
+    def prescribers(self) -> tuple[str, ...]:
+        """Who prescribed: not always who prints it."""
+        return tuple(dict.fromkeys(line.prescriber for line in self.medicines))
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing was decided yet."""
         return not self.medicines and not self.decided_none
@@ -49,6 +55,7 @@ def prescription_view(
         d
         for d in decisions
         if report in d.get("focus", ())
+        and d.get("status") not in TAKEN_BACK
         and has_code(d.get("valueCodeableConcept"), FINDINGS, NO_MEDICINE)
     ]
     decided = ""

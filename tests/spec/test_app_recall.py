@@ -112,3 +112,31 @@ async def test_the_signers_work_list_has_it_before_a_patient_is_chosen(world):
     listed = (await browser.get(f"{await browser.sign_in()}patients")).text
     assert "Recalled AI results: look again" in listed
     assert REASON in listed
+
+
+async def test_medicines_after_a_recalled_report_are_prescribed_and_printed_below_the_notice(world):
+    world.records.put(recalled(status="final"))
+    world.records.put(
+        {
+            "resourceType": "MedicationRequest",
+            "id": "m1",
+            "status": "active",
+            "intent": "order",
+            "medicationCodeableConcept": {"text": "Artesunate"},
+            "subject": {"reference": "Patient/p1"},
+            "requester": {"reference": "Practitioner/dr-kofi", "display": "Dr Kofi Mensah"},
+            "supportingInformation": [{"reference": "DiagnosticReport/r1"}],
+        }
+    )
+    browser = world.browser()
+    chart = await browser.launch()
+    page = f"{chart}reports/r1"
+    shown = (await browser.get(f"{page}/prescription")).text
+    assert "Recalled: do not rely on the AI result in this report" in shown
+    assert REASON in shown
+    await browser.submit(page, f"{page}/print", what="prescription")
+    sheet = (await browser.get(f"{page}/print/prescription")).text
+    assert "RECALLED: do not rely on the AI result in this report" in sheet
+    # Who prints is not who prescribed.
+    assert "Prescriber: <bdi>Dr Kofi Mensah</bdi>" in sheet
+    assert "Printed by" in sheet

@@ -97,3 +97,20 @@ def test_weight_is_shown_with_unit_and_date_and_the_dead_are_flagged():
     assert shown.weight == "62 kg (01-Nov-2026)"
     assert shown.name == "BA, A B"
     assert shown.flags == ("Deceased",)
+
+
+def test_a_weight_that_was_entered_in_error_is_not_shown_as_the_weight():
+    def weight(kilograms, status, day):
+        return {
+            "status": status,
+            "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}]},
+            "effectiveDateTime": day,
+            "valueQuantity": {"value": kilograms, "unit": "kg"},
+        }
+
+    wrong, right = weight(98, "entered-in-error", "2026-11-20"), weight(9.8, "final", "2026-11-01")
+    patient = {"resourceType": "Patient", "id": "p"}
+    shown = banner(patient, NOTHING, Section("loaded", (wrong, right)), today=TODAY)
+    assert shown.weight == "9.8 kg (01-Nov-2026)"
+    alone = banner(patient, NOTHING, Section("loaded", (wrong,)), today=TODAY)
+    assert alone.weight == "Not recorded"
