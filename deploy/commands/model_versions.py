@@ -27,6 +27,7 @@ from fhir_server.fhir.model_versions import (
     key_of,
     standing_of,
 )
+from fhir_server.fhir.recalls import recalls_of
 from fhir_server.search.conditional import parse_condition
 from fhir_server.settings import Settings
 from models.fhir_client import CallerToken, FhirClient, FhirFailure
@@ -69,7 +70,8 @@ def list_versions(
     for row in rows:
         here = "" if row["installed"] else ", not on this machine"
         share = f", {row['share']} % of the Tasks" if row["share"] else ""
-        typer.echo(f"{row['version']}: {row['state']}{share}{here}")
+        out = f", {row['out_of_use']}: it runs no more" if row["out_of_use"] else ""
+        typer.echo(f"{row['version']}: {row['state']}{share}{here}{out}")
         if row["proposal"]:
             typer.echo(f"    proposed: {row['proposal']}")
 
@@ -170,11 +172,12 @@ async def _rows(settings: Settings, here: dict[str, Installed]) -> list[dict[str
         asked = [("type", f"{DEVICE_TYPES}|{AI_DEVICE}")]
         page = await store.find(parse_condition(known.scope(), "Device", asked, limit=_MOST))
     devices = [parse(stored.body) for stored in page.matches]
-    standings = {key_of(d): s for d in devices if (s := standing_of(d)) is not None}
-    return [_row(key, standings.get(key), key in here) for key in sorted({*here, *standings})]
+    known_here = {key_of(d): d for d in devices if standing_of(d) is not None}
+    return [_row(key, known_here.get(key), key in here) for key in sorted({*here, *known_here})]
 
 
-def _row(key: str, standing: Standing | None, is_here: bool) -> dict[str, Any]:
+def _row(key: str, device: dict[str, Any] | None, is_here: bool) -> dict[str, Any]:
+    standing = standing_of(device) if device else None
     return {
         "version": key,
         "state": standing.state.value if standing else "not registered",
@@ -182,7 +185,18 @@ def _row(key: str, standing: Standing | None, is_here: bool) -> dict[str, Any]:
         "share": standing.share if standing else 0,
         "installed": is_here,
         "proposal": _proposal(standing) if standing else None,
+        "out_of_use": _out_of_use(device, standing) if device and standing else None,
     }
+
+
+def _out_of_use(device: dict[str, Any], standing: Standing) -> str | None:
+    """Why a version does not run, whatever its state says; None when it does, or was retired."""
+    recall = next((each for each in recalls_of(device) if each.is_for_good), None)
+    if recall is not None:
+        return f"recalled {recall.requested} ({recall.reason})"
+    status = device.get("status", "active")
+    is_out = standing.state is not State.RETIRED and status != "active"
+    return f"its Device is {status}" if is_out else None
 
 
 def _proposal(standing: Standing) -> str | None:

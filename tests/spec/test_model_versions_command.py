@@ -14,6 +14,7 @@ from deploy.cli import app
 from deploy.commands import model_versions
 from deploy.commands.serve import store_settings
 from fhir_server.fhir.model_versions import Person, Proposal, Standing, State, with_standing
+from fhir_server.fhir.recalls import Recall, with_recall
 from fhir_server.storage.sqlite.store import SqliteStore
 from models.ai_systems import ai_device
 from models.registry import MALARIA
@@ -136,5 +137,20 @@ def test_the_list_says_where_each_stands_and_who_waits(
     assert lines[0] == "malaria-cell-0.9.0-gone: shadow, not on this machine"
     assert "proposed: candidate with 10 %" in lines[1]
     assert lines[2] == f"{shipped().key}: not registered"
+    assert "runs no more" not in said
     rows = json.loads(medsage("list", "--json", "--data", str(tmp_path))[1])
     assert [row["installed"] for row in rows] == [False, True]
+
+
+def test_the_list_says_that_a_recalled_candidate_runs_no_more(tmp_path: Path) -> None:
+    recall = Recall("r", "Mislabelled", "2026-11-25T08:00:00Z", "Practitioner/ada")
+    made = with_recall(device("malaria-cell-0.9.0-gone"), recall)
+
+    async def filled() -> None:
+        store = SqliteStore.open(tmp_path / "medsage.sqlite")
+        await fill(store, [made])
+        await store.close()
+
+    asyncio.run(filled())
+    said = medsage("list", "--data", str(tmp_path))[1]
+    assert "recalled 2026-11-25T08:00:00Z (Mislabelled): it runs no more" in said.splitlines()[0]
