@@ -3,6 +3,7 @@ holds, feedback, the candidate training set and its comparison."""
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,7 @@ from deploy.commands.serve import read_settings
 from deploy.keys import MissingSecret, keys_of
 from deploy.logs import configure
 from deploy.watching import limits_of, monitor_client
+from fhir_server.fhir.reference import ID
 from fhir_server.load_settings import UnusableSettings
 from fhir_server.settings import Settings
 from fhir_server.system import new_id, utc_now
@@ -44,6 +46,7 @@ from models.retraining.verdicts import (
 )
 
 T = TypeVar("T")
+_SITE = re.compile(rf"(Organization|Location)/{ID}")
 Resource = dict[str, Any]
 Data = Annotated[Path | None, typer.Option(help="Folder of the embedded store and its keys.")]
 Site = Annotated[
@@ -116,6 +119,8 @@ def hold(
 ) -> None:
     """Hold the AI reading of images: analyses there answer that there is no AI opinion."""
     where = holds.EVERYWHERE if everywhere else site
+    if site is not None and not _SITE.fullmatch(site):
+        fail(f"{site!r} is not Organization/id or Location/id: nothing would be held", UNUSABLE)
 
     def entries(reading: Resource | None, act: holds.Act) -> list[Resource]:
         return holds.hold_entries(reading, where, reason, act, new_id)

@@ -221,13 +221,21 @@ def test_a_release_needs_a_hold_and_a_reason() -> None:
         hold_entries(held, WARD, "again", act, new_uuid)
 
 
-@pytest.mark.parametrize("site", [WARD, EVERYWHERE])
+@pytest.mark.parametrize(
+    ("site", "written"),
+    [
+        (WARD, WARD),
+        (EVERYWHERE, WARD),
+        (WARD, f"{BASE}/{WARD}"),
+        (WARD, f"{WARD}/_history/2"),
+    ],
+)
 async def test_a_held_model_gives_no_opinion_and_the_task_is_completed_with_a_report(
-    site: str,
+    site: str, written: str
 ) -> None:
     double = FhirDouble(clock=lambda: NOW)
     patient = double.add({"resourceType": "Patient"})
-    visit = double.add({"resourceType": "Encounter", "serviceProvider": {"reference": WARD}})
+    visit = double.add({"resourceType": "Encounter", "serviceProvider": {"reference": written}})
     fhir = FhirClient(double.client(), BASE, CallerToken(None))
     act = Act("Practitioner/1", NOW)
     await fhir.transaction(transaction(hold_entries(None, site, "Drift", act, new_uuid)))

@@ -154,3 +154,9 @@ def test_the_list_says_that_a_recalled_candidate_runs_no_more(tmp_path: Path) ->
     asyncio.run(filled())
     said = medsage("list", "--data", str(tmp_path))[1]
     assert "recalled 2026-11-25T08:00:00Z (Mislabelled): it runs no more" in said.splitlines()[0]
+
+
+def test_a_hold_of_what_is_no_site_is_refused() -> None:
+    code, said = medsage("hold", "--site", "ward", "--reason", "Stain", "--by", "Practitioner/ada")
+    assert code == 2
+    assert "nothing would be held" in said
