@@ -19,6 +19,7 @@ from models import tasks
 from models.ai_systems import SYSTEM_VERSIONS
 from models.analysis import SmearModel, smear_system
 from models.fhir_client import FhirClient
+from models.monitoring.site import SITE
 from models.replayed_drawings import drawings_again, drawings_stored
 from models.replayed_symptoms import language_model_lines, symptoms_again, without_language_model
 from models.smear_report import ONE_CELL, SMEAR, SOFTWARE, smear_observation
@@ -30,7 +31,7 @@ Resource = dict[str, Any]
 Verdict = Literal["same", "different", "unavailable"]
 
 NOT_COMPUTED = frozenset({SOFTWARE[0], "arm"})
-"""Components that say how the result came about, not what it is."""
+"""Components that say how the result came about, not what it is; so does where (SITE)."""
 ModelOf = Callable[[str], SmearModel | None]
 """The image model of that version, by its key; None when it is not here. May block."""
 _COMPARED = ("valueCodeableConcept", "dataAbsentReason", "extension", "method", "note", "component")
@@ -217,6 +218,8 @@ def _walk(place: str, value: Any, found: dict[str, str]) -> None:
         for part in value:
             name = _name(part)
             if place == "component" and name in NOT_COMPUTED:
+                continue
+            if place == "extension" and part.get("url") == SITE:
                 continue
             seen[name] = seen.get(name, -1) + 1
             _walk(f"{place}[{name}{f' {seen[name] + 1}' if seen[name] else ''}]", part, found)

@@ -54,11 +54,21 @@ def only(model: Any) -> ModelOf:
 
 async def assess(world: World, smear: Any, language_model: Any = None, **intake: Any) -> str:
     patient = await world.create({"resourceType": "Patient", "birthDate": "1990-05-01"})
+    # Its site is noted on the results, and nothing that a model computes.
+    visit = await world.create(
+        {
+            "resourceType": "Encounter",
+            "status": "in-progress",
+            "class": {"code": "AMB"},
+            "subject": {"reference": f"Patient/{patient}"},
+            "serviceProvider": {"reference": "Organization/ward"},
+        }
+    )
     content = CELL.read_bytes()
     numbers = iter(range(1, 100))
     bundle = submission(
         Intake(START, images=[Image(content, "image/png", "cell")], **{**INTAKE, **intake}),
-        Parties(f"Patient/{patient}"),
+        Parties(f"Patient/{patient}", encounter=f"Encounter/{visit}"),
         lambda: f"00000000-0000-4000-8000-{next(numbers):012d}",
     )
     answer = await fhir(world).transaction(bundle)
