@@ -227,6 +227,12 @@ CAUSES: Mapping[str, Explanation] = {
           "signed. Nothing was changed."),
         mark("Assess the patient without it, or start a new assessment."),
     ),
+    "further": Explanation(
+        409,
+        mark("This report can't be read or signed here"),
+        mark("It is by a model of another condition, not of malaria smears. Nothing was stored."),
+        mark("Assess the patient without it."),
+    ),
     "withdrawn": Explanation(
         409,
         mark("The patient does not permit this analysis"),

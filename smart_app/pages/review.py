@@ -13,7 +13,7 @@ from smart_app.notices import load_notices
 from smart_app.pages.acting import now_of, signer
 from smart_app.pages.feedback import MOST_COMMENT, choices, chosen_reasons, feedback_shown
 from smart_app.pages.sending import sending_of, state_of, task_for
-from smart_app.presenters.report import Finding, finding
+from smart_app.presenters.report import Finding, ReportView, finding
 from smart_app.problems import Problem
 from smart_app.reading import (
     READING_OF_REPORT,
@@ -58,6 +58,8 @@ async def read_first(visit: Visit) -> Response:
     loaded = await load_report(visit, visit.request.path_params["report"])
     if loaded.view.is_withdrawn:
         raise Problem("withdrawn")
+    if loaded.view.is_further:
+        raise Problem("further")
     reader = signer(visit).reference
     answer = visit.text("reading") or None
     if visit.text("bypass") == "yes" and loaded.view.is_danger:
@@ -104,6 +106,8 @@ async def sign(visit: Visit) -> Response:
         raise Problem("recalled")
     if loaded.view.is_withdrawn:
         raise Problem("withdrawn")
+    if loaded.view.is_further:
+        raise Problem("further")
     if loaded.view.is_signed or visit.text("version") != loaded.view.version:
         raise Problem("conflict")
     if visit.text("examined") != "yes":
@@ -159,8 +163,7 @@ async def _ask(visit: Visit, loaded: LoadedReport, status: int) -> Response:
     fields = await visit.drafts.conclusion(loaded.view.id)
     reading = await _own_reading(visit, loaded.resource)
     view = loaded.view
-    is_settled = view.is_signed or view.is_recalled or view.is_withdrawn
-    if is_settled or _missing(loaded, fields) or reading is None:
+    if _is_read_only(view) or view.is_signed or _missing(loaded, fields) or reading is None:
         return visit.see(f"reports/{loaded.view.id}")
     return await visit.page(
         "sign.html",
@@ -194,8 +197,12 @@ async def _review(visit: Visit, loaded: LoadedReport, *missing: str) -> Response
         fields={"conclusion": loaded.view.conclusion, **fields},
         missing=missing,
         notices=await load_notices(visit, loaded),
-        can_sign=_can_sign(visit) and not (loaded.view.is_recalled or loaded.view.is_withdrawn),
+        can_sign=_can_sign(visit) and not _is_read_only(loaded.view),
     )
+
+
+def _is_read_only(view: ReportView) -> bool:
+    return view.is_recalled or view.is_withdrawn or view.is_further
 
 
 def _can_sign(visit: Visit) -> bool:
@@ -208,7 +215,7 @@ async def shows_result(visit: Visit, loaded: LoadedReport) -> bool:
     account makes none; never a draft that the patient does not permit any more."""
     if loaded.view.is_withdrawn:
         return False
-    if loaded.view.is_signed or not _can_sign(visit):
+    if loaded.view.is_signed or loaded.view.is_further or not _can_sign(visit):
         return True
     return await _own_reading(visit, loaded.resource) is not None
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from fhir_server.fhir.assessment import FINDINGS
+from fhir_server.fhir.assessment import FINDINGS, FURTHER_MODELS
 from fhir_server.fhir.feedback import FIRST_READING
 from fhir_server.fhir.recalls import is_recalled
 from fhir_server.fhir.smear_answers import ONE_CELL, SMEAR, Shown, shown_as
@@ -84,7 +84,8 @@ class ImageLine:
 class ReportView:
     """The report's facts. `image_state` is the AI's answer about the images, None when there
     were none; `refusals` are images that the analysis would not read, and why. `is_withdrawn`: a
-    draft whose patient does not permit the analysis any more."""
+    draft whose patient does not permit the analysis any more. `is_further`: by a model of another
+    condition, whose images are no smear: it is shown, and neither read nor signed here."""
 
     id: str
     version: str
@@ -92,6 +93,7 @@ class ReportView:
     is_signed: bool
     is_recalled: bool
     is_withdrawn: bool
+    is_further: bool
     title: str
     when: str
     conclusion: str
@@ -134,6 +136,7 @@ def report_view(
 ) -> ReportView:
     """The view of a report, its result Observations and the Media of its images."""
     findings = [finding(observation) for observation in results]
+    is_further = code_in(report.get("code"), FURTHER_MODELS) is not None
     own = {FIRST_READING, FINAL_FINDING}
     codes = [code_in(o.get("code"), FINDINGS) for o in results]
     by_code = dict(zip(codes, findings, strict=True))
@@ -145,13 +148,16 @@ def report_view(
         is_signed=is_signed(report),
         is_recalled=is_recalled(report),
         is_withdrawn=is_withdrawn(report) and not is_signed(report),
+        is_further=is_further,
         title=show_concept(report.get("code")),
         when=show_time(report.get("issued") or report.get("effectiveDateTime")),
         conclusion=report.get("conclusion", ""),
         interpreters=tuple(i.get("display") or i.get("reference", "") for i in interpreters),
         findings=tuple(f for code, f in zip(codes, findings, strict=True) if code not in own),
         refusals=tuple(_refusals(report)),
-        images=tuple(_image(number, m) for number, m in enumerate(media, start=1)),
+        images=tuple(
+            _image(number, m, is_smear=not is_further) for number, m in enumerate(media, start=1)
+        ),
         first_reading=by_code.get(FIRST_READING),
         final_finding=by_code.get(FINAL_FINDING),
     )
@@ -260,15 +266,19 @@ def _refusals(report: Resource) -> list[str]:
     ]
 
 
-def _image(number: int, media: Resource) -> ImageLine:
+def _image(number: int, media: Resource, *, is_smear: bool) -> ImageLine:
     content = media.get("content", {})
     words = {
         "n": number,
         "title": content.get("title", ""),
         "when": show_time(media.get("createdDateTime")),
     }
+    smear, other = (
+        _("Smear image %(n)s: %(title)s, uploaded %(when)s"),
+        _("Image %(n)s: %(title)s, uploaded %(when)s"),
+    )
     return ImageLine(
         media=media["id"],
-        text=_("Smear image %(n)s: %(title)s, uploaded %(when)s") % words,
+        text=(smear if is_smear else other) % words,
         can_show=content.get("contentType") in {"image/png", "image/jpeg"},
     )
