@@ -1,7 +1,7 @@
 """How many analyses a request asks for: each is a Task of that code that is `requested`.
 
 One that is written as `in-progress` is analysed too, once its lease runs out, so it counts as well.
-Only the worker's claim does not: an update under If-Match by a caller that is nobody's user.
+Only the worker's claim does not: an update under If-Match by the client of the analysis itself.
 """
 
 from collections.abc import Iterator
@@ -11,16 +11,17 @@ import orjson
 
 from fhir_server.fhir.assessment import ASSESSMENT
 from fhir_server.interactions.context import FhirRequest
-from fhir_server.security.scopes import parse_scopes
+from fhir_server.security.actors import ANALYSING
+from fhir_server.security.principal import Principal
 
 _ASKING = frozenset({"requested", "in-progress"})
 _BUNDLES = frozenset({"transaction", "batch"})
 _WRITES = frozenset({"create", "update", "patch"})
 
 
-def asked_diagnoses(request: FhirRequest, scopes: str) -> int:
+def asked_diagnoses(request: FhirRequest, caller: Principal) -> int:
     """The number; 0 for a body that can't be read, which is refused elsewhere. A patch of a Task
-    counts as one where it may set such a status. `scopes` are those of the caller."""
+    counts as one where it may set such a status."""
     if request.interaction in _BUNDLES:
         return sum(map(_is_asking_entry, _entries(request.body)))
     if request.type != "Task" or request.interaction not in _WRITES:
@@ -29,14 +30,13 @@ def asked_diagnoses(request: FhirRequest, scopes: str) -> int:
         return int(_may_request(request.body))
     task = _read(request.body)
     is_claim = request.interaction == "update" and request.if_match is not None
-    if is_claim and task.get("status") == "in-progress" and _is_system_alone(scopes):
+    if is_claim and task.get("status") == "in-progress" and _is_of_the_analysis(caller):
         return 0
     return int(_is_asking(task))
 
 
-def _is_system_alone(scopes: str) -> bool:
-    granted = parse_scopes(scopes).resources
-    return bool(granted) and all(scope.level == "system" for scope in granted)
+def _is_of_the_analysis(caller: Principal) -> bool:
+    return caller.subject == caller.client_id and caller.client_id in ANALYSING
 
 
 def _entries(body: bytes) -> Iterator[dict[str, Any]]:

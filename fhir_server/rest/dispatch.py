@@ -215,7 +215,7 @@ class FhirApplication:
 
     async def _limit_diagnoses(self, principal: Principal | None, request: FhirRequest) -> None:
         """FhirError 429 for a diagnosis too many."""
-        if principal is not None and (count := asked_diagnoses(request, principal.scopes)):
+        if principal is not None and (count := asked_diagnoses(request, principal)):
             await self._parts.limits.of_diagnoses(principal, count)
 
     async def _with_body(self, call: _Call, asked: Asked) -> Asked:

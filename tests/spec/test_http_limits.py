@@ -3,6 +3,7 @@
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,13 @@ async def test_a_task_written_as_in_progress_counts_as_it_will_be_analysed(
         throttled(await world.patch("/Task/a", [{**REPLACE, "value": "in-progress"}]))
 
 
-async def test_the_claim_of_a_service_is_no_diagnosis_and_that_of_a_user_is(
+async def test_the_claim_of_the_worker_is_no_diagnosis_and_that_of_others_is(
     tmp_path: Path,
 ) -> None:
     async with limited(tmp_path, "diagnoses=1") as world:
-        world.caller.principal = caller(SERVICE, role="service")
+        service = caller(SERVICE, role="service")
+        worker = replace(service, subject="medsage-worker", client_id="medsage-worker")
+        world.caller.principal = worker
         for each in ("a", "b"):
             assert (await world.put(f"/Task/{each}", task("draft", id=each))).status_code == 201
             claim = task("in-progress", id=each)
@@ -126,6 +129,13 @@ async def test_the_claim_of_a_service_is_no_diagnosis_and_that_of_a_user_is(
         mine = task("in-progress", id="a", description="mine")
         assert (await world.put("/Task/a", mine, if_match='W/"2"')).status_code == 200
         throttled(await world.put("/Task/b", {**mine, "id": "b"}, if_match='W/"2"'))
+        # A draft that another service begins is analysed like one that was asked for.
+        world.caller.principal = replace(service, subject="lab", client_id="lab")
+        for each, refused in (("c", False), ("d", True)):
+            assert (await world.put(f"/Task/{each}", task("draft", id=each))).status_code == 201
+            begun = task("in-progress", id=each)
+            answer = await world.put(f"/Task/{each}", begun, if_match='W/"1"')
+            assert answer.status_code == (429 if refused else 200)
 
 
 async def test_a_task_that_is_asked_for_again_counts_again(tmp_path: Path) -> None:
