@@ -36,6 +36,8 @@ def _for_development(settings: Settings) -> Iterator[str]:
         yield "MEDSAGE_OPEN_ACCESS: tokens must be asked for"
     if settings.demo:
         yield "MEDSAGE_DEMO: demonstration users and clients are known to everybody"
+    if settings.demonstration_models and settings.profile == "prod":
+        yield "MEDSAGE_DEMONSTRATION_MODELS: models that are for no patient, where patients are"
     if not settings.base_url.startswith("https://"):
         yield "MEDSAGE_BASE_URL: must begin with https://"
     if any(ip_network(each.strip()).prefixlen == 0 for each in _listed(settings.trusted_proxies)):

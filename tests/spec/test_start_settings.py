@@ -71,6 +71,11 @@ def test_a_value_that_can_not_be_used_stops_the_start() -> None:
         ([], {"MEDSAGE_DEMO": "true"}, "MEDSAGE_DEMO"),
         ([], {"MEDSAGE_BASE_URL": "http://medsage.example"}, "MEDSAGE_BASE_URL"),
         ([], {"MEDSAGE_LOG_LEVEL": "debug"}, "MEDSAGE_LOG_LEVEL: debug"),
+        (
+            [],
+            {"MEDSAGE_DEMONSTRATION_MODELS": "true"},
+            "MEDSAGE_DEMONSTRATION_MODELS: models that are for no patient",
+        ),
     ],
 )
 def test_production_refuses_what_is_for_development(
