@@ -62,7 +62,9 @@ def read_prescription(
     problems += _whole("days", fields, most=MOST_DAYS, text=_("Enter the number of days (1 to 90)"))
     if fields.get("route") not in ROUTES:
         problems.append(FieldProblem("route", _("Choose how the medicine is given")))
-    allergy = matching_allergy(fields.get("medicine", ""), allergies)
+    # A brand's substance is often named with its strength alone.
+    named = " ".join(fields.get(name, "") for name in ("medicine", "form"))
+    allergy = matching_allergy(named, allergies)
     if allergy:
         text = _("Stopped: this patient has a recorded allergy to %(name)s") % {"name": allergy}
         problems.insert(0, FieldProblem("medicine", text))

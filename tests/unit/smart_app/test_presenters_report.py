@@ -190,6 +190,15 @@ def test_an_incomplete_prescription_names_what_is_missing(field, value):
     assert [problem.field for problem in checked.problems] == [field]
 
 
+def test_an_allergy_stops_a_brand_whose_substance_is_named_with_its_strength():
+    fields = {**MEDICINE, "medicine": "Fansidar", "form": "tablet sulfadoxine 500 mg"}
+    checked = read_prescription(fields, ("Sulfadoxine",), allergies_loaded=True)
+    assert (checked.allergy, [each.field for each in checked.problems]) == (
+        "Sulfadoxine",
+        ["medicine"],
+    )
+
+
 def test_allergies_that_could_not_be_loaded_must_be_asked_about():
     unasked = read_prescription(MEDICINE, (), allergies_loaded=False)
     assert [problem.field for problem in unasked.problems] == ["asked"]
