@@ -9,6 +9,7 @@ from pathlib import Path
 from secrets import token_hex
 
 NGINX = Path("deploy/nginx")
+HTTPS = 443
 GENERATION = "/.generation"
 """Where the inner doors say which configuration nginx goes by."""
 _INNER = """\
@@ -78,7 +79,8 @@ def write(
 ) -> Path:  # fmt: skip
     """The configuration file in the folder. `doors` are the ports that nginx listens on, `ports`
     those of the roles `server`, `app` and, where it has an inner door, `worker`; `secrets` is the
-    folder of the certificate and its key."""
+    folder of the certificate and its key. `public` among the doors is the port of the base URL,
+    where another listens for nginx."""
     folder.mkdir(parents=True, exist_ok=True)
     shipped = (code / NGINX / "upstreams.conf").read_text("utf-8")
     upstreams = (_upstream(shipped, role, each) for role, each in ports.items())
@@ -135,6 +137,7 @@ def generation(folder: Path) -> str:
 
 def _replaced(code: Path, folder: Path, secrets: Path, doors: Mapping[str, int]) -> str:
     text = (code / NGINX / "nginx.conf").read_text("utf-8")
+    public = doors.get("public", doors["tls"])
     for old, new in {
         "/tmp/": f"{folder}/",  # noqa: S108 - Compose's, which is replaced
         "/run/secrets/": f"{secrets}/",
@@ -142,6 +145,7 @@ def _replaced(code: Path, folder: Path, secrets: Path, doors: Mapping[str, int])
         "/dev/stdout": f"{folder}/access.log",
         "listen 8080": f"listen {doors['plain']}",
         "listen 8443": f"listen {doors['tls']}",
+        "https://$host$": "https://$host$" if public == HTTPS else f"https://$host:{public}$",
         "127.0.0.1:8081": f"127.0.0.1:{doors['alive']}",
         # There is no Grafana in this form.
         "proxy_pass $grafana;": "return 404;",

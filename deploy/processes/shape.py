@@ -202,6 +202,7 @@ class Shape:
         self._write_targets()
         nginx = self.written.slot("nginx")
         doors = dict(zip(DOORS, nginx.ports, strict=True))
+        doors["public"] = urlsplit(self.base_url).port or door.HTTPS
         own = self.written.own("nginx")
         door.write(code, own, self.written.certificates, doors, self._ports())
 

@@ -3,6 +3,7 @@ where, and what the roles are told about the caller."""
 
 import http.client
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -18,11 +19,15 @@ from tests.nginx_door import Door, opened
 
 pytestmark = pytest.mark.nginx
 
+END = b"\r\n\r\n"
+
 
 class Echo(BaseHTTPRequestHandler):
     """Answers with what it was asked."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = 65_536
+    """Head and body go together; apart, each answer would wait for an acknowledgement."""
 
     def do_GET(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
@@ -61,6 +66,19 @@ class Caller:
             connection.request(method, path, body=body, headers=headers or {})
         return answered(connection)
 
+    def ask_at_once(self, path: str, method: str, times: int) -> bytes:
+        """All by one connection without waiting for answers; these, one behind the other."""
+        asked = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n"
+        last = asked + "Connection: close\r\n"
+        everything = f"{asked}\r\n".encode() * (times - 1) + f"{last}\r\n".encode()
+        with self._connected() as connection:
+            connection.sendall(everything)
+            return b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    def _connected(self) -> ssl.SSLSocket:
+        plain = socket.create_connection(("localhost", self.door.tls))
+        return self._trust.wrap_socket(plain, server_hostname="localhost")
+
     def ask_plainly(self, path: str) -> tuple[http.client.HTTPResponse, bytes]:
         connection = http.client.HTTPConnection("localhost", self.door.plain)
         connection.request("GET", path)
@@ -87,7 +105,8 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
 def test_plain_http_leads_to_https_and_keeps_method_path_and_query(door: Caller) -> None:
     answer, _ = door.ask_plainly("/fhir/Patient?name=x")
     assert answer.status == 308
-    assert answer.headers["Location"] == "https://localhost/fhir/Patient?name=x"
+    there = f"https://localhost:{door.door.tls}"
+    assert answer.headers["Location"] == f"{there}/fhir/Patient?name=x"
 
 
 def test_answers_over_tls_ask_browsers_to_stay_there(door: Caller) -> None:
@@ -150,6 +169,22 @@ def test_a_body_too_large_for_its_place_is_refused(door: Caller) -> None:
     assert (accepted.status, json.loads(content)["bytes"]) == (200, len(large))
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_resource_too_large_for_the_door_is_refused_in_fhir(door: Caller, method: str) -> None:
+    length = {"Content-Length": "70000000"}
+    answer, content = door.ask("/fhir/Patient/1", method=method, headers=length)
+    assert answer.status == 413
+    assert answer.headers["Content-Type"] == "application/fhir+json"
+    assert json.loads(content)["issue"][0]["code"] == "too-long"
+    assert "Retry-After" not in answer.headers
+
+
+def test_a_form_too_large_for_the_door_is_refused_in_a_page(door: Caller) -> None:
+    answer, content = door.ask("/auth/account", method="POST", body=b"x" * (300 * 1024))
+    assert (answer.status, answer.headers["Cache-Control"]) == (413, "no-store")
+    assert "Nothing was sent" in content.decode()
+
+
 def test_the_end_of_the_certificate_that_the_door_shows_is_known(door: Caller) -> None:
     shown = x509.load_pem_x509_certificate(door.door.certificate.read_bytes())
     settings, _ = load({"MEDSAGE_BASE_URL": f"https://localhost:{door.door.tls}"})
@@ -173,3 +208,15 @@ def test_sign_in_is_slowed_down_before_the_rest_is(door: Caller) -> None:
     answers = [door.ask("/auth/login")[0].status for _ in range(60)]
     assert 429 in answers
     assert door.ask("/fhir/metadata")[0].status == 200
+
+
+def test_too_many_requests_at_once_are_refused_in_fhir_with_when_to_come_again(
+    door: Caller,
+) -> None:
+    for method in ("GET", "PUT"):
+        answers = door.ask_at_once("/fhir/Patient/1", method, times=400).split(b"HTTP/1.1 ")
+        head, _, body = next(each for each in answers if each.startswith(b"429")).partition(END)
+        assert b"\r\nContent-Type: application/fhir+json\r\n" in head
+        assert b"\r\nRetry-After: 2" in head
+        assert b"\r\nStrict-Transport-Security: " in head
+        assert json.loads(body)["issue"][0]["code"] == "throttled"
