@@ -104,8 +104,9 @@ def monitor(folder: Folder = FOLDER) -> None:
     """Start Prometheus and Alertmanager with the shipped files, and say which targets are up."""
     with _Told():
         shape = _production(folder)
-        shape.code = versions.kept(ROOT, _versions(shape))
-        shape.watch()
+        with _alone(shape):
+            shape.code = versions.kept(ROOT, _versions(shape))
+            shape.watch()
         for part in shape.watching.values():
             typer.echo(f"{part.name}: http://127.0.0.1:{part.port}/")
         found = _targets(shape)

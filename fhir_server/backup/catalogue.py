@@ -15,6 +15,7 @@ from fhir_server.backup.manifest import (
     own_parts,
     read,
 )
+from fhir_server.backup.numbering import numbered
 from fhir_server.backup.problems import Altered, BackupFailed
 from fhir_server.backup.seals import SealKeys
 from fhir_server.backup.target import Target
@@ -35,7 +36,8 @@ class Catalogue:
         """The backups, of one store or of all, oldest first: in the order in which they were made,
         also where the clock was put back meanwhile."""
         found = [each for each in self.backups.values() if store in (None, each.manifest.store)]
-        return sorted(found, key=_order)
+        places = numbered(self.backups)
+        return sorted(found, key=lambda each: places[each.manifest.backup])
 
     @property
     def next_number(self) -> int:
@@ -152,7 +154,3 @@ def chosen(found: Catalogue, backup: str | None, moment: Moment | None) -> Seale
         return last
     newest_first = found.by_time(last.manifest.store)[::-1]
     return list(takewhile(moment.is_in, newest_first))[-1]
-
-
-def _order(each: Sealed) -> tuple[int, datetime, str]:
-    return each.manifest.number, each.manifest.cut.moment, each.manifest.backup

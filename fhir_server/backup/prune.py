@@ -7,10 +7,16 @@ from datetime import UTC, datetime, timedelta
 
 from fhir_server.backup.catalogue import Catalogue
 from fhir_server.backup.manifest import BEGUN, MANIFEST, Sealed, manifest_name
+from fhir_server.backup.problems import Altered
 from fhir_server.backup.target import Target
 
 LEFT_ALONE = timedelta(days=1)
 """What is unfinished may still be written for so long."""
+WAY_PAST = (
+    "Nothing was taken away, because that backup may need any other. Make a full one"
+    " (medsage backup create --full), then move the folder of that backup, and of each that goes"
+    " on from it, out of the target, and prune again"
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,13 @@ class Retention:
 def to_go(found: Catalogue, retention: Retention, now: datetime) -> list[Sealed]:
     """The backups that are neither kept nor needed by one that is, newest first. BackupFailed when
     one of those there can't be read: it may need any other."""
+    try:
+        return _to_go(found, retention, now)
+    except Altered as problem:
+        raise Altered(f"{problem}. {WAY_PAST}") from problem
+
+
+def _to_go(found: Catalogue, retention: Retention, now: datetime) -> list[Sealed]:
     if found.problems:
         raise found.problems[0]
     oldest = now - timedelta(days=retention.days)

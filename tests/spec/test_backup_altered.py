@@ -172,3 +172,21 @@ def test_what_was_interrupted_is_no_backup_and_the_others_are_believed(here: Sit
     later.rename(later.with_name("20200101T000000Z-00000000"))
     assert here.done("prune") == "took away 20200101T000000Z-00000000\n"
     assert len(here.made()) == 1
+
+
+def test_pruning_says_how_to_get_past_a_backup_that_was_altered(here: Site) -> None:
+    full, later = here.made()
+    spoil_manifest(full, later)
+    prune = ["prune", "--keep-days", "0", "--keep-least"]
+    refused = here.run(*prune, "1")
+    assert refused.exit_code == 1
+    assert full.name in refused.stderr
+    assert "create --full" in refused.stderr
+    here.done("create", "--full")
+    here.done("create", "--full")
+    (here.folder / "aside").mkdir()
+    full.rename(here.folder / "aside" / full.name)
+    assert f"{later.name} goes on from {full.name}" in here.run(*prune, "3").stderr
+    later.rename(here.folder / "aside" / later.name)
+    assert here.done(*prune, "1").count("took away") == 1
+    assert here.restored().exit_code == 0
