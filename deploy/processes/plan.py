@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from random import SystemRandom
 
-from deploy.processes import reserve
+from deploy.processes import reserve, running
 
 ROOT = Path(__file__).parents[2]
 """The checkout that this code is part of."""
@@ -99,7 +99,7 @@ class Plan:
         self.folder.chmod(0o700)
         written = {**asdict(self), "folder": None}
         draft = self.folder / f".{_FILE}.new"
-        draft.write_text(json.dumps(written, indent=2) + "\n", "utf-8")
+        running.put(draft, json.dumps(written, indent=2) + "\n")
         draft.replace(self.folder / _FILE)
 
 
@@ -125,6 +125,8 @@ def read(folder: Path) -> Plan:
         found = json.loads((folder / _FILE).read_text("utf-8"))
     except FileNotFoundError:
         raise NoShape(f"there is no shape in {folder}; the verb prod makes one") from None
+    except ValueError as problem:
+        raise NoShape(f"{folder}/{_FILE} can't be read ({problem}); bring back a copy") from None
     slots, watching = (
         tuple(Slot(each["name"], each["role"], tuple(each["ports"])) for each in found[key])
         for key in ("slots", "watching")

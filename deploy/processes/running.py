@@ -61,6 +61,10 @@ class Running:
         return True
 
 
+class Unreadable(Exception):
+    """The file of a process is empty or torn: a machine without power may leave it so."""
+
+
 @dataclass(frozen=True)
 class State:
     """What is wanted of a part, its process (None before its first start), and while it is being
@@ -75,18 +79,47 @@ def read(file: Path) -> State:
     """What the file says; a part that was never started is not wanted."""
     try:
         found = json.loads(file.read_text("utf-8"))
+        known = (found[key] and Running(**found[key]) for key in ("running", "other"))
+        return State(found["is_wanted"], *known)
     except FileNotFoundError:
         return State()
-    known = (found[key] and Running(**found[key]) for key in ("running", "other"))
-    return State(found["is_wanted"], *known)
+    except (ValueError, KeyError, TypeError) as problem:
+        raise Unreadable(f"{file}: {problem}") from problem
 
 
 def write(file: Path, state: State) -> None:
     """All of it or nothing; the folder is made."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
-    draft.write_text(json.dumps(asdict(state)), "utf-8")
+    put(draft, json.dumps(asdict(state)))
     draft.replace(file)
+
+
+def put(file: Path, text: str) -> None:
+    """Through to the disk, so that a machine without power leaves all of it or nothing."""
+    with file.open("w", encoding="utf-8") as written:
+        written.write(text)
+        written.flush()
+        os.fsync(written.fileno())
+
+
+def started_in(folder: Path, ports: Sequence[int]) -> list[Running]:
+    """Whom `launched` has started in the folder, the oldest first: each leads a session and names
+    its port, else it has the first of these."""
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, ValueError):
+            pid = int(each.name)
+            if os.getsid(pid) == pid and (each / "cwd").resolve() == folder.resolve():
+                found.append((_ticks(pid), Running(pid, _began(pid) or "", *_words(each, ports))))
+    return [each for _, each in sorted(found, key=lambda one: one[0]) if each.is_alive]
+
+
+def _words(process: Path, ports: Sequence[int]) -> tuple[int, str]:
+    words = (process / "cmdline").read_text("utf-8", errors="replace").split("\0")
+    given = (process / "environ").read_text("utf-8", errors="replace").split("\0")
+    code = next((each.partition("=")[2] for each in given if each.startswith("PYTHONPATH=")), "")
+    return next((port for port in ports if str(port) in words), ports[0]), code
 
 
 def launched(
@@ -130,6 +163,10 @@ def locked(file: Path, is_patient: bool = True) -> Iterator[bool]:
             yield False
             return
         yield True
+
+
+def _ticks(pid: int) -> int:
+    return int((_began(pid) or "0").split()[-1])
 
 
 def _began(pid: int) -> str | None:

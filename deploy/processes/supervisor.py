@@ -20,7 +20,7 @@ from deploy.processes import reserve, running
 from deploy.processes.part import NotReady, Part
 from deploy.processes.plan import ROOT, NoShape, Plan, is_planned
 from deploy.processes.running import State
-from deploy.processes.shape import Shape
+from deploy.processes.shape import ROLES, Shape
 
 _LOOK_SECONDS = 0.5
 _SLOW_SECONDS = 60.0
@@ -95,7 +95,18 @@ class Supervisor:
         for file in (*(plan.folder / "logs").glob("*.log"), plan.own("nginx") / "access.log"):
             shorten(file)
 
+    def _mend(self, part: Part) -> None:
+        code = next(
+            (each.code for other in self.shape.replaceable if (each := other.state.running)), ROOT
+        )
+        if part.mend(Path(code)):
+            self.told(f"{part.name}: what was written of it could not be read, and is anew")
+            if part.role in ROLES:
+                self.shape.reload_door()  # it may listen elsewhere from now on
+
     def _look_at(self, part: Part) -> None:
+        with suppress(NotReady):
+            self._mend(part)
         patience = self._patience.setdefault(part.name, Patience(self.clock))
         if patience.is_over() and part.revive():
             wait = patience.started()
@@ -130,7 +141,7 @@ class Keeper:
 
 def keeper(plan: Plan) -> Keeper | None:
     """Who keeps it; None when nobody does."""
-    state = running.read(_file(plan))
+    state = _known(plan)
     found = state.running
     return Keeper(found.pid, state.is_wanted) if found is not None and found.is_alive else None
 
@@ -149,12 +160,15 @@ def supervise(shape: Shape, *, is_in_background: bool = False) -> None:
     with running.locked(_file(plan).with_suffix(".lock"), is_patient=False) as is_alone:
         if not is_alone:
             raise NotReady("another supervisor keeps this shape")
-        running.write(_file(plan), State(is_in_background, running.this_process(shape.code)))
+        own = State(is_in_background, running.this_process(shape.code))
+        running.write(_file(plan), own)
         supervisor = Supervisor(shape, _tell)
         _tell("supervising")
         with reserve.watched(plan.folder, _tell):
             while not ended.wait(_LOOK_SECONDS) and is_planned(plan.folder):
                 supervisor.look()
+                if _known(plan).running is None and is_planned(plan.folder):
+                    running.write(_file(plan), own)
         _tell("ended; the parts go on")
 
 
@@ -175,7 +189,7 @@ def start(plan: Plan, code: Path = ROOT) -> None:
 
 def stop(plan: Plan) -> None:
     """End the supervisor, if there is one; the parts go on."""
-    found = running.read(_file(plan)).running
+    found = _known(plan).running
     if found is not None:
         found.signal(signal.SIGTERM)
         if not found.ended(_LONGEST_SECONDS):
@@ -202,6 +216,14 @@ def log(plan: Plan) -> Path:
 def _file(plan: Plan) -> Path:
     """Its state: it is wanted where a verb left it in the background."""
     return plan.folder / "run" / "supervisor.json"
+
+
+def _known(plan: Plan) -> State:
+    """Nobody where the file can't be read: who is there writes it anew."""
+    try:
+        return running.read(_file(plan))
+    except running.Unreadable:
+        return State()
 
 
 def shorten(log: Path, most: int = LOG_BYTES, files: int = LOG_FILES) -> None:

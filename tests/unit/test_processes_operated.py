@@ -199,6 +199,31 @@ def test_what_a_broken_off_replacement_has_left_ends(small: Shape, tmp_path: Pat
     assert (said(before), said(part.port)) == ("", NEW)
 
 
+@pytest.mark.parametrize("torn", ["", '{"is_wan', "[]"])
+def test_what_a_machine_without_power_has_torn_is_found_out_anew(
+    torn: str, small: Shape, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    keeps = supervisor.Supervisor(small, lines.append)
+    part = small.parts["worker-1"]
+    small.parts["server-1"].start(tmp_path / OLD)
+    part.start(tmp_path / OLD)
+    part.replace(tmp_path / NEW, lambda: None)
+    before = part.state
+    file = small.written.folder / "run/worker-1.json"
+    file.write_text(torn)
+    assert part.pid == before.running.pid if before.running else None
+    keeps.look()
+    assert part.state == before
+    assert "worker-1: what was written of it could not be read, and is anew" in lines
+    # As after a restart of the machine.
+    part.kill()
+    file.write_text(torn)
+    keeps.look()
+    part.wait()
+    assert said(part.port) == OLD
+
+
 def test_a_setting_that_reaches_no_part_is_told() -> None:
     given = ["MEDSAGE_PROFILE", "MEDSAGE_SECOND_FACTOR_ROLES", "MEDSAGE_MODELS_FOLDER", "PATH"]
     assert roles.not_passed_on(given) == ["MEDSAGE_MODELS_FOLDER"]
