@@ -1,14 +1,13 @@
 """One part of a shape: a process that is started, looked at, replaced while it serves, ended."""
 
-import dataclasses
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deploy.processes import programs, running
+from deploy.processes import mending, programs, running
 from deploy.processes.plan import ROOT, Plan, Slot
 from deploy.processes.programs import PROGRAMS, Program
 from deploy.processes.running import Running, State
@@ -52,7 +51,7 @@ class Part:
         try:
             return running.read(self._file)
         except running.Unreadable:
-            return self._seen()
+            return mending.seen(self.plan, self.slot)
 
     @property
     def port(self) -> int:
@@ -91,24 +90,6 @@ class Part:
             self._launch(None)
             return True
 
-    def mend(self, code: Path) -> bool:
-        """Write its file anew if that can't be read; whether that was so. `code` is what it will
-        be started from, where no process of it is there to tell."""
-        with running.locked(self._lock, is_patient=False) as is_alone:
-            try:
-                running.read(self._file)
-            except running.Unreadable:
-                if not is_alone:
-                    return False
-            else:
-                return False
-            seen = self._seen()
-            last = seen.running or Running(0, "", self.slot.ports[0], str(code))
-            if not last.code:
-                last = dataclasses.replace(last, code=str(code))
-            running.write(self._file, dataclasses.replace(seen, running=last))
-            return True
-
     def wait(self, seconds: float = START_SECONDS) -> None:
         """Until it is ready; NotReady when it ends, or isn't by then."""
         found = self.state.running
@@ -121,7 +102,7 @@ class Part:
         within its limit. It stays down."""
         with self._alone():
             state = self.state
-            running.write(self._file, dataclasses.replace(state, is_wanted=False))
+            running.write(self._file, replace(state, is_wanted=False))
             for each in (state.other, state.running):
                 self._end(each, number)
             running.write(self._file, State(False, state.running))
@@ -174,8 +155,8 @@ class Part:
         with self._alone():
             state = self.state
             if state.running is not None:
-                taken = dataclasses.replace(state.running, code=str(code))
-                running.write(self._file, dataclasses.replace(state, running=taken))
+                taken = replace(state.running, code=str(code))
+                running.write(self._file, replace(state, running=taken))
 
     @property
     def _program(self) -> Program:
@@ -193,12 +174,6 @@ class Part:
     def _alone(self) -> Iterator[None]:
         with running.locked(self._lock):
             yield
-
-    def _seen(self) -> State:
-        """Who runs in its folder. Nobody stops a part alone but who watches the others."""
-        there = running.started_in(self.plan.own(self.name), self.slot.ports)
-        is_wanted = bool(there) or self.slot not in self.plan.watching
-        return State(is_wanted, *there[:2])
 
     def _launch(self, code: Path | None) -> None:
         state = self.state

@@ -17,6 +17,7 @@ from threading import Event
 
 from deploy.dev_mongodb import STAND_IN_VARIABLE
 from deploy.processes import reserve, running
+from deploy.processes.mending import mend
 from deploy.processes.part import NotReady, Part
 from deploy.processes.plan import ROOT, NoShape, Plan, is_planned
 from deploy.processes.running import State
@@ -99,7 +100,7 @@ class Supervisor:
         code = next(
             (each.code for other in self.shape.replaceable if (each := other.state.running)), ROOT
         )
-        if part.mend(Path(code)):
+        if mend(self.shape.written, part.slot, Path(code)):
             self.told(f"{part.name}: what was written of it could not be read, and is anew")
             if part.role in ROLES:
                 self.shape.reload_door()  # it may listen elsewhere from now on
