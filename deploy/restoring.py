@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy import drafts
 from deploy.commands.operating import noted, opened
 from fhir_server.app import knowledge
 from fhir_server.backup.catalogue import Moment
@@ -84,16 +85,20 @@ async def filled(settings: Settings, wanted: Wanted) -> Restored:
 
 @asynccontextmanager
 async def _draft(folder: Path) -> AsyncIterator[Path]:
-    """A folder beside the place; gone afterwards, unless it was moved there."""
+    """A folder beside the place; gone afterwards, unless it was moved there. What restores that
+    were killed have left of it goes, too: everybody's records lie in it."""
     draft = await asyncio.to_thread(_new_draft, folder)
     try:
-        yield draft
+        with drafts.held(draft):
+            yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
 def _new_draft(folder: Path) -> Path:
     whole = folder.absolute()
+    for left in drafts.left(whole):
+        shutil.rmtree(left, ignore_errors=True)
     draft = whole.with_name(f".{whole.name}.{secrets.token_hex(4)}")
     try:
         draft.mkdir(parents=True, mode=0o700)

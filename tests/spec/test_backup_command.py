@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from deploy import drafts
 from deploy.cli import app
 from fhir_server.backup.parts import PartWriter
 from tests.backup_world import Site, site
@@ -195,6 +196,19 @@ def test_a_restore_into_the_root_of_a_disk_is_refused_before_it_begins(here: Sit
         refused = here.restored()
     assert refused.exit_code == 1
     assert "name a folder inside it" in refused.stderr
+
+
+def test_what_a_killed_restore_has_left_goes_with_the_next_and_nothing_else(here: Site) -> None:
+    here.done("create")
+    left, held, another = (
+        here.folder / name for name in (".new.0123abcd", ".new.4567cdef", ".new.keep")
+    )
+    for each in (left, held, another):
+        each.mkdir()
+        (each / "medsage.sqlite").write_text("records")
+    with drafts.held(held):
+        assert here.restored().exit_code == 0
+    assert sorted(here.folder.glob(".new*")) == [held, another]
 
 
 def test_another_key_is_named_and_an_older_one_still_opens(here: Site) -> None:
