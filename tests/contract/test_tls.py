@@ -141,6 +141,13 @@ async def test_a_mongodb_of_another_authority_is_not_spoken_to(
             await client["medsage"]["records"].find_one({})
 
 
+async def test_what_the_address_says_of_limits_goes_before_ours() -> None:
+    async with mongodb("mongodb://h/?serverselectiontimeoutms=1234") as client:
+        assert client.options.server_selection_timeout == 1.234
+    async with mongodb("mongodb://h/") as client:
+        assert client.options.server_selection_timeout == 5
+
+
 @pytest.mark.parametrize(
     ("uri", "asked"),
     [

@@ -23,6 +23,13 @@ SELECTION_MILLISECONDS = 5_000
 SOCKET_MILLISECONDS = 65_000
 """Longer than a transaction may live, so that a slow answer is not taken for a lost one."""
 
+LIMITS = {
+    "serverSelectionTimeoutMS": SELECTION_MILLISECONDS,
+    "connectTimeoutMS": SELECTION_MILLISECONDS,
+    "socketTimeoutMS": SOCKET_MILLISECONDS,
+}
+"""Those of PyMongo's options that are ours, unless the URI says otherwise."""
+
 MAJORITY = WriteConcern(w="majority", j=True, wtimeout=20_000)
 NAMES = ("resources", "history", "bodies", "records", "journal", "reservations", "schema")
 
@@ -64,14 +71,9 @@ def connect(uri: str) -> AsyncMongoClient[Document]:
 
     The URI may say more (credentials, TLS, hosts); limits are ours unless it sets them.
     """
-    return AsyncMongoClient(
-        uri,
-        appname="medsage",
-        tz_aware=True,
-        serverSelectionTimeoutMS=SELECTION_MILLISECONDS,
-        connectTimeoutMS=SELECTION_MILLISECONDS,
-        socketTimeoutMS=SOCKET_MILLISECONDS,
-    )
+    own = {name.lower() for name, _ in parse_qsl(uri.partition("?")[2])}
+    ours: dict[str, Any] = {name: each for name, each in LIMITS.items() if name.lower() not in own}
+    return AsyncMongoClient(uri, appname="medsage", tz_aware=True, **ours)
 
 
 def collections(client: AsyncMongoClient[Document], database: str) -> Collections:
