@@ -25,7 +25,7 @@ _CONNECT_SECONDS = 3.0
 @dataclass(frozen=True)
 class Certificate:
     """Where it was found, and the moment after which nobody believes it; None where it could not
-    be read, for the reason in `problem`."""
+    be read, for the reason in `problem`, which else says why nobody believes it now."""
 
     name: str
     not_after: datetime | None
@@ -65,10 +65,24 @@ def _shown_at(url: str) -> Certificate:
             context.wrap_socket(plain, server_hostname=parts.hostname) as secured,
         ):
             shown = secured.getpeercert(binary_form=True)
-        ends = x509.load_der_x509_certificate(shown or b"").not_valid_after_utc
+        certificate = x509.load_der_x509_certificate(shown or b"")
+        is_of_here = _is_of(certificate, parts.hostname or "")
     except (OSError, ValueError) as problem:
         return Certificate(PUBLIC, None, type(problem).__name__)
-    return Certificate(PUBLIC, ends)
+    strange = "" if is_of_here else f"is not one of {parts.hostname}: browsers refuse it"
+    return Certificate(PUBLIC, certificate.not_valid_after_utc, strange)
+
+
+def _is_of(certificate: x509.Certificate, host: str) -> bool:
+    """Whether it names the host (RFC 6125): a name or an address of its own, or `*` for the first
+    label."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return False
+    known = {name.lower() for name in names.get_values_for_type(x509.DNSName)}
+    known |= {str(address) for address in names.get_values_for_type(x509.IPAddress)}
+    return bool(known & {host, f"*.{host.partition('.')[2]}"})
 
 
 @dataclass(eq=False)

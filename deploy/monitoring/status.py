@@ -129,6 +129,8 @@ def certificate_findings(found: Sequence[Certificate], now: datetime) -> Iterato
         left, until = each.not_after - now, f"until {each.not_after:%d %b %Y}"
         if left <= timedelta():
             yield Finding(what, "failed", f"has ended ({until})", runbook)
+        elif each.problem:
+            yield Finding(what, "failed", each.problem, runbook)
         elif left < timedelta(days=CERTIFICATE_DAYS):
             yield Finding(what, "warning", f"{left.days} days left ({until})", runbook)
         else:

@@ -8,12 +8,14 @@ import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from cryptography import x509
 
 from deploy.monitoring.certificates import PUBLIC, Certificate, certificates
+from deploy.monitoring.status import certificate_findings
 from fhir_server.load_settings import load
 from tests.nginx_door import Door, opened
 
@@ -189,6 +191,12 @@ def test_the_end_of_the_certificate_that_the_door_shows_is_known(door: Caller) -
     shown = x509.load_pem_x509_certificate(door.door.certificate.read_bytes())
     settings, _ = load({"MEDSAGE_BASE_URL": f"https://localhost:{door.door.tls}"})
     assert list(certificates(settings)) == [Certificate(PUBLIC, shown.not_valid_after_utc)]
+
+
+def test_a_certificate_of_another_name_is_told(door: Caller) -> None:
+    settings, _ = load({"MEDSAGE_BASE_URL": f"https://127.0.0.2:{door.door.tls}"})
+    (found,) = certificate_findings(certificates(settings), datetime.now(UTC))
+    assert (found.state, "is not one of 127.0.0.2" in found.found) == ("failed", True)
 
 
 def test_an_authority_finds_its_challenges_over_plain_http_and_nothing_else(door: Caller) -> None:
