@@ -130,7 +130,7 @@ def certificate_findings(found: Sequence[Certificate], now: datetime) -> Iterato
         if left <= timedelta():
             yield Finding(what, "failed", f"has ended ({until})", runbook)
         elif each.problem:
-            yield Finding(what, "failed", each.problem, runbook)
+            yield Finding(what, "warning", each.problem, runbook)
         elif left < timedelta(days=CERTIFICATE_DAYS):
             yield Finding(what, "warning", f"{left.days} days left ({until})", runbook)
         else:
