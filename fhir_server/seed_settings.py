@@ -13,7 +13,8 @@ PREFIX = "MEDSAGE_"
 SECRETS_DIR = "MEDSAGE_SECRETS_DIR"
 """Names the folder of secret files; read before the settings are."""
 _FOR_TESTS = "MEDSAGE_TEST_"
-_FOR_DEVELOPMENT = "MEDSAGE_MONGODB_STANDIN"  # read by `medsage dev mongodb` alone
+_OF_OTHERS = frozenset({"MEDSAGE_MONGODB_STANDIN", "MEDSAGE_PROCESSES"})
+"""Read by `medsage dev mongodb` and by `deploy.sh --processes` alone."""
 _PROFILES = {"development": "dev", "testing": "dev", "staging": "staging", "production": "prod"}
 _SECRET = frozenset({"MONGODB_URI", "SECRET_KEY", "GOOGLE_AI_API_KEY"})
 
@@ -75,7 +76,7 @@ def unknown_names(names: Iterable[str]) -> list[str]:
     lines = []
     for name in sorted(names):
         is_other = not name.startswith(PREFIX) or name.startswith(_FOR_TESTS)
-        if is_other or name == _FOR_DEVELOPMENT or name in known:
+        if is_other or name in _OF_OTHERS or name in known:
             continue
         near = get_close_matches(name, known, n=1, cutoff=0.6)
         lines.append(f"{name} is not a setting" + (f"; did you mean {near[0]}?" if near else ""))

@@ -69,7 +69,8 @@ def test_a_misspelt_name_stops_the_start_with_the_nearest_real_one() -> None:
 
 
 def test_names_for_the_tests_and_of_others_are_left_alone() -> None:
-    others = ["MEDSAGE_TEST_MONGODB_URI", "MEDSAGE_MONGODB_STANDIN", "HOME", "MEDSAGE_SECRETS_DIR"]
+    others = ["MEDSAGE_TEST_MONGODB_URI", "MEDSAGE_MONGODB_STANDIN", "MEDSAGE_PROCESSES", "HOME"]
+    others += ["MEDSAGE_SECRETS_DIR"]
     assert unknown_names(others) == []
 
 
