@@ -15,6 +15,9 @@ NO_MEDICINE = "no-medicine-prescribed"
 DECISION = "prescription-decision"
 ROUTES = ("by mouth", "intravenous", "intramuscular", "rectal")
 MOST_DAYS = 90
+MOST_PIECES = 20
+"""Of what is swallowed or given piece by piece nobody takes more at once: a slip of the keys."""
+_PIECES = re.compile(r"\b(?:tab(?:let)?s?|caps?(?:ule)?s?|pills?|suppositor(?:y|ies)|sachets?)\b")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,11 @@ def read_prescription(
     ]
     if not NUMBER.fullmatch(fields.get("dose", "")) or as_number(fields["dose"]) <= 0:
         problems.append(FieldProblem("dose", _("Enter the dose as a number, for example 4")))
+    elif as_number(fields["dose"]) > MOST_PIECES and _PIECES.search(
+        fields.get("dose_unit", "").casefold()
+    ):
+        text = _("Check the dose: nobody takes more than %(most)s at once") % {"most": MOST_PIECES}
+        problems.append(FieldProblem("dose", text))
     problems += _whole("frequency", fields, most=6, text=_("Choose how often a day"))
     problems += _whole("days", fields, most=MOST_DAYS, text=_("Enter the number of days (1 to 90)"))
     if fields.get("route") not in ROUTES:

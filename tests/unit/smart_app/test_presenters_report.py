@@ -190,6 +190,21 @@ def test_an_incomplete_prescription_names_what_is_missing(field, value):
     assert [problem.field for problem in checked.problems] == [field]
 
 
+@pytest.mark.parametrize(
+    ("dose", "unit", "is_stopped"),
+    [
+        ("20", "tablets", False),
+        ("21", "Tablets", True),
+        ("9999", "caps", True),
+        ("600", "mg", False),
+    ],
+)
+def test_more_pieces_than_anybody_takes_at_once_are_a_slip(dose, unit, is_stopped):
+    fields = {**MEDICINE, "dose": dose, "dose_unit": unit}
+    problems = read_prescription(fields, (), allergies_loaded=True).problems
+    assert [each.field for each in problems] == ["dose"] * is_stopped
+
+
 def test_an_allergy_stops_a_brand_whose_substance_is_named_with_its_strength():
     fields = {**MEDICINE, "medicine": "Fansidar", "form": "tablet sulfadoxine 500 mg"}
     checked = read_prescription(fields, ("Sulfadoxine",), allergies_loaded=True)
