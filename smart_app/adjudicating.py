@@ -18,10 +18,11 @@ from fhir_server.fhir.double_reading import (
     is_of_images,
 )
 from fhir_server.fhir.feedback import ADJUDICATED_READING, FIRST_READING
+from fhir_server.fhir.report_status import SIGNED
 from smart_app.fhir_client import Resource
 from smart_app.notices import REPORT
 from smart_app.page_by_page import every, in_time
-from smart_app.presenters.history import SIGNED, is_signed
+from smart_app.presenters.history import is_signed
 from smart_app.presenters.times import show_time
 from smart_app.reading import adjudicated_reading, reading_key
 from smart_app.visit import Visit

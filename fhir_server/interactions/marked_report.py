@@ -9,12 +9,12 @@ from typing import Any
 from fhir_server.fhir.codec import parse
 from fhir_server.fhir.outcome import business_rule
 from fhir_server.fhir.recalls import RECALL_TAGS, is_recalled
+from fhir_server.fhir.report_status import SIGNED
 from fhir_server.fhir.withdrawn import WITHDRAWAL_TAGS, is_withdrawn
 from fhir_server.security.principal import Principal
 from fhir_server.storage.port import Stored
 
 DIAGNOSTIC_REPORT = "DiagnosticReport"
-_SIGNED = frozenset({"final", "amended", "corrected", "appended"})
 _MARKS = (
     (is_recalled, "the version of the AI system that made its result was recalled"),
     (is_withdrawn, "the patient does not permit the analysis any more"),
@@ -36,7 +36,7 @@ def require_marks_heeded(
     for is_marked, why in _MARKS:
         if not is_marked(known):
             continue
-        if known["status"] not in _SIGNED and resource.get("status") in _SIGNED:
+        if known["status"] not in SIGNED and resource.get("status") in SIGNED:
             raise business_rule(f"{current.key} can't be signed: {why}", "DiagnosticReport.status")
         if not is_marked(resource):
             text = f"{current.key} is marked, and the mark stays: {why}"

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fhir_server.fhir.recalls import is_recalled
+from fhir_server.fhir.report_status import SIGNED
 from smart_app.fhir_client import Resource
 from smart_app.language import gettext as _
 from smart_app.presenters.elements import show_concept
 from smart_app.presenters.times import show_time
 
 AI_ASSERTED_CODE = "AIAST"
-SIGNED = frozenset({"final", "amended", "corrected", "appended"})
 """DiagnosticReport.status of what a clinician has signed."""
 
 
