@@ -53,10 +53,10 @@ def require_kept(current: Stored, writer: Principal) -> None:
 
 
 def _measures(writer: Principal) -> bool:
-    return writer.client_id == writer.subject == MEASURER
+    return writer.acts_for_itself and writer.client_id == MEASURER
 
 
 def _require_no_person(report: dict[str, Any], writer: Principal) -> None:
     measure = str(report.get("measure", "")).partition("|")[0]
-    if measure in _WATCHED and writer.client_id != writer.subject:
+    if measure in _WATCHED and not writer.acts_for_itself:
         raise forbidden("Drift and the training set are counted by services (medsage models drift)")

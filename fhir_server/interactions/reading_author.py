@@ -25,7 +25,7 @@ def require_own_reading(
 ) -> None:
     """FhirError 403 when a person writes a reading in another name than their own, or changes
     another's. `writer` None is the server itself."""
-    if writer is None or not _is_person(writer):
+    if writer is None or writer.acts_for_itself:
         return
     if _is_reading(resource) and not _is_own(resource, writer):
         raise forbidden("Readings and feedback name as performer who writes them, and nobody else")
@@ -36,15 +36,11 @@ def require_own_reading(
 def require_no_others_reading(current: Stored, writer: Principal) -> None:
     """FhirError 403 when a person changes or deletes what is stored of another's reading."""
     # Most Observations are none: their bodies need not be parsed to see that.
-    if not _is_person(writer) or not any(trace in current.body for trace in _TRACES):
+    if writer.acts_for_itself or not any(trace in current.body for trace in _TRACES):
         return
     stored = parse(current.body)
     if _is_reading(stored) and not _is_own(stored, writer):
         raise forbidden(f"{current.key} is somebody else's reading: it is theirs to change")
-
-
-def _is_person(writer: Principal) -> bool:
-    return writer.client_id != writer.subject
 
 
 def _is_reading(observation: dict[str, Any]) -> bool:

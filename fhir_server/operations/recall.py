@@ -78,7 +78,7 @@ def _require_role(context: Context) -> None:
     """403 for everybody but those roles and services."""
     access = context.access
     who = access.principal
-    is_service = not who.roles and who.subject == who.client_id
+    is_service = not who.roles and who.acts_for_itself
     if access is not OPEN_ACCESS and not who.roles & RECALLING and not is_service:
         roles = ", ".join(sorted(RECALLING))
         raise forbidden(f"$recall is for the roles {roles}, and for services")

@@ -36,7 +36,7 @@ def asked_diagnoses(request: FhirRequest, caller: Principal) -> int:
 
 
 def _is_of_the_analysis(caller: Principal) -> bool:
-    return caller.subject == caller.client_id and caller.client_id in ANALYSING
+    return caller.acts_for_itself and caller.client_id in ANALYSING
 
 
 def _entries(body: bytes) -> Iterator[dict[str, Any]]:

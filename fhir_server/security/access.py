@@ -202,7 +202,7 @@ def role_permits(principal: Principal, scope: ResourceScope, type: str, action: 
 
 def _roles(principal: Principal) -> list[Role]:
     """The roles of a user; a client that acts for itself has that of a service."""
-    if not principal.roles and principal.subject == principal.client_id:
+    if not principal.roles and principal.acts_for_itself:
         return [ROLES["service"]]
     return [ROLES[name] for name in principal.roles if name in ROLES]
 

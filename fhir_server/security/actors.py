@@ -46,7 +46,7 @@ def actor_of(principal: Principal, places: frozenset[str] = frozenset()) -> Acto
     """The caller; `places` are the PractitionerRoles and Organizations of the person."""
     clients = ANALYSING if principal.client_id in ANALYSING else {principal.client_id}
     names = {*map(client_name, clients), *places}
-    if principal.subject != principal.client_id:
+    if not principal.acts_for_itself:
         names.add(user_name(principal.subject))
     if principal.fhir_user is not None:
         names.add(principal.fhir_user)

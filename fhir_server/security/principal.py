@@ -28,6 +28,11 @@ class Principal:
     grant: str | None = field(default=None, compare=False)
     expires: float | None = field(default=None, compare=False)
 
+    @property
+    def acts_for_itself(self) -> bool:
+        """Whether it is a client of its own right (SMART backend services), and for no person."""
+        return self.subject == self.client_id
+
 
 def own_principal(subject: str, name: str, client_id: str | None = None) -> Principal:
     """Somebody of this service who acts without a token: no roles, scopes or context. `client_id`

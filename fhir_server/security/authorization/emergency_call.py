@@ -62,7 +62,7 @@ async def _user(server: AuthorizationServer, request: Request) -> Principal | Re
         answer = _error(401, "invalid_token", refusal.issues[0].diagnostics)
         answer.headers["WWW-Authenticate"] = 'Bearer realm="emergency"'
         return answer
-    if who.subject == who.client_id:
+    if who.acts_for_itself:
         return _error(403, "access_denied", "emergency access is given to people")
     return who
 
