@@ -14,10 +14,15 @@ def seen(plan: Plan, slot: Slot) -> State:
     return State(bool(there) or slot not in plan.watching, *there[:2])
 
 
+def is_torn(plan: Plan, slot: Slot) -> bool:
+    """Whether its file is there and can't be read."""
+    return not _is_readable(_file(plan, slot))
+
+
 def mend(plan: Plan, slot: Slot, code: Path) -> bool:
     """Write its file anew if that can't be read; whether that was so. `code` is what it will be
     started from, where no process of it is there to tell."""
-    file = plan.folder / "run" / f"{slot.name}.json"
+    file = _file(plan, slot)
     with running.locked(file.with_suffix(".lock"), is_patient=False) as is_alone:
         if not is_alone or _is_readable(file):
             return False
@@ -35,3 +40,7 @@ def _is_readable(file: Path) -> bool:
     except running.Unreadable:
         return False
     return True
+
+
+def _file(plan: Plan, slot: Slot) -> Path:
+    return plan.folder / "run" / f"{slot.name}.json"

@@ -17,7 +17,7 @@ from threading import Event
 
 from deploy.dev_mongodb import STAND_IN_VARIABLE
 from deploy.processes import reserve, running
-from deploy.processes.mending import mend
+from deploy.processes.mending import is_torn, mend
 from deploy.processes.part import NotReady, Part
 from deploy.processes.plan import ROOT, NoShape, Plan, is_planned
 from deploy.processes.running import State
@@ -97,6 +97,8 @@ class Supervisor:
             shorten(file)
 
     def _mend(self, part: Part) -> None:
+        if not is_torn(self.shape.written, part.slot):
+            return
         code = next(
             (each.code for other in self.shape.replaceable if (each := other.state.running)), ROOT
         )
