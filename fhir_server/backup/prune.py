@@ -41,8 +41,9 @@ def _to_go(found: Catalogue, retention: Retention, now: datetime) -> list[Sealed
         raise found.problems[0]
     oldest = now - timedelta(days=retention.days)
     kept: set[str] = set()
+    all_newest_first = found.by_time()[::-1]
     for lineage in {each.manifest.lineage for each in found.backups.values()}:
-        newest_first = [each for each in found.by_time()[::-1] if each.manifest.lineage == lineage]
+        newest_first = [each for each in all_newest_first if each.manifest.lineage == lineage]
         for place, each in enumerate(newest_first):
             if place < retention.least or each.manifest.cut.moment >= oldest:
                 kept |= {one.manifest.backup for one in found.chain(each)}

@@ -13,12 +13,6 @@ Sex = Literal["male", "female"]
 _POSSIBLE_BMI = (5, 100)
 
 
-def is_possible_bmi(value: float) -> bool:
-    """Whether somebody can have this body mass index."""
-    low, high = _POSSIBLE_BMI
-    return low <= value <= high
-
-
 @dataclass(frozen=True)
 class SymptomFacts:
     """`vitals` is keyed as `VITAL_SIGNS` of the assessment, in the units given there. `symptoms`
@@ -43,8 +37,8 @@ class SymptomFacts:
     @property
     def bmi(self) -> float | None:
         """Body mass index in kg/m², when weight and height are known and fit together."""
-        found = self.bmi_as_given
-        return found if found is not None and is_possible_bmi(found) else None
+        found, (low, high) = self.bmi_as_given, _POSSIBLE_BMI
+        return found if found is not None and low <= found <= high else None
 
     @property
     def bmi_as_given(self) -> float | None:

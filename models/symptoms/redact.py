@@ -64,7 +64,6 @@ _REDACTIONS: tuple[tuple[str, re.Pattern[str]], ...] = (
         ),
     ),
 )
-# A word, or the initial of a name; "P. falciparum" and "°C" are neither.
 _INITIALS = re.compile(r"\b[A-Z]\.(?: ?[A-Z]\b\.?)+")
 # Words in other scripts than Latin and Greek: nobody here can tell which of them are names.
 _OTHER_SCRIPT = re.compile(
@@ -72,6 +71,7 @@ _OTHER_SCRIPT = re.compile(
     r"[\u0400-\u1dff\u2c00-\ud7ff\uf900-\ufdff\ufe70-\ufefc\U00020000-\U0003ffff\u200c\u200d ]*"
 )
 _ACCENTS = "[\u0300-\u036f]*"
+# A word, or the initial of a name; "P. falciparum" and "°C" are neither.
 _WORD = re.compile(r"[^\W\d_]\.(?= ?[A-Z])|[^\W\d_][^\W_]+(?:['’-][^\W_]+)*")
 
 # Words that speak to software rather than of a patient. The rules still read them.

@@ -4,7 +4,7 @@ from fhir_server.fhir.assessment import SYMPTOM_CODES
 from models.symptoms import children, danger_signs, illness
 from models.symptoms.advice import recommendations
 from models.symptoms.differential import possibilities
-from models.symptoms.facts import SymptomFacts, is_possible_bmi
+from models.symptoms.facts import SymptomFacts
 from models.symptoms.illness import FEVER_CELSIUS
 from models.symptoms.news2 import news2
 from models.symptoms.pews import bedside_pews
@@ -86,7 +86,7 @@ def _contradictions(facts: SymptomFacts) -> list[str]:
     if facts.sex == "male" and facts.is_pregnant:
         lines.append("Contradiction: male and pregnant; the answer was used, please clarify.")
     bmi = facts.bmi_as_given
-    if bmi is not None and not is_possible_bmi(bmi):
+    if bmi is not None and facts.bmi is None:
         pair = f"{measured(facts, 'weight')} and {measured(facts, 'height')}"
         text = f"{pair} give a BMI of {bmi:.0f} kg/m², which no patient can have"
         lines.append(f"Contradiction: {text}; it was not judged. Swapped? Measure again.")
