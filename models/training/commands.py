@@ -143,9 +143,10 @@ def _bars(console: Console) -> Iterator[Report]:
 def _show(found: dict[str, Any]) -> None:
     console = Console()
     table = Table("", str(found["split"]), title=f"{found['model']} {found['model_version']}")
-    for name in SHOWN:
-        value = found[name]
-        table.add_row(name, f"{value:.4f}" if isinstance(value, float) else str(value))
+    at = {f"sensitivity at specificity {of}": s for of, s in found["sensitivity_at"].items()}
+    figures = {name: found[name] for name in SHOWN} | at
+    for name, value in figures.items():
+        table.add_row(name, _told(value))
     console.print(table)
     worst = Table("patient", "cells", "accuracy", "sensitivity", "false positives", title="Worst")
     for one in found["worst_patients"]:
@@ -154,3 +155,10 @@ def _show(found: dict[str, Any]) -> None:
             one["patient"], str(one["cells"]), *("" if s is None else f"{s:.3f}" for s in shares)
         )
     console.print(worst)
+
+
+def _told(value: float | None) -> str:
+    """A figure, or a dash for what these cells cannot tell."""
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -12,9 +12,19 @@ from models.malaria.classify import Classifier
 from models.malaria.reading import CellAnswer, ImageKind
 from models.training.cells import Cells, file_sha256, healthy_patients, read_splits
 from models.training.learnt import LearntUnknown, read_learnt, unlearnt
-from models.training.metrics import Vector, auc, calibration_error, patient_bootstrap, share
+from models.training.metrics import (
+    Vector,
+    auc,
+    calibration_error,
+    drawn_auc,
+    patient_bootstrap,
+    sensitivity_at,
+    share,
+)
 
 WORST = 8
+CURVE = (0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
+"""Specificities for which the sensitivity is told."""
 LEAST_PARASITIZED = 10
 """Below so many parasitized cells a patient's sensitivity is mostly chance."""
 CHUNK = 256
@@ -33,10 +43,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure the model on one split of an npz (`x, y, name, patient, split`).
 
-    The answer has `auc, sensitivity, specificity, ece, accuracy, cells, patients`, intervals by
-    patient bootstrap, the share refused, the worst patients, and from how many of the patients the
-    model learnt (`learnt_from`, by name or picture; None when that is not known); measures that the
-    split cannot give (no parasitized cells, say) are None.
+    The answer has what `measured` tells, the share refused, and from how many of the patients the
+    model learnt (`learnt_from`, by name or picture; None when that is not known).
     Raises UnknownSplit, LeakError, ValueError.
     """
     splits = read_splits(cells)
@@ -46,13 +54,12 @@ def evaluate(
     classifier, sha256 = Classifier.load(weights), file_sha256(cells)
     probability, answers = read_all(classifier, chosen, progress)
     return {
-        **measures(chosen, probability),
+        **measured(chosen, probability),
         "refused": float((answers == CellAnswer.REFUSED).mean()),
         "answers": {
             "parasitized": answer_shares(answers[chosen.y == 1]),
             "uninfected": answer_shares(answers[chosen.y == 0]),
         },
-        "worst_patients": worst_patients(chosen, probability),
         "split": split,
         "cells_sha256": sha256,
         "learnt_from": len(np.unique(chosen.patient))
@@ -91,8 +98,11 @@ def answer_shares(answers: npt.NDArray[np.str_]) -> dict[str, float | None]:
     return {answer.value: share(answers == answer.value) for answer in CellAnswer}
 
 
-def measures(cells: Cells, probability: Vector) -> dict[str, Any]:
-    """The figures of one split at a threshold of one half on the calibrated probability."""
+def measured(cells: Cells, probability: Vector) -> dict[str, Any]:
+    """The figures of some cells: `auc`, `ece` and counts; `sensitivity`, `specificity` and
+    `accuracy` at a threshold of one half on the calibrated probability; `sensitivity_at` the
+    specificities of CURVE; intervals by drawing patients; the worst patients. A measure that these
+    cells cannot give (no parasitized ones, say) is None."""
     called = probability >= 0.5
     infected = cells.y == 1
     return {
@@ -105,6 +115,10 @@ def measures(cells: Cells, probability: Vector) -> dict[str, Any]:
         "accuracy_interval": patient_bootstrap(cells.patient, called == infected, seed=1),
         "cells": len(cells),
         "patients": len(np.unique(cells.patient)),
+        "auc_interval": drawn_auc(cells.patient, cells.y, probability, seed=1),
+        "sensitivity_at": {str(at): sensitivity_at(cells.y, probability, at) for at in CURVE},
+        "least_sensitive": least_sensitive(cells, probability),
+        "worst_patients": worst_patients(cells, probability),
     }
 
 

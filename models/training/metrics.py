@@ -19,6 +19,14 @@ def auc(truth: Truth, probability: Vector) -> float | None:
     return wins / (positive * negative)
 
 
+def sensitivity_at(truth: Truth, probability: Vector, specificity: float) -> float | None:
+    """The sensitivity where the specificity is this; None when a class is absent."""
+    infected, clean = probability[truth == 1], probability[truth == 0]
+    if not len(infected) or not len(clean):
+        return None
+    return float((infected > np.quantile(clean, specificity)).mean())
+
+
 def share(hits: npt.NDArray[np.bool_]) -> float | None:
     """The mean of booleans; None of none."""
     return float(hits.mean()) if len(hits) else None
@@ -83,8 +91,9 @@ def drawn_auc(
     *,
     seed: int,
     rounds: int = 300,
-) -> tuple[float, float]:
-    """95 % interval of the area under the curve when whole patients are drawn again and again."""
+) -> tuple[float, float] | None:
+    """95 % interval of the area under the curve when whole patients are drawn again and again; None
+    when no draw has both classes."""
     chance = np.random.default_rng(seed)
     places = [np.flatnonzero(patient == name) for name in np.unique(patient)]
     areas = []
@@ -94,6 +103,8 @@ def drawn_auc(
         area = auc(truth[drawn], probability[drawn])
         if area is not None:
             areas.append(area)
+    if not areas:
+        return None
     low, high = np.percentile(areas, [2.5, 97.5])
     return float(low), float(high)
 

@@ -15,7 +15,7 @@ from models.monitoring.reference import plain_bins
 from models.training.cells import Cells, read_splits
 from models.training.composed import Row, composed_films
 from models.training.counting import count_errors, of_bccd, of_chula
-from models.training.evaluate import answer_shares
+from models.training.evaluate import answer_shares, measured
 from models.training.external import LabelledField, read_chula, whole_cells
 from models.training.folds import FOLDS, chosen
 from models.training.metrics import Vector
@@ -23,7 +23,7 @@ from models.training.outliers import read_bccd
 from models.training.refusals import Pictures, answers_for, read_radiographs, refusal_table
 from models.training.scores import of_patients
 from models.training.study import Progress, Sources, Study
-from models.training.unseen import OutOfFold, measured, scaled
+from models.training.unseen import OutOfFold, scaled
 
 METRICS = "metrics.json"
 RADIOGRAPHS = "pneumoniamnist_union.npz"

@@ -11,15 +11,13 @@ import numpy.typing as npt
 from models.malaria.classify import mahalanobis, sigmoid
 from models.malaria.preprocess import Floats, Pixels, network_input, views
 from models.training.cells import Cells
-from models.training.evaluate import least_sensitive, measures, worst_patients
+from models.training.evaluate import measured
 from models.training.folds import FOLDS, chosen
-from models.training.metrics import Vector, drawn_auc, scaling
+from models.training.metrics import Vector, scaling
 from models.training.study import Progress, Study
 
 CHUNK = 512
 SPREAD_EVERY = 4
-CURVE = (0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
-"""Specificities for which the sensitivity is told."""
 _NAMES = ("logits", "gap")
 
 Net = Callable[..., Any]
@@ -95,22 +93,6 @@ def figures(study: Study, logits: Vector) -> dict[str, Any]:
         "recipe": asdict(study.recipe),
         "data_sha256": study.data_sha256,
     }
-
-
-def measured(cells: Cells, probability: Vector) -> dict[str, Any]:
-    """The figures of some cells, with intervals by drawing patients, and their worst patients."""
-    return {
-        **measures(cells, probability),
-        "auc_interval": drawn_auc(cells.patient, cells.y, probability, seed=1),
-        "sensitivity_at": {str(at): _sensitivity_at(cells, probability, at) for at in CURVE},
-        "least_sensitive": least_sensitive(cells, probability),
-        "worst_patients": worst_patients(cells, probability),
-    }
-
-
-def _sensitivity_at(cells: Cells, probability: Vector, specificity: float) -> float:
-    threshold = np.quantile(probability[cells.y == 0], specificity)
-    return float((probability[cells.y == 1] > threshold).mean())
 
 
 def scaled(cells: Cells, fold: npt.NDArray[np.int64], logits: Vector) -> Vector:

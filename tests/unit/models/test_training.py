@@ -83,6 +83,17 @@ def test_evaluation_of_any_file_of_the_layout(tmp_path, rgb):
     assert 0 <= found["ece"] < 0.1
     assert {one["patient"] for one in found["worst_patients"]} == {"P1", "P2", "H1"}
     assert found["answers"]["parasitized"]["parasite-likely"] == 1.0
+    assert found["sensitivity_at"]["0.97"] == 1.0
+    assert found["auc_interval"] == (1.0, 1.0)
+
+
+def test_what_healthy_patients_alone_cannot_tell_is_left_open(tmp_path, rgb, capsys):
+    path = cells_file(tmp_path, rgb, splits=["other"] * 4 + ["healthy"] * 2)
+    found = evaluate(path, "healthy")
+    assert found["specificity"] == 1.0
+    assert found["auc"] is found["auc_interval"] is found["sensitivity_at"]["0.97"] is None
+    assert evaluate_malaria(path, "healthy") == DONE
+    assert "None" not in capsys.readouterr().out
 
 
 def test_evaluation_prints_json_that_scripts_can_read(tmp_path, rgb, capsys):
