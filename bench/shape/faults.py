@@ -24,6 +24,7 @@ _PAUSED_SECONDS, _GOES_SECONDS = 0.2, 0.1
 _HUNG_SECONDS = 3.0
 _GIVEN_UP = b"WT_PANIC"
 _GIVES_UP_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
 _FULL_SECONDS = 8.0
 
 
@@ -76,16 +77,30 @@ async def _restarted(site: Site) -> None:
 
 
 async def _full(site: Site) -> None:
-    """All parts have the same disk: store, logs, sessions, backups. A store whose engine has given
-    up is ended: MongoDB ends itself then, the stand-in stays and answers nothing but errors."""
+    """All parts have the same disk: store, logs, sessions, backups."""
     assert site.disk is not None
-    await site.disk.fill()
-    await asyncio.sleep(_FULL_SECONDS)
-    site.disk.empty()
-    mongodb = site.part("mongodb")
-    await asyncio.sleep(_GIVES_UP_SECONDS)
-    if _GIVEN_UP in mongodb.log.read_bytes():
-        mongodb.kill()
+    ending = asyncio.create_task(_ended_when_given_up(site.part("mongodb")))
+    try:
+        await site.disk.fill()
+        await asyncio.sleep(_FULL_SECONDS)
+        site.disk.empty()
+        await asyncio.sleep(_GIVES_UP_SECONDS)
+    finally:
+        ending.cancel()
+
+
+async def _ended_when_given_up(mongodb: Part) -> None:
+    """MongoDB ends itself when its engine has given up; the stand-in stays and answers nothing but
+    errors, and is ended here."""
+    read = mongodb.log.stat().st_size
+    while True:
+        await asyncio.sleep(_LOOK_SECONDS)
+        with mongodb.log.open("rb") as log:
+            log.seek(read)
+            written = log.read()
+        if _GIVEN_UP in written:
+            read += len(written)
+            await asyncio.to_thread(mongodb.kill)
 
 
 async def _slow(site: Site) -> None:
