@@ -3,6 +3,7 @@ where, and what the roles are told about the caller."""
 
 import http.client
 import json
+import re
 import socket
 import ssl
 import threading
@@ -187,6 +188,49 @@ def test_a_form_too_large_for_the_door_is_refused_in_a_page(door: Caller) -> Non
     assert "Nothing was sent" in content.decode()
 
 
+OF_PROGRAMS = [
+    "token",
+    "revoke",
+    "introspect",
+    "userinfo",
+    "register",
+    "register/a-client",
+    "launch",
+    "emergency-access",
+]
+"""Below /auth: who asks there is a program, and reads JSON."""
+
+
+def told_in_oauth(head: http.client.HTTPMessage, content: bytes) -> str:
+    """The error of RFC 6749, section 5.2, whose description has these characters alone."""
+    assert head["Content-Type"] == "application/json"
+    assert (head["Cache-Control"], head["Pragma"]) == ("no-store", "no-cache")
+    assert head["Strict-Transport-Security"]
+    assert head["X-Request-Id"]
+    told = json.loads(content)
+    assert set(told) == {"error", "error_description"}
+    assert re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]+", told["error_description"])
+    return str(told["error"])
+
+
+@pytest.mark.parametrize("path", OF_PROGRAMS)
+def test_a_program_whose_body_is_too_large_is_told_in_oauths_words(path: str, door: Caller) -> None:
+    length = {"Content-Length": str(300 * 1024)}
+    method = "PUT" if path == "register/a-client" else "POST"
+    answer, content = door.ask(f"/auth/{path}", method=method, headers=length)
+    assert answer.status == 413
+    assert told_in_oauth(answer.headers, content) == "invalid_request"
+    assert "Retry-After" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["authorize", "login", "tokens", "account/token"])
+def test_a_page_of_auth_is_refused_in_a_page(path: str, door: Caller) -> None:
+    length = {"Content-Length": str(300 * 1024)}
+    answer, _ = door.ask(f"/auth/{path}", method="POST", headers=length)
+    assert answer.status == 413
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
 def test_the_end_of_the_certificate_that_the_door_shows_is_known(door: Caller) -> None:
     shown = x509.load_pem_x509_certificate(door.door.certificate.read_bytes())
     settings, _ = load({"MEDSAGE_BASE_URL": f"https://localhost:{door.door.tls}"})
@@ -216,6 +260,13 @@ def test_sign_in_is_slowed_down_before_the_rest_is(door: Caller) -> None:
     answers = [door.ask("/auth/login")[0].status for _ in range(60)]
     assert 429 in answers
     assert door.ask("/fhir/metadata")[0].status == 200
+
+
+def test_a_client_that_asks_for_tokens_too_often_is_told_in_oauths_words(door: Caller) -> None:
+    answers = (door.ask("/auth/token", method="POST", body=b"x") for _ in range(60))
+    answer, content = next(each for each in answers if each[0].status == 429)
+    assert told_in_oauth(answer.headers, content) == "temporarily_unavailable"
+    assert answer.headers["Retry-After"] == "2"
 
 
 def test_too_many_requests_at_once_are_refused_in_fhir_with_when_to_come_again(

@@ -189,7 +189,7 @@ def test_what_changes_a_registered_client_is_not_sent_again(method: str, two: Pa
         role.answers = stay_silent
     found, content = two.ask(method, "/auth/register/abc", body=b"{}")
     assert (two.asked(), found.status) == (1, 504)
-    assert "No answer came" in content.decode()
+    assert json.loads(content)["error"] == "server_error"
 
 
 def test_a_read_without_an_answer_is_asked_of_another(two: Pair) -> None:
@@ -234,6 +234,37 @@ def test_without_any_server_fhir_clients_are_told_in_fhir(tmp_path: Path) -> Non
             assert (found.status, found.headers["Retry-After"]) == (503, "2"), method
             assert found.headers["Content-Type"] == "application/fhir+json"
             assert json.loads(content)["issue"][0]["code"] == "transient"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "token"), ("POST", "register"), ("PUT", "register/a-client")]
+)
+def test_without_any_server_programs_are_told_in_oauths_words(
+    method: str, path: str, tmp_path: Path
+) -> None:
+    with opened(tmp_path, server=[free_port(), free_port()], app=free_port()) as door:
+        nobody = Pair(door, (Role(answer), Role(answer)))
+        found, content = nobody.ask(method, f"/auth/{path}", body=b"{}")
+    assert (found.status, found.headers["Retry-After"]) == (503, "2")
+    assert (found.headers["Content-Type"], found.headers["Pragma"]) == (
+        "application/json",
+        "no-cache",
+    )
+    assert json.loads(content)["error"] == "temporarily_unavailable"
+
+
+def test_a_token_without_an_answer_may_have_been_given_and_is_not_asked_for_again(
+    two: Pair,
+) -> None:
+    for role in two.roles:
+        role.answers = stay_silent
+    found, content = two.ask("POST", "/auth/token", body=b"{}")
+    assert (found.status, two.asked()) == (504, 1)
+    assert found.headers["Content-Type"] == "application/json"
+    assert "Retry-After" not in found.headers
+    told = json.loads(content)
+    assert told["error"] == "server_error"
+    assert "not known" in told["error_description"]
 
 
 def test_a_file_is_kept_and_one_that_only_the_new_version_has_is_found_there(pair: Pair) -> None:
