@@ -76,8 +76,8 @@ async def test_a_conflict_is_known_by_label_and_by_code(
     assert len(await store.journal(10)) == 1
 
 
-@pytest.mark.parametrize("code", [1, 14031])
-async def test_a_server_that_fails_is_a_store_that_is_away_for_now(
+@pytest.mark.parametrize("code", [1, 18, 14031])
+async def test_a_server_that_fails_or_lets_nobody_in_is_a_store_that_is_away_for_now(
     store: ResourceStore, code: int
 ) -> None:
     unit, runs = failing(9, failure(code))

@@ -15,13 +15,14 @@ CONFLICTS = frozenset(
         16777220,  # a write conflict of engines that sit on another database
     }
 )
-FAILED_INSIDE = frozenset(
+AWAY = frozenset(
     {
         1,  # InternalError: among others, the engine below has given up
+        18,  # AuthenticationFailed: our password is being changed, or was, and we are told later
         14031,  # OutOfDiskSpace
     }
 )
-"""It is the server that failed, whatever was asked."""
+"""The server failed, or does not let us in, whatever was asked."""
 
 
 def codes_of(failure: PyMongoError) -> set[int]:

@@ -15,7 +15,7 @@ from pymongo.errors import (
     WriteConcernError,
 )
 
-from fhir_server.storage.mongo.codes import FAILED_INSIDE, codes_of
+from fhir_server.storage.mongo.codes import AWAY, codes_of
 from fhir_server.storage.mongo.connect import Document
 from fhir_server.storage.port import StoreAway, StoreUnavailable
 
@@ -94,7 +94,7 @@ def reachable(
 def _is_in_doubt(failure: PyMongoError) -> bool:
     """Whether the server could not be asked, failed at it, or did not say that a majority has the
     write."""
-    if not FAILED_INSIDE.isdisjoint(codes_of(failure)):
+    if not AWAY.isdisjoint(codes_of(failure)):
         return True
     if isinstance(failure, BulkWriteError):
         return not failure.details.get("writeErrors")
