@@ -13,7 +13,8 @@ usage() {
 usage: ./deploy.sh [--processes] COMMAND
 
   dev               everything in one container on the embedded store: http://localhost:5000
-  secrets           make the secret files that are missing in deploy/secrets
+  secrets [--new NAME] make the secret files that are missing in deploy/secrets; or make a
+                    password anew (redis_password, mongo_medsage_password)
   prod [backup]     secrets, build, and start the production shape; needs MEDSAGE_BASE_URL; with
                     `backup`, make one before anything is changed
   upgrade [--no-backup] [--no-check]
@@ -81,12 +82,12 @@ make_secrets() {
     # nginx and certbot, in their containers, are other users; the folder above keeps people out.
     chmod 0777 "$secrets/tls"
     if [ -x .venv/bin/python ]; then
-        .venv/bin/python -m deploy.secret_files "$secrets"
+        .venv/bin/python -m deploy.secret_files "$secrets" "$@"
     else
         dev build --quiet
         "$docker" run --rm --user "$(id -u):$(id -g)" -v "$root/$secrets:/secrets" \
             --entrypoint python "medsage-dev:${IMAGE_VERSION:-0.1.0}" \
-            -m deploy.secret_files /secrets
+            -m deploy.secret_files /secrets "$@"
     fi
 }
 
@@ -356,7 +357,7 @@ help | -h | --help)
     exit 0
     ;;
 secrets)
-    make_secrets
+    make_secrets "$@"
     exit 0
     ;;
 dev | prod | upgrade | status | logs | monitor | backup | restore | cleanup) need_docker ;;

@@ -1,10 +1,12 @@
 """The secret files of the production shape: `python -m deploy.secret_files FOLDER` makes those
-that are missing and leaves the others alone. The certificate is not made here."""
+that are missing and leaves the others alone; with `--new redis_password` (or
+`mongo_medsage_password`) it makes this password anew. The certificate is not made here."""
 
 import base64
 import json
 import os
 import secrets
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +16,11 @@ from joserfc.jwk import ECKey
 from fhir_server.storage.master_keys import new_master_key
 
 MEMBERS = "mongo-1:27017,mongo-2:27017,mongo-3:27017"
+HOLDERS: Mapping[str, str] = {
+    "mongo_medsage_password": "medsage_mongodb_uri",
+    "redis_password": "medsage_redis_url",
+}
+"""Password → the address that holds it, too."""
 _KEYFILE_BYTES = 756  # what MongoDB's manual takes; in base64 the most that it accepts
 
 
@@ -91,13 +98,58 @@ def make_missing(folder: Path) -> list[str]:
     return made
 
 
+class NotHere(Exception):
+    """The password can't be made anew in the folder; the text says why."""
+
+
+def renew(folder: Path, name: str) -> list[str]:
+    """Another password, in the address that holds it too; the names of the files, which are
+    replaced and not written over. NotHere when it is none of ours."""
+    holder = HOLDERS.get(name)
+    if holder is None:
+        raise NotHere(f"{name} can't be made anew here; these can: {', '.join(HOLDERS)}")
+    try:
+        old, address = (folder / name).read_text().strip(), (folder / holder).read_text()
+    except FileNotFoundError as missing:
+        raise NotHere(f"there is no {missing.filename}") from missing
+    if f":{old}@" not in address:
+        raise NotHere(
+            f"{holder} does not hold {name}: change the password where it is kept, then write the"
+            f" new address into {folder / holder}"
+        )
+    new = _password(folder)
+    _replace(folder / holder, address.replace(f":{old}@", f":{new}@"))
+    _replace(folder / name, new)
+    return [holder, name]
+
+
+def _replace(file: Path, text: str) -> None:
+    draft = file.with_name(f".{file.name}.new")
+    draft.unlink(missing_ok=True)
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
+    with os.fdopen(handle, "w") as written:
+        written.write(text)
+    draft.chmod(stat.S_IMODE(file.stat().st_mode))
+    draft.replace(file)
+
+
 def main(arguments: list[str]) -> int:
-    """Make what is missing in the folder named, and say what that was."""
-    if len(arguments) != 1:
-        print("usage: python -m deploy.secret_files FOLDER", file=sys.stderr)
-        return 2
-    for name in make_missing(Path(arguments[0])):
-        print(f"made {name}")
+    """Make what is missing in the folder named, or the password anew, and say what that was."""
+    match arguments:
+        case [folder]:
+            for name in make_missing(Path(folder)):
+                print(f"made {name}")
+        case [folder, "--new", name]:
+            try:
+                made = renew(Path(folder), name)
+            except NotHere as problem:
+                print(problem, file=sys.stderr)
+                return 1
+            for each in made:
+                print(f"made {each} anew")
+        case _:
+            print("usage: python -m deploy.secret_files FOLDER [--new PASSWORD]", file=sys.stderr)
+            return 2
     return 0
 
 

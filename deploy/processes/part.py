@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from deploy.processes import mending, programs, running
+from deploy.processes import mending, programs, roles, running
 from deploy.processes.plan import ROOT, Plan, Slot
 from deploy.processes.programs import PROGRAMS, Program
 from deploy.processes.running import Running, State
@@ -197,12 +197,14 @@ class Part:
             raise
 
     def _spawn(self, port: int, code: Path) -> Running:
+        # Before the files are copied: who changes one meanwhile has the part started once more.
+        given = roles.mark(self.plan, self.slot)
         command = self._program.command(self.plan, self.slot, port, code)
         environment = programs.environment(self.plan, self.slot, code)
         child, began = running.launched(command, environment, self.plan.own(self.name), self.log)
         self._children = [each for each in self._children if each.poll() is None]
         self._children.append(child)
-        return Running(child.pid, began, port, str(code))
+        return Running(child.pid, began, port, str(code), given)
 
     def _let_go(self) -> None:
         """Of children that have ended: nobody else asks for them."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy import dev_mongodb
 from deploy.is_ready import problem as http_problem
-from deploy.processes import door, roles, running, watching
+from deploy.processes import door, redis_password, roles, running, watching
 from deploy.processes.plan import NoShape, Plan, Slot
 
 
@@ -60,10 +60,9 @@ def _redis(plan: Plan, slot: Slot, port: int, code: Path) -> list[str]:
         raise NoShape("redis-server is not installed (Debian's package redis-server)")
     own = plan.own("redis")
     (own / "data").mkdir(parents=True, exist_ok=True)
-    password = (plan.secrets / "redis_password").read_text("utf-8").strip()
-    _write_private(own / "password.conf", f"requirepass {password}\n")
+    password = redis_password.write(plan)
     text = (code / "deploy/redis/redis.conf").read_text("utf-8")
-    here = {"/tmp/password.conf": f"{own}/password.conf", "dir /data": f"dir {own}/data"}  # noqa: S108
+    here = {"/tmp/password.conf": str(password), "dir /data": f"dir {own}/data"}  # noqa: S108
     for old, new in here.items():
         text = text.replace(old, new)
     (own / "redis.conf").write_text(f"{text}bind 127.0.0.1\nport {port}\n", "utf-8")
@@ -71,16 +70,7 @@ def _redis(plan: Plan, slot: Slot, port: int, code: Path) -> list[str]:
 
 
 def _redis_answers(plan: Plan, slot: Slot, port: int) -> str | None:
-    from redis import Redis
-    from redis.exceptions import RedisError
-
-    password = (plan.secrets / "redis_password").read_text("utf-8").strip()
-    with Redis(port=port, password=password, socket_timeout=2) as client:
-        try:
-            client.ping()
-        except RedisError as failure:
-            return type(failure).__name__
-    return None
+    return redis_password.problem(plan, port)
 
 
 def _mongodb(plan: Plan, slot: Slot, port: int, code: Path) -> list[str]:
@@ -103,12 +93,6 @@ def _alertmanager(plan: Plan, slot: Slot, port: int, code: Path) -> list[str]:
 
 def _watching_answers(plan: Plan, slot: Slot, port: int) -> str | None:
     return http_problem(f"http://127.0.0.1:{port}/-/ready")
-
-
-def _write_private(file: Path, text: str) -> None:
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(handle, "w") as written:
-        written.write(text)
 
 
 PROGRAMS: Mapping[str, Program] = {

@@ -1,10 +1,12 @@
 """What Compose gives each role, as a table: the variables and the secret files. A test holds it
 against `docker-compose.yml`."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from deploy.processes.plan import Plan
+from deploy.processes.plan import Plan, Slot
 from fhir_server.seed_settings import known_names
 
 _DECIDED = (
@@ -148,6 +150,18 @@ def environment(plan: Plan, name: str) -> dict[str, str]:
     elsewhere = {name for each in ENVIRONMENT.values() for name in each} - set(table)
     given = {name: value for name, value in plan.settings.items() if name not in elsewhere}
     return table | given
+
+
+def mark(plan: Plan, slot: Slot) -> str:
+    """Stands for all that the part is given now: its variables, and the content of its secret
+    files, which can't be read from it. While it stays the same, another start would change
+    nothing."""
+    if slot.role not in ENVIRONMENT:
+        return ""
+    found = hashlib.sha256(json.dumps(environment(plan, slot.name), sort_keys=True).encode())
+    for each in SECRETS[slot.role]:
+        found.update(hashlib.sha256((plan.secrets / each).read_bytes()).digest())
+    return found.hexdigest()
 
 
 def give_secrets(plan: Plan, name: str) -> None:

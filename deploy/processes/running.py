@@ -19,17 +19,20 @@ _CLOCK = (
 )
 _PASSED = ("PATH", "HOME", "TMPDIR", "LANG", "TZ", "LD_LIBRARY_PATH", *_CLOCK)
 _POLL_SECONDS = 0.05
+_PROCESSES = ("running", "other")
 
 
 @dataclass(frozen=True)
 class Running:
     """A process: `began` is the kernel's start time of its number, which tells it from a later
-    process of the same number; `port` is where it listens and `code` what it was started from."""
+    process of the same number; `port` is where it listens, `code` what it was started from, and
+    `given` the mark of what it was given (`roles.mark`), empty where nobody knows it."""
 
     pid: int
     began: str
     port: int
     code: str
+    given: str = ""
 
     @property
     def is_alive(self) -> bool:
@@ -79,8 +82,11 @@ def read(file: Path) -> State:
     """What the file says; a part that was never started is not wanted."""
     try:
         found = json.loads(file.read_text("utf-8"))
-        known = (found[key] and Running(**found[key]) for key in ("running", "other"))
-        return State(found["is_wanted"], *known)
+        is_wanted, given = found["is_wanted"], found.get("given", {})
+        known = (
+            found[key] and Running(**found[key], given=given.get(key, "")) for key in _PROCESSES
+        )
+        return State(is_wanted, *known)
     except FileNotFoundError:
         return State()
     except (ValueError, KeyError, TypeError) as problem:
@@ -91,7 +97,10 @@ def write(file: Path, state: State) -> None:
     """All of it or nothing; the folder is made."""
     file.parent.mkdir(parents=True, exist_ok=True)
     draft = file.with_name(f".{file.name}.{os.getpid()}")
-    put(draft, json.dumps(asdict(state)))
+    found = asdict(state)
+    # Beside the processes: to a supervisor of an earlier version, one with a mark would be torn.
+    found["given"] = {key: found[key].pop("given") for key in _PROCESSES if found[key]}
+    put(draft, json.dumps(found))
     draft.replace(file)
 
 

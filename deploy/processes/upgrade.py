@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deploy.beside import MAY, MUST_STOP
-from deploy.processes import programs
+from deploy.processes import plan, programs, roles
 from deploy.processes.part import NotReady, Part
 from deploy.processes.shape import Shape
 
@@ -60,30 +60,46 @@ def brought(shape: Shape, code: Path, tell: Tell) -> None:
 
 
 def moved(shape: Shape, code: Path, tell: Tell) -> None:
-    """Every part that runs our code runs this one, one after the other, while requests are
-    answered. WentBack when one does not get ready, after those before it run theirs again."""
+    """Every part that runs our code runs this one with the settings and secrets of now, one after
+    the other, while requests are answered; who does already goes on. WentBack when one does not get
+    ready, after those before it run theirs again with the settings that are written in the folder.
+    Secrets are as they lie there, then too."""
     done: list[tuple[Part, Path]] = []
     try:
         for part in shape.replaceable:
             before = part.state.running
-            if before is None or Path(before.code) != code or part.pid is None:
+            if not _runs(part, code):
                 part.replace(code, shape.reload_door)
-                done.append((part, code if before is None else Path(before.code)))
-                tell(f"{part.name} runs the new version")
+                earlier = code if before is None else Path(before.code)
+                done.append((part, earlier))
+                what = "with what it is given now" if earlier == code else "the new version"
+                tell(f"{part.name} runs {what}")
         shape.reload_door(code)
     except NotReady as problem:
         _go_back(shape, done, tell, problem)
-        raise WentBack(f"the old version runs on, because {problem}") from problem
+        raise WentBack(f"what ran before goes on, because {problem}") from problem
 
 
 def _go_back(
     shape: Shape, done: Sequence[tuple[Part, Path]], tell: Tell, problem: NotReady
 ) -> None:
-    for part, earlier in reversed(done):
+    written = plan.read(shape.written.folder)
+    for each, earlier in reversed(done):
+        part = Part(written, each.slot)
+        if _runs(part, earlier):
+            continue
         try:
             part.replace(earlier, shape.reload_door)
         except NotReady as another:
             raise WentBack(
                 f"{problem}\nand the way back ends here, so that two versions run: {another}"
             ) from another
-        tell(f"{part.name} runs the old version again")
+        tell(f"{part.name} runs as before again")
+
+
+def _runs(part: Part, code: Path) -> bool:
+    """Whether its process is of this code, and was given what it would be given now."""
+    found = part.state.running
+    if found is None or not found.is_alive:
+        return False
+    return (Path(found.code), found.given) == (code, roles.mark(part.plan, part.slot))

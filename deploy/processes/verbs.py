@@ -3,16 +3,16 @@
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
-from dotenv import dotenv_values
 
-from deploy.processes import plan, roles, running, supervisor, versions, watching
+from deploy import secret_files
+from deploy.processes import plan, redis_password, running, supervisor, versions, wanted, watching
 from deploy.processes.part import NotReady
 from deploy.processes.plan import ROOT, NoShape
 from deploy.processes.shape import Shape, plan_development
@@ -32,7 +32,6 @@ Port = Annotated[
     int | None, typer.Option(min=1, max=65535, help="nginx, with TLS (8443).", show_default=False)
 ]
 Count = Annotated[int | None, typer.Option(min=1, help="How many (2).", show_default=False)]
-_DEFAULTS = {"port": 8443, "servers": 2, "workers": 2, "apps": 2}
 Folder = Annotated[Path, typer.Option(envvar="MEDSAGE_PROCESSES", help="Where all of it lies.")]
 
 
@@ -65,11 +64,12 @@ def prod(
     workers: Count = None,
     apps: Count = None,
 ) -> None:
-    """Start the production shape; when it runs, go to the code that is here now."""
+    """Start the production shape; when it runs, go to the code, settings and secrets that are here
+    now: a part for which they are the same goes on."""
     with _Told():
         is_new = not plan.is_planned(folder)
-        wanted = {"port": port, "servers": servers, "workers": workers, "apps": apps}
-        shape = _of(folder, wanted)
+        numbers = {"port": port, "servers": servers, "workers": workers, "apps": apps}
+        shape = wanted.shape(folder, numbers, _warn)
         with _alone(shape):
             if first is not None and not is_new:
                 _back_up(shape)
@@ -93,7 +93,7 @@ def upgrade(
     migration; then one part after the other runs it, and all the old one again when a part does not
     get ready. Where old and new can't use the store together, everything stops meanwhile."""
     with _Told():
-        shape = _production(folder)
+        shape = wanted.production(folder)
         with _alone(shape):
             _upgrade(shape, saves=backup, looks=check)
     typer.echo("upgraded")
@@ -103,7 +103,7 @@ def upgrade(
 def monitor(folder: Folder = FOLDER) -> None:
     """Start Prometheus and Alertmanager with the shipped files, and say which targets are up."""
     with _Told():
-        shape = _production(folder)
+        shape = wanted.production(folder)
         with _alone(shape):
             shape.code = versions.kept(ROOT, _versions(shape))
             shape.watch()
@@ -156,7 +156,7 @@ def logs(
 def backup(context: typer.Context, folder: Folder = FOLDER) -> None:
     """Make a backup now; or another verb of `medsage backup` (list, verify, drill …)."""
     with _Told():
-        shape = _production(folder)
+        shape = wanted.production(folder)
         code = medsage(shape, "worker", _code(shape), ["backup", *(context.args or ["create"])])
     raise typer.Exit(code)
 
@@ -172,8 +172,8 @@ def restore(
 ) -> None:
     """Fill an empty database from the newest backup, before `prod` (--at, --backup)."""
     with _Told():
-        wanted = {"port": port, "servers": servers, "workers": workers, "apps": apps}
-        shape = _of(folder, wanted)
+        numbers = {"port": port, "servers": servers, "workers": workers, "apps": apps}
+        shape = wanted.shape(folder, numbers, _warn)
         with _alone(shape):
             if any(part.pid is not None for part in shape.replaceable):
                 raise NoShape("servers and workers run: a restore goes into an empty installation")
@@ -194,6 +194,20 @@ def execute(context: typer.Context, folder: Folder = FOLDER) -> None:
         role = "all" if shape.written.is_development else "server"
         code = medsage(shape, role, _code(shape), context.args)
     raise typer.Exit(code)
+
+
+@app.command()
+def secrets(
+    new: Annotated[str, typer.Option(help="Which: redis_password.", metavar="NAME")],
+    folder: Folder = FOLDER,
+) -> None:
+    """Make a password anew in the secret files; `prod` then takes it up."""
+    with _Told():
+        shape = wanted.production(folder)
+        with _alone(shape):
+            made = secret_files.renew(shape.written.secrets, new)
+    for name in made:
+        typer.echo(f"made {name} anew")
 
 
 @app.command()
@@ -243,13 +257,17 @@ class _Told:
         pass
 
     def __exit__(self, _: object, problem: BaseException | None, __: object) -> None:
-        if isinstance(problem, (NoShape, NotReady, WentBack)):
+        if isinstance(problem, (NoShape, NotReady, WentBack, secret_files.NotHere)):
             _fail(str(problem))
 
 
 def _fail(text: str) -> NoReturn:
-    typer.echo(f"deploy: {text}", err=True)
+    _warn(text)
     raise typer.Exit(1)
+
+
+def _warn(text: str) -> None:
+    typer.echo(f"deploy: {text}", err=True)
 
 
 def _kept(shape: Shape) -> str:
@@ -258,61 +276,6 @@ def _kept(shape: Shape) -> str:
         return "does not run"
     by = "left by a verb" if found.is_in_background else "started by systemd or by hand"
     return f"runs (pid {found.pid}, {by})"
-
-
-def _production(folder: Path) -> Shape:
-    shape = Shape.open(folder)
-    if shape.written.is_development:
-        raise NoShape(f"{folder} holds a development shape; name another --folder")
-    return shape
-
-
-def _of(folder: Path, wanted: Mapping[str, int | None]) -> Shape:
-    """The shape in the folder, which must be the wanted one, or a new one."""
-    asked = {name: value for name, value in wanted.items() if value is not None}
-    if not plan.is_planned(folder):
-        return _planned(folder, _DEFAULTS | asked)
-    shape = _production(folder)
-    written = shape.written
-    has = {
-        "port": written.door("tls"),
-        "servers": len(written.of_role("server")),
-        "workers": len(written.of_role("worker")),
-        "apps": len(written.of_role("app")),
-    }
-    for name, value in asked.items():
-        if has[name] != value:
-            raise NoShape(
-                f"the shape in {folder} has --{name} {has[name]}; cleanup, which keeps its data,"
-                " then prod with another"
-            )
-    return shape
-
-
-def _planned(folder: Path, numbers: Mapping[str, int]) -> Shape:
-    given = _given(os.environ)
-    settings = {name: given[name] for name in roles.GIVEN | {"MEDSAGE_BASE_URL"} if name in given}
-    url = settings.get("MEDSAGE_BASE_URL", "https://")
-    if not url.startswith("https://"):
-        raise NoShape(f"MEDSAGE_BASE_URL must begin with https:// and is {url}")
-    for name in roles.not_passed_on(given):
-        typer.echo(f"deploy: {name} is set and reaches no part in this form", err=True)
-    return Shape.plan(
-        folder,
-        servers=numbers["servers"],
-        workers=numbers["workers"],
-        apps=numbers["apps"],
-        mongodb=given.get("MEDSAGE_MONGODB_URI"),
-        redis=given.get("MEDSAGE_REDIS_URL"),
-        port=numbers["port"],
-        settings=settings,
-    )
-
-
-def _given(environ: Mapping[str, str]) -> dict[str, str]:
-    """The operator's variables; what stands in `.env` beside the checkout counts less."""
-    written = {name: value for name, value in dotenv_values(ROOT / ".env").items() if value}
-    return {name: value for name, value in {**written, **environ}.items() if value}
 
 
 def _versions(shape: Shape) -> Path:
@@ -358,6 +321,8 @@ def _start_backing(shape: Shape) -> None:
     for part in shape.parts.values():
         if part.role in ("redis", "mongodb"):
             part.start(shape.code)
+        if part.role == "redis":
+            redis_password.add(shape.written, part.port)
 
 
 def _back_up(shape: Shape, way_around: str = "") -> None:
@@ -368,7 +333,12 @@ def _back_up(shape: Shape, way_around: str = "") -> None:
 
 def _keep_up(shape: Shape) -> None:
     """A supervisor of the same code, the files of the same code for who watches the parts, and no
-    copies of code that nobody runs."""
+    copies of code that nobody runs; the settings that all parts have now are written down, and of
+    Redis' passwords the one that they have counts alone."""
+    shape.written.write()
+    redis = shape.parts.get("redis")
+    if redis and redis.pid and redis_password.settle(shape.written, redis.port):
+        typer.echo("redis takes the new password alone")
     supervisor.renew(shape.written, shape.code)
     if any(part.state.is_wanted for part in shape.watching.values()):
         shape.watch()

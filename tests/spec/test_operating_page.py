@@ -23,7 +23,7 @@ from tests.operating_page import PAGE, Block, blocks, commands, newcomer, script
 PASSWORD = "a password of a newcomer"
 REASONS: Mapping[str, str] = {
     "containers": "there is no container engine on the machines of the tests",
-    "processes": "it starts the whole shape: tests/journeys/test_roles.py does",
+    "processes": "it starts the whole shape: tests/journeys/test_roles.py and test_passwords.py do",
     "another-system": "it asks a record system of somebody else",
     "mongodb": "it runs this suite, on a MongoDB of the reader's",
     "token": "it asks with a token of the reader's client: tests/spec/test_policy_command.py",

@@ -73,7 +73,7 @@ def checkout(tmp_path: Path) -> Checkout:
     # The secrets are made by the project's own Python, which a copy has not got.
     python = tmp_path / ".venv/bin/python"
     python.parent.mkdir(parents=True)
-    python.write_text("#!/bin/sh\necho made-by-python\n")
+    python.write_text('#!/bin/sh\necho made-by-python "$@"\n')
     python.chmod(0o755)
     return Checkout(tmp_path)
 
@@ -330,6 +330,13 @@ def test_an_upgrade_goes_back_when_a_container_can_not_be_made(checkout: Checkou
 
 def ups(*roles: str) -> list[str]:
     return [f"up --detach --no-deps {role}" for role in roles]
+
+
+def test_a_password_is_made_anew_in_the_folder_of_secrets(checkout: Checkout) -> None:
+    done = checkout.run("secrets", "--new", "redis_password")
+    words = "-m deploy.secret_files deploy/secrets --new redis_password"
+    assert (done.returncode, done.stdout) == (0, f"made-by-python {words}\n")
+    assert checkout.asked() == ""
 
 
 def test_with_processes_another_program_gets_the_verb(checkout: Checkout) -> None:

@@ -65,3 +65,50 @@ def test_the_command_says_what_it_made(tmp_path: Path, capsys: pytest.CaptureFix
     assert main([str(tmp_path)]) == 0
     told = capsys.readouterr().out.splitlines()
     assert told == [f"made {name}" for name in FILES]
+
+
+@pytest.mark.parametrize(
+    ("name", "address"),
+    [
+        ("redis_password", "medsage_redis_url"),
+        ("mongo_medsage_password", "medsage_mongodb_uri"),
+    ],
+)
+def test_a_new_password_is_also_in_the_address_that_holds_it(
+    name: str, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_missing(tmp_path)
+    (tmp_path / address).chmod(0o400)
+    before = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert main([str(tmp_path), "--new", name]) == 0
+    after = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert {each for each in after if after[each] != before[each]} == {name, address}
+    assert set(after) == set(before)
+    assert after[address] == before[address].replace(before[name], after[name])
+    assert len(after[name]) == len(before[name])
+    modes = [stat.S_IMODE((tmp_path / each).stat().st_mode) for each in (name, address)]
+    assert modes == [0o444, 0o400]
+    said = capsys.readouterr().out
+    assert said.splitlines() == [f"made {address} anew", f"made {name} anew"]
+
+
+def test_a_password_that_is_kept_elsewhere_is_not_changed_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_missing(tmp_path)
+    address = tmp_path / "medsage_redis_url"
+    address.chmod(0o600)
+    address.write_text("rediss://medsage:theirs@redis.example:6380/0")
+    before = {file.name: file.read_text() for file in tmp_path.iterdir()}
+    assert main([str(tmp_path), "--new", "redis_password"]) == 1
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == before
+    said = capsys.readouterr().err
+    assert "medsage_redis_url does not hold redis_password" in said
+    assert "theirs" not in said
+
+
+def test_only_passwords_can_be_made_anew(tmp_path: Path) -> None:
+    make_missing(tmp_path)
+    key = (tmp_path / "encryption_master_key").read_text()
+    assert main([str(tmp_path), "--new", "encryption_master_key"]) == 1
+    assert (tmp_path / "encryption_master_key").read_text() == key
