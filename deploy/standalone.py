@@ -21,7 +21,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import RedirectResponse
 from prometheus_client import CollectorRegistry
 
-from deploy import analysis, backups, registrations, tls
+from deploy import analysis, backups, notifying, registrations, tls
 from deploy.background import Background, Work
 from deploy.clinician import clinician_app
 from deploy.demo.loading import load_ward
@@ -217,7 +217,13 @@ async def _server_and_worker(
     if settings.role != "server":
         process.running += map(
             Work,
-            await background(settings, store, (known, definitions), process.http, process.metrics),
+            await background(
+                settings,
+                store,
+                (known, definitions),
+                await notifying.ways(process, stack),
+                process.metrics,
+            ),
         )
         _back_up(process, opened, stack)
     await analysis.add(process, server)

@@ -42,9 +42,10 @@ from fhir_server.security.authorization.providers import BadProvider, read_provi
 from fhir_server.security.authorization.rules import SignInRules
 from fhir_server.security.authorization.server import AuthorizationServer, is_registered_origin
 from fhir_server.security.authorization.users import SHORTEST_PASSWORD
-from fhir_server.security.checked_fetch import CheckedFetch, Reach, networks_from
+from fhir_server.security.checked_fetch import CheckedFetch, Network, Reach, networks_from
 from fhir_server.security.circumstances import Policy
 from fhir_server.security.emergency_ends import EmergencyEnds
+from fhir_server.security.endpoints import Endpoints
 from fhir_server.security.guard_terms import with_guard_terms
 from fhir_server.security.keys import open_key_ring
 from fhir_server.security.limits import RateLimits
@@ -191,6 +192,7 @@ async def create_server(
             settings.async_jobs, settings.async_hours, settings.async_result_bytes
         ),
         limits=limits,
+        endpoints=endpoints_of(settings),
     )
     fhir = FhirApplication(parts)
     runner = JobRunner(fhir.jobs, fhir.perform_job)
@@ -218,9 +220,19 @@ def sign_in_rules(settings: Settings) -> SignInRules:
 
 def reach_of(settings: Settings) -> Reach:
     """Where clients may publish their keys: in development on this machine too, and by http."""
-    is_dev = settings.profile == "dev"
-    loopback = "127.0.0.0/8,::1" if is_dev else ""
-    return Reach(networks_from(f"{settings.jwks_networks},{loopback}"), allows_http=is_dev)
+    networks = _networks(settings, settings.jwks_networks)
+    return Reach(networks, allows_http=settings.profile == "dev")
+
+
+def endpoints_of(settings: Settings) -> Endpoints:
+    """Where Subscriptions may be told: in development on this machine too."""
+    own = filter(None, (settings.base_url, settings.worker_url))
+    return Endpoints(_networks(settings, settings.subscription_networks), tuple(own))
+
+
+def _networks(settings: Settings, named: str) -> tuple[Network, ...]:
+    loopback = "127.0.0.0/8,::1" if settings.profile == "dev" else ""
+    return networks_from(f"{named},{loopback}")
 
 
 def tenants_of(settings: Settings) -> frozenset[str]:
@@ -240,12 +252,12 @@ async def background(
     settings: Settings,
     store: ResourceStore,
     meaning: tuple[Knowledge, Definitions],
-    http: httpx.AsyncClient,
+    ways: Callable[[str], httpx.AsyncClient],
     metrics: CollectorRegistry,
 ) -> list[Callable[[], Awaitable[None]]]:
     """What runs behind the requests until it is cancelled: the audit sealer, the follower of the
-    change feed, the delivery of notifications through `http`, the indexing, and what tells of
-    consent that was withdrawn."""
+    change feed, the delivery of notifications by the way that `ways` gives for an endpoint, the
+    indexing, and what tells of consent that was withdrawn."""
     known, definitions = meaning
     sealer = Sealer(store, known.extract, await signer_of(store), utc_now)
     trail = AuditTrail(ITSELF, utc_now, new_id, known.base_url)
@@ -259,8 +271,9 @@ async def background(
         trail,
         owners,
         metrics=SubscriptionMetrics(metrics),
+        endpoints=endpoints_of(settings),
     )
-    deliverer = Deliverer(parts, http)
+    deliverer = Deliverer(parts, ways)
     reindexer = Reindexer(store, known.live, definitions)
     ends = EmergencyEnds(store, utc_now, trail)
     withdrawals = Withdrawals(store, known.extract, known.scope, utc_now, trail, rulebook)

@@ -194,6 +194,11 @@ class Settings(BaseSettings):
         description="networks, comma-separated, besides the public internet, where clients may "
         "publish their key sets (jwks_uri); in dev loopback too, and by http",
     )
+    subscription_networks: str = Field(
+        "",
+        description="networks, comma-separated, besides the public internet, where endpoints of "
+        "Subscriptions may lie; in dev loopback too",
+    )
     gemini_api_key: SecretStr | None = Field(
         None, description="Google Gen AI key; the rule engine is used when not set"
     )
@@ -248,7 +253,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an origin, as https://medsage.example.org, without a slash")
         return text
 
-    @field_validator("jwks_networks", "trusted_proxies")
+    @field_validator("jwks_networks", "subscription_networks", "trusted_proxies")
     @classmethod
     def _are_networks(cls, text: str) -> str:
         """ValueError, which stops the start, names what is no network."""

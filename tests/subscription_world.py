@@ -13,6 +13,7 @@ from fhir_server.app import ITSELF
 from fhir_server.audit.journal import AuditTrail
 from fhir_server.search.live import Known
 from fhir_server.search.plan import Scope
+from fhir_server.security.endpoints import ANYWHERE, Endpoints
 from fhir_server.security.rulebook import Rulebook
 from fhir_server.storage.port import Change, Record, ResourceStore
 from fhir_server.subscriptions.deliver import EVENT_HEADER, SUBSCRIPTION_HEADER, Deliverer, Pace
@@ -105,6 +106,7 @@ class Subscribed:
     hook: Hook
     http: httpx.AsyncClient
     pace: Pace = field(default_factory=Pace)
+    endpoints: Endpoints = ANYWHERE
 
     def parts(self, store: Any = None) -> FollowerParts:
         """What a follower is made of, over another view of the store if one is given."""
@@ -120,6 +122,7 @@ class Subscribed:
                 lambda: Known(registry(), extract(), registry()),
                 Rulebook(self.world.store, clock),
             ),
+            endpoints=self.endpoints,
         )
 
     async def follow(self, **death: Any) -> Seen:
@@ -132,7 +135,7 @@ class Subscribed:
     async def deliver(self, **death: Any) -> int:
         """One round of a deliverer; how many got through."""
         seen = Seen(self.world.store, **death)
-        return await Deliverer(self.parts(seen), self.http, self.pace).deliver_once()
+        return await Deliverer(self.parts(seen), lambda _: self.http, self.pace).deliver_once()
 
     async def waiting(self) -> list[Record]:
         """The deliveries that wait."""

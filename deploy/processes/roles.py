@@ -30,6 +30,7 @@ _DECIDED = (
     "MEDSAGE_MAX_UPLOAD_BYTES",
     "MEDSAGE_DEMONSTRATION_MODELS",
     "MEDSAGE_DRAIN_SECONDS",
+    "MEDSAGE_SUBSCRIPTION_NETWORKS",
 )
 """What the operator decides for all roles; empty is the program's default."""
 _DECIDED_OF_WORKERS = (

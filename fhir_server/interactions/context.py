@@ -10,6 +10,7 @@ from fhir_server.indexing.definitions import Definitions
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
 from fhir_server.security.access import Access
+from fhir_server.security.endpoints import ANYWHERE, Endpoints
 from fhir_server.security.principal import Principal
 from fhir_server.storage.port import ResourceStore, Stored, Terms
 from fhir_server.validation.validate import Validator
@@ -102,7 +103,8 @@ class Context:
     `undo_days`: how long a transaction is remembered, so that it can be undone.
     `deletes_at_once`: how many resources one conditional delete may delete.
     `is_in_transaction`: the store is an open unit, with what it offers and no more.
-    `definitions` keep `registry` and the index as the store says; None where they never change."""
+    `definitions` keep `registry` and the index as the store says; None where they never change.
+    `endpoints`: where Subscriptions may be told."""
 
     store: ResourceStore
     access: Access
@@ -122,6 +124,7 @@ class Context:
     deletes_at_once: int = 1
     is_in_transaction: bool = False
     definitions: Definitions | None = None
+    endpoints: Endpoints = ANYWHERE
 
     @property
     def tenant(self) -> str:

@@ -10,15 +10,17 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fhir_server.fhir.outcome import FhirError
 from fhir_server.interactions.audited import bundle_record
 from fhir_server.interactions.commits import remember
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Resource
-from fhir_server.interactions.entries import answer_entry, join_entries, phase_of
+from fhir_server.interactions.entries import answer_entry, at_entry, join_entries, phase_of
 from fhir_server.interactions.outcomes import Outcome
 from fhir_server.interactions.plan import NOTHING_ASKED, ask, asks_nothing, plan
 from fhir_server.interactions.repeats import Done, Work, once_whole
 from fhir_server.interactions.snapshot import as_seen_by, read_entry
 from fhir_server.interactions.steps import Step, steps_of
+from fhir_server.interactions.subscribing import require_reachable
 from fhir_server.interactions.write import LARGE, put
 from fhir_server.storage.port import Transaction
 
@@ -30,6 +32,7 @@ async def transaction(context: Context, request: FhirRequest, bundle: Resource) 
         steps, ready = await asyncio.to_thread(_prepare, context, request, bundle)
     else:
         steps, ready = _prepare(context, request, bundle)
+    await _require_reachable(context, steps)
 
     id = context.new_id()
 
@@ -54,6 +57,14 @@ async def transaction(context: Context, request: FhirRequest, bundle: Resource) 
 
     shows = request.prefer_return == "representation"
     return await once_whole(context, request, Work(perform, answer, complete, shows))
+
+
+async def _require_reachable(context: Context, steps: Sequence[Step]) -> None:
+    for step in steps:
+        try:
+            await require_reachable(context, step.resource or {})
+        except FhirError as refusal:
+            raise FhirError(refusal.status, tuple(at_entry(refusal, step.index))) from None
 
 
 def _prepare(

@@ -35,6 +35,7 @@ from fhir_server.interactions.reading_author import (
     require_own_reading,
 )
 from fhir_server.interactions.recalled_device import require_same_recalls
+from fhir_server.interactions.subscribing import require_reachable
 from fhir_server.security.principal import Principal
 from fhir_server.security.tenants import in_tenant
 from fhir_server.storage.port import Draft, Key, Stored, Terms, Transaction
@@ -92,10 +93,13 @@ class Submission:
 
 async def accepted(context: Context, request: FhirRequest) -> Resource:
     """The resource in the body of `request`, of the type in its URL and valid; else 400 with
-    every problem."""
+    every problem. 422 for a Subscription to be told where nothing is sent."""
     if len(request.body) < LARGE:
-        return _accepted(context, request)
-    return await asyncio.to_thread(_accepted, context, request)
+        resource = _accepted(context, request)
+    else:
+        resource = await asyncio.to_thread(_accepted, context, request)
+    await require_reachable(context, resource)
+    return resource
 
 
 def _accepted(context: Context, request: FhirRequest) -> Resource:

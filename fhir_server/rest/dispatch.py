@@ -48,6 +48,7 @@ from fhir_server.search.page import CursorSealer
 from fhir_server.search.registry import Registry
 from fhir_server.security.access import OPEN_ACCESS, Access, access_for
 from fhir_server.security.circumstances import PLAIN, Circumstances
+from fhir_server.security.endpoints import ANYWHERE, Endpoints
 from fhir_server.security.guarded_store import GuardedStore
 from fhir_server.security.limits import NO_LIMITS, RateLimits, Repeated
 from fhir_server.security.principal import Principal
@@ -95,6 +96,7 @@ class FhirParts:
     idempotency_hours: int = 24
     job_limits: JobLimits = field(default_factory=JobLimits)
     limits: RateLimits = NO_LIMITS
+    endpoints: Endpoints = ANYWHERE
 
 
 class _Call(NamedTuple):
@@ -342,6 +344,7 @@ class FhirApplication:
             undo_days=parts.undo_days,
             deletes_at_once=parts.facts.deletes_at_once,
             definitions=parts.definitions,
+            endpoints=parts.endpoints,
         )
 
 

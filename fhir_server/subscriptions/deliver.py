@@ -6,7 +6,7 @@ the oldest event of a Subscription has failed for `give_up_seconds`, the Subscri
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -15,6 +15,7 @@ import structlog
 
 from fhir_server import spans
 from fhir_server.fhir.codec import parse
+from fhir_server.security.endpoints import OutOfReach
 from fhir_server.storage.port import Key, Record, Stored, Transaction, VersionConflict
 from fhir_server.subscriptions.criteria import UnusableSubscription, Watch, watch_of
 from fhir_server.subscriptions.state import DELIVERY, STATE, FollowerParts, set_status
@@ -38,13 +39,17 @@ class Pace:
 
 
 class Deliverer:
-    """Sends what waits until cancelled; `wake` after deliveries were added."""
+    """Sends what waits until cancelled; `wake` after deliveries were added. `ways` gives the client
+    by which an endpoint is reached, which raises OutOfReach where nothing may be sent."""
 
     def __init__(
-        self, parts: FollowerParts, http: httpx.AsyncClient, pace: Pace | None = None
+        self,
+        parts: FollowerParts,
+        ways: Callable[[str], httpx.AsyncClient],
+        pace: Pace | None = None,
     ) -> None:
         self._parts = parts
-        self._http = http
+        self._ways = ways
         self._pace = pace or Pace()
         self._woken = asyncio.Event()
         self._busy: set[str] = set()
@@ -157,13 +162,15 @@ class Deliverer:
             async with (
                 asyncio.timeout(self._pace.attempt_seconds),
                 # The answer's body is not read: it may be anything, and without an end.
-                self._http.stream(
+                self._ways(watch.endpoint).stream(
                     "POST", watch.endpoint, headers={**watch.headers, **headers}
                 ) as response,
             ):
                 taken, status = response.is_success, response.status_code
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as failure:
             return type(failure).__name__
+        except OutOfReach as refusal:
+            return str(refusal)
         return None if taken else f"HTTP {status}"
 
     async def _drop(self, kind: str, id_: str) -> None:

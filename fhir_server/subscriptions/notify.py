@@ -12,6 +12,7 @@ import structlog
 from fhir_server.fhir.codec import parse
 from fhir_server.search.expression import Query
 from fhir_server.search.registry import Registry
+from fhir_server.security.endpoints import OutOfReach
 from fhir_server.storage.port import (
     Change,
     Key,
@@ -146,7 +147,9 @@ class Follower:
             return
         try:
             watch = watch_of(resource, self._parts.scope)
-        except UnusableSubscription as reason:
+            if resource["status"] == "requested":
+                await self._parts.endpoints.require(watch.endpoint)
+        except (UnusableSubscription, OutOfReach) as reason:
             await set_status(self._parts, stored, "error", str(reason))
             return
         if watch.has_ended(self._parts.clock()):

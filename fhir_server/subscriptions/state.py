@@ -9,6 +9,7 @@ from fhir_server.audit.journal import AuditTrail
 from fhir_server.fhir.codec import encode, parse
 from fhir_server.interactions.write import Submission, draft, put
 from fhir_server.search.plan import Scope
+from fhir_server.security.endpoints import ANYWHERE, Endpoints
 from fhir_server.storage.port import ResourceStore, Stored, Terms, Transaction
 from fhir_server.subscriptions.metrics import SubscriptionMetrics
 from fhir_server.subscriptions.owners import Owners
@@ -25,7 +26,7 @@ and the time from which the next may be made (seconds since 1970)."""
 class FollowerParts:
     """What the follower and the deliverer are made of; `scope()` is what criteria are planned
     in, `audit` records what the server does to Subscriptions in its own name, `owners` know who
-    may be told what."""
+    may be told what, `endpoints` where."""
 
     store: ResourceStore
     extract: Callable[[Resource], Terms]
@@ -36,6 +37,7 @@ class FollowerParts:
     tenant: None = None
     writer: None = None
     metrics: SubscriptionMetrics = field(default_factory=SubscriptionMetrics)
+    endpoints: Endpoints = ANYWHERE
 
 
 def delivery_id(subscription: str, number: int) -> str:

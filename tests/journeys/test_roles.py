@@ -108,6 +108,25 @@ def test_an_image_becomes_a_report_through_all_roles(installation: Installation)
         assert all(who["reference"].startswith("Device/") for who in made_by)
 
 
+def test_the_worker_is_woken_inside_where_nobody_elses_subscription_may_lead(
+    installation: Installation,
+) -> None:
+    shape, headers = installation.shape, {"Authorization": f"Bearer {installation.token()}"}
+    endpoint = f"http://127.0.0.1:{shape.written.door('worker')}/models/notifications"
+    url = f"{installation.origin}/fhir/Subscription"
+    with installation.browser() as browser:
+        (own,) = browser.get(url, headers=headers).json()["entry"]
+        assert own["resource"]["channel"]["endpoint"] == endpoint
+        assert own["resource"]["status"] == "active"
+        kept = ("resourceType", "status", "reason", "criteria")
+        another = {name: own["resource"][name] for name in kept}
+        another["channel"] = {"type": "rest-hook", "endpoint": endpoint}
+        refused = browser.post(url, json=another, headers=headers)
+    assert (refused.status_code, "MEDSAGE_SUBSCRIPTION_NETWORKS" in refused.text) == (422, True)
+    workers = [part.log.read_text() for part in shape.parts.values() if part.role == "worker"]
+    assert not [log for log in workers if "not delivered" in log]
+
+
 def test_the_trail_does_not_believe_a_callers_own_forwarded_address(
     installation: Installation,
 ) -> None:

@@ -172,7 +172,9 @@ async def test_a_slow_endpoint_delays_no_other(world: Subscribed) -> None:
         await world.world.create(task())
     await world.follow()
     world.hook.hangs = "/slow"
-    deliverer = Deliverer(world.parts(), world.http, Pace(attempt_seconds=3600, idle_seconds=0.05))
+    deliverer = Deliverer(
+        world.parts(), lambda _: world.http, Pace(attempt_seconds=3600, idle_seconds=0.05)
+    )
     running = asyncio.create_task(deliverer.run())
     await eventually(lambda: (quick, 2) in world.hook.told)
     running.cancel()
@@ -189,7 +191,7 @@ async def test_an_endpoint_that_never_answers_is_left_in_time(world: Subscribed)
 
 
 async def test_follower_and_deliverer_together_tell_at_once(world: Subscribed) -> None:
-    deliverer = Deliverer(world.parts(), world.http, Pace(idle_seconds=3600))
+    deliverer = Deliverer(world.parts(), lambda _: world.http, Pace(idle_seconds=3600))
     follower = Follower(world.parts(), deliverer.wake)
     running = [asyncio.create_task(each.run()) for each in (follower, deliverer)]
     id_ = await world.world.create(subscription())

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.beside import MAY
-from deploy.processes import roles, running, supervisor, upgrade, verbs
+from deploy.processes import roles, running, supervisor, upgrade, verbs, versions
 from deploy.processes.part import NotReady
 from deploy.processes.running import Running, State
 from deploy.processes.shape import Shape
@@ -80,7 +80,7 @@ def upgraded(
     monkeypatch.setattr(Shape, "start", lambda _: None)
     monkeypatch.setattr(verbs, "_start_backing", lambda _: None)
     monkeypatch.setattr(supervisor, "start", lambda *_: None)
-    monkeypatch.setattr(verbs.versions, "kept", lambda *_: tmp_path / NEW)
+    monkeypatch.setattr(versions, "kept", lambda *_: tmp_path / NEW)
 
     def run(*options: str, fails: str = "none") -> tuple[int, str]:
         def medsage(*given: Any) -> int:
