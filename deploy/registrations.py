@@ -8,16 +8,16 @@ from deploy.demo import identities
 from deploy.keys import Keys, public_jwks
 from deploy.simulated_ehr.oauth import SCOPES as EHR_SCOPES
 from fhir_server.fhir.model_versions import MEASURER
+from fhir_server.security import endpoints
 from fhir_server.security.authorization.clients import Client, register_client
 from fhir_server.security.authorization.users import KIND as USER
 from fhir_server.security.authorization.users import hash_password, register_user
-from fhir_server.security.endpoints import WORKER as WORKER
 from fhir_server.storage.port import ResourceStore, Transaction
 from models.monitoring.watch import SCOPES as MONITOR_SCOPES
 from models.worker_device import SCOPES as WORKER_SCOPES
 from smart_app.launch.own_scopes import registered_scope
 
-APP, EHR = "medsage-app", "medsage-ehr"
+APP, WORKER, EHR = "medsage-app", endpoints.WORKER, "medsage-ehr"
 MONITOR = MEASURER
 
 

@@ -57,7 +57,12 @@ class Endpoints:
         """The addresses of a host, all of which are allowed. OutOfReach when one is not, OSError
         when it has none."""
         port = url.port or _DEFAULT_PORTS.get(url.scheme, 0)
-        found = await self.resolve(url.raw_host.decode("ascii"), port)
+        try:
+            found = await self.resolve(url.raw_host.decode("ascii"), port)
+        except UnicodeError as problem:
+            raise OSError("the host can be no name") from problem
+        if not found:
+            raise OSError("the host has no address")
         if not all(is_allowed(each, self.networks) for each in found):
             raise OutOfReach(
                 "channel.endpoint lies in a network to which no notifications are sent; the setting"

@@ -134,6 +134,15 @@ async def test_a_name_without_an_address_is_judged_when_something_is_sent(tmp_pa
         assert (await opened.read(id_))["status"] == "active"
 
 
+@pytest.mark.parametrize("endpoint", ["http://a..b/", f"http://{'a' * 64}.example/"])
+async def test_what_can_be_no_name_is_an_endpoint_that_is_not_reached(endpoint: str) -> None:
+    bound = Endpoints(())
+    await bound.require(endpoint)
+    async with httpx.AsyncClient(transport=Within(bound, ssl.create_default_context())) as http:
+        with pytest.raises(httpx.ConnectError):
+            await http.post(endpoint)
+
+
 async def test_a_name_that_leads_inside_later_is_sent_nothing_then(tmp_path: Path) -> None:
     names = Names(["93.184.215.14"])
     async with site(TAKEN) as inside, bounded(tmp_path, names) as opened:
