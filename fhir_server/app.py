@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import httpx2
@@ -29,6 +30,7 @@ from fhir_server.search.live import LiveSearch
 from fhir_server.search.page import CursorSealer
 from fhir_server.search.plan import Scope
 from fhir_server.search.registry import Registry
+from fhir_server.security import loopback
 from fhir_server.security.authorization.app import (
     authorization_server,
     create_authorization,
@@ -220,19 +222,20 @@ def sign_in_rules(settings: Settings) -> SignInRules:
 
 def reach_of(settings: Settings) -> Reach:
     """Where clients may publish their keys: in development on this machine too, and by http."""
-    networks = _networks(settings, settings.jwks_networks)
-    return Reach(networks, allows_http=settings.profile == "dev")
+    is_dev = settings.profile == "dev"
+    return Reach(_networks(settings.jwks_networks, loopback=is_dev), allows_http=is_dev)
 
 
 def endpoints_of(settings: Settings) -> Endpoints:
-    """Where Subscriptions may be told: in development on this machine too."""
+    """Where Subscriptions may be told: on this machine too in development, and where nobody else
+    reaches this installation either."""
+    here = settings.profile == "dev" or urlsplit(settings.base_url).hostname in loopback.HOSTS
     own = filter(None, (settings.base_url, settings.worker_url))
-    return Endpoints(_networks(settings, settings.subscription_networks), tuple(own))
+    return Endpoints(_networks(settings.subscription_networks, loopback=here), tuple(own))
 
 
-def _networks(settings: Settings, named: str) -> tuple[Network, ...]:
-    loopback = "127.0.0.0/8,::1" if settings.profile == "dev" else ""
-    return networks_from(f"{named},{loopback}")
+def _networks(named: str, *, loopback: bool) -> tuple[Network, ...]:
+    return networks_from(f"{named},127.0.0.0/8,::1" if loopback else named)
 
 
 def tenants_of(settings: Settings) -> frozenset[str]:

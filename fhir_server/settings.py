@@ -197,7 +197,7 @@ class Settings(BaseSettings):
     subscription_networks: str = Field(
         "",
         description="networks, comma-separated, besides the public internet, where endpoints of "
-        "Subscriptions may lie; in dev loopback too",
+        "Subscriptions may lie; in dev, or with a base URL on loopback, loopback too",
     )
     gemini_api_key: SecretStr | None = Field(
         None, description="Google Gen AI key; the rule engine is used when not set"

@@ -218,11 +218,22 @@ def test_development_reaches_its_own_machine_and_production_named_networks_alone
     dev = endpoints_of(_settings(profile="dev"))
     assert is_allowed("127.0.0.1", dev.networks)
     assert not is_allowed("10.20.0.1", dev.networks)
-    prod = endpoints_of(_settings(profile="prod", subscription_networks="10.20.0.0/16"))
+    prod = endpoints_of(
+        _settings(
+            profile="prod", base_url="https://medsage.example", subscription_networks="10.20.0.0/16"
+        )
+    )
     assert is_allowed("10.20.0.1", prod.networks)
     assert not is_allowed("127.0.0.1", prod.networks)
     with pytest.raises(ValueError, match=r"10\.0\.0\.1/8"):
         _settings(subscription_networks="10.20.0.0/16, 10.0.0.1/8")
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_an_installation_for_its_own_machine_alone_reaches_what_listens_there(host: str) -> None:
+    trial = endpoints_of(_settings(profile="prod", base_url=f"https://{host}:8443"))
+    assert is_allowed("127.0.0.1", trial.networks)
+    assert not is_allowed("10.20.0.1", trial.networks)
 
 
 async def test_origins_of_this_installation_are_its_own_wherever_they_lie() -> None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, KeySet, RSAKey
 
+from fhir_server.security.loopback import is_plain_local
 from fhir_server.security.tenants import DEFAULT
 from fhir_server.storage.port import Record, ResourceStore, Transaction
 
@@ -21,7 +22,6 @@ MOST_SECRETS = 2
 Status = Literal["pending", "active", "rejected"]
 Method = Literal["private_key_jwt", "client_secret_basic", "none"]
 _LISTS = ("redirect_uris", "post_logout_redirect_uris", "frame_origins", "secrets", "contacts")
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _PAGE = 500
 
 
@@ -180,7 +180,7 @@ def check_uri(uri: str, name: str) -> None:
     loopback."""
     try:
         parts = urlsplit(uri)
-        is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+        is_local = is_plain_local(parts)
         is_whole = bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError as problem:
         raise BadRegistration(f"{name}: {uri} is not an address") from problem

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from fhir_server.fhir.definitions import resource_types
 from fhir_server.fhir.reference import parse_reference
+from fhir_server.security.loopback import is_plain_local
 from fhir_server.storage.port import Key
 from fhir_server.validation.validate import Validator
 
@@ -16,7 +17,6 @@ LAUNCH_ROLE = "launch"
 _WAYS = ("reference", "canonical", "identifier")
 _NAMES = frozenset({*_WAYS, "type", "role"})
 _AT_THE_TOP = frozenset({"Patient", "Encounter"})
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 Item = Mapping[str, Any]
 
@@ -61,7 +61,7 @@ def check_style_url(url: str | None) -> None:
         return
     check_text("smart_style_url", url)
     parts = urlsplit(url)
-    is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    is_local = is_plain_local(parts)
     is_https = parts.scheme == "https" and parts.hostname
     if not (is_https or is_local) or parts.username or parts.fragment or " " in url:
         raise BadContext("smart_style_url: must be an absolute https address")

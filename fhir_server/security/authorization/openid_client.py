@@ -15,6 +15,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from fhir_server.security.authorization.providers import Provider
+from fhir_server.security.loopback import is_plain_local
 from fhir_server.security.tokens import UNREADABLE
 
 _TIMEOUT_SECONDS = 10
@@ -194,5 +195,4 @@ def _number(claims: Mapping[str, Any], name: str) -> float:
 
 def _is_safe(url: str) -> bool:
     parts = urlsplit(url)
-    is_local = parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1")
-    return bool(parts.netloc) and (parts.scheme == "https" or is_local)
+    return bool(parts.netloc) and (parts.scheme == "https" or is_plain_local(parts))

@@ -7,13 +7,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from fhir_server.security.authorization.users import PEOPLES_ROLES, sign_in_name
+from fhir_server.security.loopback import is_plain_local
 from fhir_server.security.tenants import DEFAULT
 
 _ID_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"}) | frozenset(
     {"ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
 )
 _ID = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class BadProvider(ValueError):
@@ -99,7 +99,7 @@ def _rules(given: Any, name: str) -> tuple[RoleRule, ...]:
 
 def _check(provider: Provider, name: str) -> None:
     parts = urlsplit(provider.issuer)
-    is_local = parts.scheme == "http" and parts.hostname in _LOOPBACK
+    is_local = is_plain_local(parts)
     unsound = {
         "id": not provider.id or bool(set(provider.id) - _ID) or len(provider.id) > 40,
         "name": not sign_in_name(provider.name),
