@@ -21,6 +21,9 @@ After = tuple[str | None, ...]
 _FIRST_ID, _AFTER_EVERY_ID = "", "~"
 """Ids are letters, digits, `-` and `.`: none comes before the one or after the other."""
 
+_ASKS_OF_NO_TYPE = RESULT_CODES | {"_list"}
+"""What stands in the URL and in no resource: R4 defines no SearchParameter for it."""
+
 
 def split_types(pairs: Pairs) -> tuple[tuple[str, ...] | None, list[tuple[str, str]]]:
     """The types that `_type` names (None without it) and the other pairs; FhirError 400 for a
@@ -77,7 +80,7 @@ def plan_all(
     refused: list[tuple[str, FhirError]] = []
     for name, _ in pairs:
         code = name.partition(":")[0].partition(".")[0]
-        if code not in RESULT_CODES and scope.registry.parameter(ALL_TYPES, code) is None:
+        if code not in _ASKS_OF_NO_TYPE and scope.registry.parameter(ALL_TYPES, code) is None:
             refusal = bad_parameter(
                 f"{name}: not every resource has a parameter {code!r}; name the types to be"
                 " searched with _type"

@@ -34,7 +34,12 @@ VALUES = {
     "number": "1",
     "quantity": "1",
     "uri": "http://x.example/y",
+    "special": "1.5|2.5|3|km",
 }
+
+
+SEARCHED = ("Patient", "Observation", "Encounter", "RiskAssessment", "Location")
+"""Types that have every kind of parameter between them."""
 
 
 def statement(**facts: Any) -> Json:
@@ -165,7 +170,7 @@ async def test_the_advertised_system_interactions_work(world: World, rest: Json)
         assert response.json()["type"] == f"{each['code']}-response"
 
 
-@pytest.mark.parametrize("type", ["Patient", "Observation", "Encounter", "RiskAssessment"])
+@pytest.mark.parametrize("type", SEARCHED)
 async def test_each_advertised_search_parameter_and_include_is_answered(
     world: World, rest: Json, type: str
 ) -> None:
@@ -182,6 +187,17 @@ async def test_each_advertised_search_parameter_and_include_is_answered(
     assert refused == {}
     kinds = {each["type"] for each in resource["searchParam"]}
     assert {"token", "reference"} <= kinds
+
+
+async def test_each_parameter_that_is_advertised_for_all_types_is_answered(
+    world: World, rest: Json
+) -> None:
+    asked = [f"?{each['name']}={_value(each)}" for each in rest["searchParam"]]
+    answers = [await world.get(query) for query in asked]
+    refused = {
+        query: each.text for query, each in zip(asked, answers, strict=True) if each.is_error
+    }
+    assert refused == {}
 
 
 async def test_a_search_parameter_that_is_not_advertised_is_refused(
