@@ -27,6 +27,7 @@ COMMANDS: Mapping[str, str] = {
     "encryption": "deploy.commands.encryption",
     "policy": "deploy.commands.policy",
     "patient": "deploy.commands.patient",
+    "audit": "deploy.commands.audit",
     "check": "deploy.commands.check",
     "backup": "deploy.commands.backup",
     "dev": "deploy.commands.dev",
@@ -42,6 +43,7 @@ GROUPS = frozenset(
         "encryption",
         "policy",
         "patient",
+        "audit",
         "backup",
         "dev",
     }
