@@ -18,7 +18,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="MEDSAGE_", env_file=".env", frozen=True)
 
     profile: Literal["dev", "staging", "prod"] = Field(
-        "dev", description="dev allows plain HTTP, demo users and --open-access; prod refuses them"
+        "dev",
+        description="dev allows plain HTTP, demo users and open access; staging and prod refuse "
+        "them",
     )
     role: Literal["all", "server", "worker", "app"] = Field(
         "all",
@@ -165,7 +167,11 @@ class Settings(BaseSettings):
         "diagnoses=50",
     )
     max_body_bytes: int = Field(64 * 1024 * 1024, ge=1, description="largest FHIR request body")
-    max_upload_bytes: int = Field(16 * 1024 * 1024, ge=1, description="largest uploaded image")
+    max_upload_bytes: int = Field(
+        16 * 1024 * 1024,
+        ge=1,
+        description="largest image that the app takes, and all images of one call of /api/diagnose",
+    )
     session_seconds: int = Field(7200, ge=1, description="life of a sign-in session")
     access_token_seconds: int = Field(3600, ge=1, description="life of an access token")
     password_length: int = Field(

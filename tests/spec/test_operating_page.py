@@ -8,15 +8,12 @@ import shlex
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
-from typer import Typer
-from typer.main import get_command
 
-from deploy.cli import app
 from deploy.processes.verbs import app as of_processes
 from fhir_server.load_settings import load
+from tests.command_line import require_command
 from tests.nginx_door import free_port
 from tests.operating_page import PAGE, Block, blocks, commands, newcomer, script_of
 
@@ -140,14 +137,6 @@ def test_a_unit_of_systemd_starts_with_the_machine_what_is_there_as_nobody_speci
         require_command(words)
 
 
-def test_every_command_that_the_text_names_exists() -> None:
-    page = re.sub(r"^```.*?^```$", "", PAGE.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
-    named = re.findall(r"`medsage ([^`]+)`", page)
-    assert len(named) > 20
-    for text in named:
-        require_command([word for word in text.split() if word != "…"])
-
-
 @pytest.mark.parametrize("words", [["user", "lst"], ["backup", "create", "--too", "x"], ["sreve"]])
 def test_a_misspelt_command_is_found(words: list[str]) -> None:
     with pytest.raises(AssertionError):
@@ -160,18 +149,3 @@ def test_settings_that_a_block_sets_can_be_used() -> None:
     given = {each[1]: each[2] for each in found if each}
     assert "MEDSAGE_RATE_LIMITS" in given
     load(given)
-
-
-def require_command(words: list[str], of: Typer = app) -> None:
-    """The words lead to a command, and its options are options of it."""
-    command: Any = get_command(of)
-    rest = list(words)
-    while hasattr(command, "get_command") and rest and rest[0][:1].islower():
-        found = command.get_command(None, rest[0])
-        assert found is not None, f"medsage {' '.join(words)}: there is no {rest[0]}"
-        command = found
-        rest.pop(0)
-    known = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
-    for word in rest:
-        if word.startswith("--"):
-            assert word in known | {"--help"}, f"medsage {' '.join(words)}: no {word}"
