@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from models.ai_systems import CONFIDENCE
-from models.smear_report import ONE_CELL, RECOMMENDATION, SMEAR
+from models.findings import RECOMMENDATION
+from models.smear_report import ONE_CELL, SMEAR
 from models.symptom_report import SYMPTOMS
 from models.wording import NO_OPINION
 

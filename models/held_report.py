@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from models.ai_systems import tagged
+from models.findings import RECOMMENDATION, finding
 from models.malaria.reading import SmearAnswer
-from models.smear_report import RECOMMENDATION, SMEAR, finding
+from models.smear_report import SMEAR
 from models.wording import NO_OPINION, SMEAR_STATES, State
 
 Resource = dict[str, Any]

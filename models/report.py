@@ -31,13 +31,13 @@ from models.ai_systems import (
     model_card,
     tagged,
 )
+from models.findings import finding
 from models.held_report import held_observation, held_state
 from models.malaria.reading import SmearPrediction
 from models.monitoring.site import site_in, with_site
 from models.result_event import REFUSAL, RESULT, result_event
 from models.smear_media import Origin, drawing_binary, drawing_media, report_link
 from models.smear_report import (
-    finding,
     refusal_issues,
     smear_finding,
     smear_lines,

@@ -9,6 +9,7 @@ from fhir_server.fhir.smear_answers import ONE_CELL as ABOUT_ONE_CELL
 from fhir_server.fhir.smear_answers import SMEAR as ABOUT_SMEAR
 from models.ai_systems import CONFIDENCE, tagged
 from models.code_version import image_code_sha256
+from models.findings import RECOMMENDATION, finding
 from models.malaria.bands import Band, band_of, told
 from models.malaria.reading import (
     CellAnswer,
@@ -27,7 +28,6 @@ SMEAR = {
     "display": "Parasites in red cells of a smear, image analysis by AI",
 }
 SOFTWARE = ("software", "Code that read the images")
-RECOMMENDATION = ("recommendation", "Recommendation")
 ONE_CELL = {
     "system": FINDINGS,
     "code": ABOUT_ONE_CELL,
@@ -168,11 +168,6 @@ def refusal_issues(prediction: SmearPrediction) -> tuple[Issue, ...]:
         for number, image in enumerate(prediction.images, start=1)
         if (refusal := image.refusal) is not None
     )
-
-
-def finding(code: str, display: str) -> Resource:
-    """A code of our own findings as a CodeableConcept."""
-    return {"coding": [{"system": FINDINGS, "code": code, "display": display}], "text": display}
 
 
 def _components(prediction: SmearPrediction) -> Iterable[Resource]:

@@ -11,7 +11,7 @@ from typing import Any
 from fhir_server.fhir.assessment import CANONICAL, FINDINGS
 from models.ai_systems import tagged
 from models.code_version import STATEMENTS_DIGEST, statements_sha256
-from models.smear_report import RECOMMENDATION, finding
+from models.findings import RECOMMENDATION, finding
 from models.symptoms.port import (
     Analysis,
     Evidence,

@@ -1,12 +1,12 @@
 """The card of the symptom analysis, and the AI system that an analysis is ascribed to."""
 
-import hashlib
 import re
 from functools import cache
 from pathlib import Path
 
 from models.ai_systems import AiSystem
 from models.card import ModelCard, read_card
+from models.code_version import rules_sha256
 from models.symptoms import rules
 from models.symptoms.port import Analysis
 
@@ -15,16 +15,14 @@ _FOLDER = Path(__file__).parent
 
 @cache
 def symptom_card() -> ModelCard:
-    """The card; its hash is over the rules as they lie here, so a changed rule shows."""
-    digest = hashlib.sha256()
-    for path in sorted(_FOLDER.glob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+    """The card; its hash is over the rules and their tables as they lie here, so a change of
+    either shows."""
     return read_card(
         _FOLDER / "card.toml",
         identity=("symptom-rules", rules.VERSION),
         metrics={},
         thresholds={},
-        hashes={"rules": digest.hexdigest()},
+        hashes={"rules": rules_sha256()},
     )
 
 
