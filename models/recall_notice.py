@@ -1,13 +1,23 @@
 """What a recall says about one report: a DetectedIssue, a Task to look again, a Provenance."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.fhir.assessment import copied_chart_tags
-from fhir_server.fhir.recalls import MARK_OF_RECALL, RECALL_REVIEW, RECALLED, Recall
+from fhir_server.fhir.recalls import (
+    MARK_OF_RECALL,
+    OPERATORS,
+    RECALL_REVIEW,
+    RECALLED,
+    Recall,
+)
+from fhir_server.fhir.reference import ID
 
 Resource = dict[str, Any]
+
+_PEOPLE = "Practitioner|PractitionerRole|Patient|RelatedPerson"
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,7 @@ def review_task(notice: Notice, report: Resource, issue: str, owner: str | None)
 def mark_provenance(notice: Notice, targets: Sequence[str]) -> Resource:
     """Who put the mark on, and on whose behalf: a signed report is not changed in silence."""
     system = "http://terminology.hl7.org/CodeSystem"
+    participants = f"{system}/provenance-participant-type"
     return {
         "resourceType": "Provenance",
         "target": [{"reference": each} for each in targets],
@@ -84,17 +95,23 @@ def mark_provenance(notice: Notice, targets: Sequence[str]) -> Resource:
         "reason": [{"coding": [RECALLED], "text": notice.recall.reason}],
         "activity": {"coding": [{"system": f"{system}/v3-DataOperation", "code": "UPDATE"}]},
         "agent": [
-            {
-                "type": {
-                    "coding": [
-                        {"system": f"{system}/provenance-participant-type", "code": "enterer"}
-                    ]
-                },
-                "who": {"reference": notice.by},
-            }
+            {"type": {"coding": [{"system": participants, "code": code}]}, "who": who}
+            for code, who in (
+                ("enterer", {"reference": notice.by}),
+                ("author", _ordered_by(notice.recall)),
+            )
         ],
         "entity": [{"role": "source", "what": {"reference": notice.device}}],
     }
+
+
+def _ordered_by(recall: Recall) -> Resource:
+    """A person by reference, an operator by their account; else the name that they call under."""
+    if recall.operator is not None:
+        who = {"system": OPERATORS, "value": recall.operator}
+        return {"identifier": who, "display": f"operator {recall.operator}"}
+    is_reference = re.fullmatch(f"(?:{_PEOPLE})/{ID}", recall.by)
+    return {"reference" if is_reference else "display": recall.by}
 
 
 def _identifier(notice: Notice, report: Resource) -> Resource:

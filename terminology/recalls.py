@@ -24,6 +24,7 @@ _PARTS = (
     ("reason", "string", 1, "Why, as shown beside each result"),
     ("requested", "instant", 1, "When it was asked for"),
     ("by", "string", 1, "Who asked for it"),
+    ("operator", "string", 0, "Whose order it was, as the service says that asked for it"),
     ("start", "instant", 0, "Only what was recorded at this time or later"),
     ("end", "instant", 0, "Only what was recorded up to this time"),
     ("status", "code", 1, "open or done"),

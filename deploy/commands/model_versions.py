@@ -126,7 +126,7 @@ def _decide(
     settings = store_settings(None)
     if needs_files and version not in _here(settings):
         fail(f"{version}: no files on this machine that have these hashes")
-    given = sys.stdin.read().strip() if token == STANDARD_INPUT else token
+    own = given(token)
 
     async def work(fhir: FhirClient) -> None:
         found = next((v for v in await registered(fhir) if v.key == version), None)
@@ -137,7 +137,12 @@ def _decide(
         done = await fhir.operation(found.device, operation, parts(device))
         _show(version, standing_of(done))
 
-    _on_server(settings, given, work)
+    _on_server(settings, own, work)
+
+
+def given(token: str) -> str:
+    """The token as it is given, or from the standard input."""
+    return sys.stdin.read().strip() if token == STANDARD_INPUT else token
 
 
 def _on_server(

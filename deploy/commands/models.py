@@ -8,6 +8,7 @@ import typer
 
 from deploy.commands import model_versions, model_watch
 from deploy.commands.ending import FAILED, NO_SERVER, UNUSABLE, fail
+from deploy.commands.operating import account
 from deploy.commands.serve import store_settings
 from deploy.recalling import Order, recalled
 from deploy.replaying import Wanted, replayed
@@ -148,12 +149,18 @@ def recall(
     start: Annotated[str | None, typer.Option("--from", help="Only from this instant on.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Only up to this instant.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count.")] = False,
+    token: Annotated[
+        str | None, typer.Option(help="Access token of who recalls; - reads it.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder with the worker's key.")] = None,
 ) -> None:
-    """Recall a version of an AI system on the running server; said again, tell how far that is."""
-    order = Order(device, reason, start, end, is_dry_run=dry_run)
+    """Recall a version of an AI system on the running server; said again, tell how far that is.
+    Recorded as done by whose token is given, without one by the operator: this account here."""
+    given = None if token is None else model_versions.given(token)
+    operator = account() if given is None else None
+    order = Order(device, reason, start, end, is_dry_run=dry_run, operator=operator)
     try:
-        found = asyncio.run(recalled(store_settings(data), order))
+        found = asyncio.run(recalled(store_settings(data), order, given))
     except FhirFailure as failure:
         fail(failure.text, NO_SERVER if failure.status == 503 else FAILED)
     for name, value in found.items():

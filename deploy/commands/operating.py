@@ -1,6 +1,8 @@
 """What the commands that work on the store itself share: the store, opened and closed, and an audit
 record of who did it."""
 
+import os
+import pwd
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -14,6 +16,15 @@ from fhir_server.system import new_id, utc_now
 
 OPERATOR = own_principal("operator", "Operator of the server, at the command line", "medsage")
 """Who the audit trail says it was: whoever has the store's files or address."""
+
+
+def account() -> str:
+    """The account of the operating system that this process runs under: what the system says,
+    not the environment, which anybody sets."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"uid {os.getuid()}"
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """`medsage user`: people who may sign in, looked after in the store itself."""
 
 import asyncio
-import getpass
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deploy.commands.ending import UNUSABLE, fail
-from deploy.commands.operating import opened
+from deploy.commands.operating import account, opened
 from deploy.commands.serve import store_settings
 from fhir_server.app import sign_in_rules, tenants_of
 from fhir_server.audit.journal import AuditTrail
@@ -181,7 +180,7 @@ async def _with_desk(settings: Settings, work: Work) -> str:
 
 def _operator() -> Principal:
     """Whoever runs the command on the server's own machine."""
-    name = f"operator {getpass.getuser()}"
+    name = f"operator {account()}"
     none = frozenset[str]()
     return Principal(name, "medsage-command", name, none, None, "", None, None, None)
 

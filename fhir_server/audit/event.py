@@ -17,6 +17,7 @@ import orjson
 
 from fhir_server.audit.kinds import KINDS, Coding, Kind
 from fhir_server.fhir.assessment import CANONICAL
+from fhir_server.fhir.recalls import OPERATORS
 from fhir_server.fhir.reference import ID
 
 Resource = dict[str, Any]
@@ -171,6 +172,8 @@ def _server(record: Record, kind: Kind) -> Resource:
 
 def _user(record: Record, kind: Kind) -> Resource | None:
     """The person behind the client; None for a client that acts for itself."""
+    if "operator" in record:
+        return _operator(record["operator"], kind)
     subject = record.get("subject")
     if subject is None or subject == record.get("client"):
         return None
@@ -183,6 +186,13 @@ def _user(record: Record, kind: Kind) -> Resource | None:
     if record.get("roles"):
         agent["role"] = [_typed(Coding(ROLES, role)) for role in record["roles"]]
     return agent
+
+
+def _operator(name: str, kind: Kind) -> Resource:
+    """Who gave the order, as the client says it: not signed in, so no user."""
+    text = f"operator {name}"
+    who = {"identifier": {"system": OPERATORS, "value": name}, "display": text}
+    return {"type": _typed(kind.user), "who": who, "name": text, "requestor": True}
 
 
 @lru_cache(256)

@@ -45,7 +45,8 @@ class Caller(Protocol):
 class AuditTrail:
     """Makes the records of one request. `principal` is None while nobody is known; `address` is
     the client's network address; `base_url` the FHIR base, which names this server;
-    `emergencies` the ids of the patients to whom the caller has emergency access."""
+    `emergencies` the ids of the patients to whom the caller has emergency access; `operator` whose
+    order a service says that it passes on."""
 
     principal: Caller | None
     clock: Callable[[], datetime]
@@ -54,6 +55,7 @@ class AuditTrail:
     address: str | None = None
     request_id: str | None = None
     emergencies: frozenset[str] = frozenset()
+    operator: str | None = None
 
     def entry(
         self,
@@ -94,6 +96,7 @@ class AuditTrail:
             "address": self.address,
             "request": self.request_id,
             "purpose": self._purpose(key, patient),
+            "operator": self.operator,
         }
         record |= {name: value for name, value in optional.items() if value is not None}
         if self.principal is not None:

@@ -25,6 +25,9 @@ RECALL_REVIEW = {
     "code": "recalled-result-review",
     "display": "Review of a recalled AI result",
 }
+OPERATORS = f"{CANONICAL}/identifier/operator"
+"""Identifies people by their account of the operating system, as a service says it that they run
+commands with: nobody has signed in."""
 MARK_OF_RECALL = f"{CANONICAL}/identifier/mark-of-recall"
 """Identifies the DetectedIssue and the Task of one report in one recall."""
 
@@ -33,7 +36,8 @@ MARK_OF_RECALL = f"{CANONICAL}/identifier/mark-of-recall"
 class Recall:
     """One recall. `start` and `end` (instants, None: open) bound when a result was made; without
     an end the version is out of use. `position` is the `recorded` of the last Provenance that was
-    worked off; `reports`, `signed` and `tasks` count what was marked and opened so far."""
+    worked off; `reports`, `signed` and `tasks` count what was marked and opened so far. `by` is who
+    called, `operator` whose order a service passed on, where it says that."""
 
     id: str
     reason: str
@@ -46,6 +50,7 @@ class Recall:
     reports: int = 0
     signed: int = 0
     tasks: int = 0
+    operator: str | None = None
 
     @property
     def is_for_good(self) -> bool:
@@ -62,6 +67,7 @@ _PARTS = {
     "reason": "valueString",
     "requested": "valueInstant",
     "by": "valueString",
+    "operator": "valueString",
     "start": "valueInstant",
     "end": "valueInstant",
     "status": "valueCode",

@@ -35,4 +35,7 @@ def _asked(device: dict[str, Any]) -> list[tuple[str | None, ...]]:
         found = recalls_of(device)
     except (KeyError, TypeError):
         return [("unreadable", None)]
-    return [(each.id, each.reason, each.requested, each.by, each.start, each.end) for each in found]
+    return [
+        (each.id, each.reason, each.requested, each.by, each.operator, each.start, each.end)
+        for each in found
+    ]

@@ -86,6 +86,7 @@ TEXTS: Mapping[str, Text] = {
             "from": "Only what was recorded at this time or later",
             "to": "Only what was recorded up to this time; the version then stays in use",
             "dryRun": "Only count, as far as the caller may see reports; nothing is changed",
+            "operator": "Whose order a service passes on: an account of the operating system",
         },
     ),
     "model-propose": Text(

@@ -51,6 +51,7 @@ async def recall(context: Context, asked: OperationRequest) -> FhirResponse:
     """200 and where the recall stands: asked for again with the same reason and period, the same
     one. A dry run counts what would be marked and changes nothing."""
     _require_role(context)
+    context = _for_operator(context, asked.only("operator"))
     wanted = _wanted(context, asked)
     if asked.only("dryRun"):
         return await _dry_run(context, asked, wanted)
@@ -84,6 +85,16 @@ def _require_role(context: Context) -> None:
         raise forbidden(f"$recall is for the roles {roles}, and for services")
 
 
+def _for_operator(context: Context, operator: str | None) -> Context:
+    """With an audit trail that names the operator; 403 for a person who calls for another."""
+    if operator is None:
+        return context
+    access = context.access
+    if access is not OPEN_ACCESS and not access.principal.acts_for_itself:
+        raise forbidden("operator is said by services: people recall in their own name")
+    return replace(context, audit=replace(context.audit, operator=operator))
+
+
 def _wanted(context: Context, asked: OperationRequest) -> Recall:
     start, end = asked.only("from"), asked.only("to")
     if start is not None and end is not None and time_range(start).low > time_range(end).low:
@@ -96,6 +107,7 @@ def _wanted(context: Context, asked: OperationRequest) -> Recall:
         by=who.fhir_user or who.subject,
         start=start,
         end=end,
+        operator=asked.only("operator"),
     )
 
 
@@ -183,6 +195,7 @@ RECALL = Operation(
         Parameter("from", "instant"),
         Parameter("to", "instant"),
         Parameter("dryRun", "boolean"),
+        Parameter("operator", "string"),
     ),
     actions=("r", "u"),
     affects_state=True,

@@ -217,7 +217,7 @@ def _recall(recall: Recall, people: Mapping[str, str]) -> RecallView:
     return RecallView(
         reason=recall.reason,
         when=show_time(recall.requested),
-        by=_who(recall.by, people),
+        by=_ordered_by(recall, people),
         period=_("results from %(start)s to %(end)s") % {"start": start, "end": end},
         is_done=recall.status == "done",
         reports=recall.reports,
@@ -225,6 +225,13 @@ def _recall(recall: Recall, people: Mapping[str, str]) -> RecallView:
         tasks=recall.tasks,
         reached=show_time(recall.position) if recall.position else "",
     )
+
+
+def _ordered_by(recall: Recall, people: Mapping[str, str]) -> str:
+    who = _who(recall.by, people)
+    if recall.operator is None:
+        return who
+    return _("operator %(name)s, by %(client)s") % {"name": recall.operator, "client": who}
 
 
 def _comparison(report: Resource) -> ComparisonView:

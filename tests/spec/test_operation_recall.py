@@ -1,13 +1,17 @@
 """Device/[id]/$recall: a version of an AI system is recalled (docs/adr/0024)."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
-from fhir_server.fhir.recalls import RECALL, recalls_of
+from fhir_server.audit.event import audit_event
+from fhir_server.fhir.recalls import OPERATORS, RECALL, recalls_of
 from fhir_server.operations.definitions import definitions
+from fhir_server.security.principal import Principal, own_principal
 from tests.fhir_world import Json, World, fhir_world, text_of, validator
 from tests.operation_world import caller, named, store_all
 
@@ -170,9 +174,38 @@ async def test_without_a_reason_nothing_is_recalled(ward: World) -> None:
     assert "reason" in text_of(response)
 
 
+def service(client: str = "medsage-worker") -> Principal:
+    return own_principal(client, "MedSAGE worker")
+
+
+async def test_a_service_says_which_operator_gave_the_order(ward: World) -> None:
+    scopes = "system/Device.rus"
+    ward.caller.principal = replace(service(), scopes=scopes)
+    asked = asking(reason=why(), operator={"valueString": "amina"})
+    assert (await ward.post("/Device/ai/$recall", asked)).status_code == 200
+
+    (recall,) = recalls_of((await ward.get("/Device/ai")).json())
+    assert (recall.by, recall.operator) == ("medsage-worker", "amina")
+    record = next(r for r in await ward.journal() if "$recall" in r.get("query", ""))
+    agents = audit_event(orjson.dumps(record))["agent"]
+    by = [each for each in agents if each["requestor"]]
+    who = {"identifier": {"system": OPERATORS, "value": "amina"}, "display": "operator amina"}
+    assert [each["who"] for each in by] == [who]
+    assert agents[0]["who"]["identifier"]["value"] == "medsage-worker"
+
+
+async def test_a_person_recalls_in_their_own_name_and_not_as_an_operator(ward: World) -> None:
+    ward.caller.principal = caller("user/Device.rus", role="admin")
+    asked = asking(reason=why(), operator={"valueString": "somebody else"})
+    refused = await ward.post("/Device/ai/$recall", asked)
+    assert refused.status_code == 403
+    assert "their own name" in text_of(refused)
+    assert (await ward.get("/Device/ai")).json()["meta"]["versionId"] == "1"
+
+
 def test_its_definition_says_where_it_is_called() -> None:
     (definition,) = [each for each in definitions() if each["code"] == "recall"]
     assert (definition["resource"], definition["instance"]) == (["Device"], True)
     assert {each["name"] for each in definition["parameter"]} == {
-        "reason", "from", "to", "dryRun", "return",
+        "reason", "from", "to", "dryRun", "operator", "return",
     }  # fmt: skip

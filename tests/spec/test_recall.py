@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,9 @@ from deploy.recalling import Order, answered
 from fhir_server.fhir.assessment import TASK_CODES, Image, Intake, Parties, submission
 from fhir_server.fhir.codec import instant
 from fhir_server.fhir.model_versions import SHADOW_RESULT
-from fhir_server.fhir.recalls import RECALL_TAGS, is_recalled, recalls_of
+from fhir_server.fhir.recalls import OPERATORS, RECALL_TAGS, is_recalled, recalls_of
 from fhir_server.search.plan import Scope
-from fhir_server.security.principal import Principal
+from fhir_server.security.principal import Principal, own_principal
 from fhir_server.subscriptions.criteria import watch_of
 from models.analysis import Analysts
 from models.fhir_client import CallerToken, FhirClient
@@ -32,6 +33,7 @@ Resource = dict[str, Any]
 REASON = "Weights were built from mislabelled cells"
 SIGNER = "Practitioner/amina"
 ASKING = "Practitioner/kofi"
+WORKER = own_principal("medsage-worker", "MedSAGE worker")
 
 
 @pytest.fixture
@@ -156,6 +158,34 @@ async def test_the_command_asks_and_is_told(world: World) -> None:
 
     assert (counted["status"], counted["reports"], counted["signed"]) == ("dry-run", 2, 1)
     assert (begun["status"], begun["device"]) == ("open", device)
+
+
+async def test_the_marks_say_who_ordered_the_recall(world: World) -> None:
+    report = await report_of(world, await assess(world))
+    device = await smear_device(world)
+    ordering: dict[Principal, Resource] = {
+        replace(WORKER, scopes=SCOPES): {
+            "identifier": {"system": OPERATORS, "value": "amina"},
+            "display": "operator amina",
+        },
+        replace(WORKER, subject="ada", client_id="app", fhir_user=SIGNER,
+                roles=frozenset({"governance"}), scopes="user/Device.rus"): {"reference": SIGNER},
+    }  # fmt: skip
+    for number, who in enumerate(ordering):
+        world.caller.principal = who
+        operator = "amina" if who.acts_for_itself else None
+        order = Order(device, f"{REASON} {number}", operator=operator)
+        await fhir(world).call(f"{device}/$recall", order.parameters())
+    world.caller.principal = None
+    await recaller(world).run_once()
+
+    trail = await all_of(world, "Provenance", target=f"DiagnosticReport/{report['id']}")
+    marks = [each for each in trail if REASON in str(each["reason"])]
+    authors = [
+        [a["who"] for a in each["agent"] if a["type"]["coding"][0]["code"] == "author"]
+        for each in marks
+    ]
+    assert [who for (who,) in authors] == list(ordering.values())
 
 
 async def test_done_again_it_does_nothing_new(world: World) -> None:
