@@ -54,6 +54,10 @@ class FhirClient:
         """The current version of one resource."""
         return await self._get(f"{type_}/{id_}")
 
+    async def read_version(self, type_: str, id_: str, version: str) -> Resource:
+        """One version of one resource."""
+        return await self._get(f"{type_}/{id_}/_history/{version}")
+
     async def read_reference(self, reference: str) -> Resource:
         """What a reference of this server (relative, or absolute within it) points to."""
         type_, id_ = self.key(reference)

@@ -3,7 +3,9 @@ result was recalled (ADR 0024), and that a newer analysis has read the same imag
 a signed report takes the place of another; one that nobody has signed yet is being redone.
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fhir_server.fhir.assessment import FINDINGS
@@ -23,6 +25,7 @@ REPORT = "malaria-assessment-ai"
 AT_ONCE = 3
 """So many of the newer reports are looked at together, the newest first: the addresses of all
 their images go into one query."""
+_Place = tuple[int, int, str]
 _WITHDRAWN = frozenset({"entered-in-error", "cancelled"})
 
 
@@ -114,9 +117,10 @@ async def _of_same_images(visit: Visit, report: Resource) -> AsyncIterator[Resou
         return
     query = {"patient": visit.patient, "code": f"{FINDINGS}|{REPORT}", "_sort": "-date"}
     reports = await visit.fhir.search("DiagnosticReport", query)
-    later = [each for each in reports if _is_later(each, report)]
-    later.sort(key=_made, reverse=True)
-    candidates = [each for each in later if images_of(each)]
+    usable = [each for each in reports if _is_usable(each, report) and images_of(each)]
+    order = await _order(visit, [report, *usable])
+    later = [each for each in usable if order[each["id"]] > order[report["id"]]]
+    candidates = sorted(later, key=lambda each: order[each["id"]], reverse=True)
     for start in range(0, len(candidates), AT_ONCE):
         some = candidates[start : start + AT_ONCE]
         prints = await _prints(visit, own.union(*(images_of(each) for each in some)))
@@ -138,11 +142,32 @@ def _printed(images: Iterable[str], prints: Mapping[str, str]) -> set[str]:
     return {prints.get(each) or each for each in images}
 
 
-def _is_later(other: Resource, report: Resource) -> bool:
+def _is_usable(other: Resource, report: Resource) -> bool:
     """Whether it may be used in the place of the report: nobody is led to one that was recalled,
     or that the patient does not permit any more."""
     is_gone = other.get("status") in _WITHDRAWN or is_recalled(other) or is_withdrawn(other)
-    return other["id"] != report["id"] and not is_gone and _made(other) > _made(report)
+    return other["id"] != report["id"] and not is_gone and _made(other) >= _made(report)
+
+
+async def _order(visit: Visit, reports: Sequence[Resource]) -> Mapping[str, _Place]:
+    """By id: when its analysis was asked for; of those of one second, when it was first stored;
+    where that is forgotten, the id. So of any two one is the later, and the same for everybody."""
+    seconds = Counter(_made(each) for each in reports)
+    alike = [each["id"] for each in reports if seconds[_made(each)] > 1]
+    stored = await asyncio.gather(*(_first_stored(visit, id) for id in alike))
+    known = dict(zip(alike, stored, strict=True))
+    return {each["id"]: (_made(each), known.get(each["id"], 0), each["id"]) for each in reports}
+
+
+async def _first_stored(visit: Visit, id: str) -> int:
+    """When the first version was stored, in microseconds; 0 where the store has forgotten it."""
+    try:
+        first = await visit.fhir.read_version("DiagnosticReport", id, "1")
+    except FhirFailure as failure:
+        if failure.status not in (404, 410):
+            raise
+        return 0
+    return time_range(first["meta"]["lastUpdated"]).low
 
 
 def _made(report: Resource) -> int:

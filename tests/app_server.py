@@ -63,6 +63,7 @@ class RecordSystem:
                 Route("/fhir", self.transaction, methods=["POST"]),
                 Route("/fhir/{type}", self._collection, methods=["GET", "POST"]),
                 Route("/fhir/{type}/{id}", self.read),
+                Route("/fhir/{type}/{id}/_history/{version}", self.read_version),
             ]
         )
 
@@ -165,6 +166,16 @@ class RecordSystem:
             return await self.instead[type_]()
         resource = self.resources.get((type_, id_))
         return _fhir(resource) if resource else _outcome(404, "not known here")
+
+    async def read_version(self, request: Request) -> Response:
+        wanted = (request.path_params["type"], request.path_params["id"])
+        version = request.path_params["version"]
+        found = [
+            each
+            for each in self.history
+            if (each["resourceType"], each["id"]) == wanted and each["meta"]["versionId"] == version
+        ]
+        return _fhir(found[0]) if found else _outcome(404, "not known here")
 
     def replace_endpoint(self, answers: Callable[[Request], Awaitable[Response]]) -> None:
         """Answer searches and creates in another way."""

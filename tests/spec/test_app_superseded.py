@@ -88,6 +88,32 @@ async def test_a_signed_report_is_the_successor_though_a_newer_draft_exists(worl
     assert "reports/before" not in text.partition("</main>")[0].partition("<h1>")[0]
 
 
+async def test_of_two_of_one_second_the_one_stored_later_supersedes(world: World) -> None:
+    same = older()["effectiveDateTime"]
+    world.records.put(newer("m1", when=same, status="final"))
+    # Signing makes a later version of the first, and no later analysis.
+    world.records.put(older(issued="2026-11-25T08:00:00Z"))
+
+    browser, page, text = await shown(world)
+
+    assert re.search(r'href="[^"]+/reports/r2">Open the newer report', text)
+    chart = page.partition("reports/")[0]
+    assert SUPERSEDED not in (await browser.get(f"{chart}reports/r2")).text
+
+
+async def test_of_three_of_one_second_the_last_is_the_successor(world: World) -> None:
+    same = older()["effectiveDateTime"]
+    for id in ("z", "a"):
+        world.records.put({**newer("m1", when=same, status="final"), "id": id})
+    del world.records.history[:]  # what was forgotten of them leaves their ids to decide
+
+    browser, page, text = await shown(world)
+
+    assert re.search(r'href="[^"]+/reports/z">Open the newer report', text)
+    chart = page.partition("reports/")[0]
+    assert SUPERSEDED not in (await browser.get(f"{chart}reports/z")).text
+
+
 async def test_newer_reports_of_other_images_hide_none_of_the_same(world: World) -> None:
     world.records.put(image("m3"))
     world.records.put(newer("m1", status="final"))
