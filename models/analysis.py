@@ -33,6 +33,11 @@ class Analyses(Protocol):
         """What each model says about its part; UnusableTask for what none may be asked."""
         ...
 
+    async def instead(self, inputs: Inputs) -> Results | None:
+        """What is said of the images by the version in use now, where one that was recalled
+        meanwhile has answered; None when no version is."""
+        ...
+
     def ended(self, inputs: Inputs) -> None:
         """The Task is over and its result stored: what nobody waits for may begin."""
         ...
@@ -54,6 +59,9 @@ class Analysts:
             analysis=analysis,
             analysis_system=symptom_system(analysis, symptom_card()) if analysis else None,
         )
+
+    async def instead(self, inputs: Inputs) -> Results | None:
+        """One version of each model: there is no other."""
 
     def ended(self, inputs: Inputs) -> None:
         """One version of each model: nothing runs afterwards."""

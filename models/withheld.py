@@ -1,5 +1,7 @@
-"""No answer from a recalled version: what it said is left out of the result, and that is told."""
+"""No answer from a recalled version: what it said is left out of the result, and that is told. Where
+another version is in use by now, such as the active one after a candidate, it answers instead."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from fhir_server.fhir.outcome import Issue
@@ -8,6 +10,42 @@ from models.ai_systems import SYSTEM_VERSIONS, AiSystem
 from models.fhir_client import FhirClient
 from models.report import Results
 from models.wording import NO_OPINION
+
+
+async def standing(
+    fhir: FhirClient, said: Results, instead: Callable[[], Awaitable[Results | None]]
+) -> Results:
+    """What may be reported of what was said. `instead` answers for what a version said of images
+    that is recalled by now; a worker may have known the registry as it was before."""
+    kept = await without_recalled(fhir, said)
+    lost = [
+        name for name in ("smear", "further") if getattr(said, name) and not getattr(kept, name)
+    ]
+    other = await instead() if lost else None
+    before, after = _readers(said), _readers(other) if other is not None else {}
+    changed = [part for part in after if part in before and after[part].key != before[part].key]
+    if other is None or not changed:
+        return kept
+    texts = [
+        f"{part}: {_why(before[part]).removesuffix('.')} while it read them; "
+        f"{after[part].name} {after[part].version} read them instead."
+        for part in changed
+    ]
+    again = replace(
+        said,
+        smear=other.smear,
+        smear_system=other.smear_system,
+        arm=other.arm,
+        further=other.further,
+        withheld=(*said.withheld, *texts),
+    )
+    return await without_recalled(fhir, again)
+
+
+def _readers(results: Results) -> dict[str, AiSystem]:
+    """The versions that read images, by what the result calls that part."""
+    found = {each.heading: each.by.system for each in results.further}
+    return found if results.smear_system is None else {"Images": results.smear_system, **found}
 
 
 async def without_recalled(fhir: FhirClient, results: Results) -> Results:

@@ -28,7 +28,7 @@ from models.monitoring.site import site_of, with_site
 from models.refusals import is_for_consent, refused
 from models.report import failure_transaction, result_transaction
 from models.submission import UnusableTask, read_inputs
-from models.withheld import withheld_issues, without_recalled
+from models.withheld import standing, withheld_issues
 from models.worker_device import worker_device
 
 Resource = dict[str, Any]
@@ -210,7 +210,9 @@ class Worker:
         except UnusableTask as unusable:
             await self._end(claimed, self._failure(claimed, unusable.issues))
             return
-        results = await self._retried(lambda: without_recalled(self.fhir, said))
+        results = await self._retried(
+            lambda: standing(self.fhir, said, lambda: self.analysts.instead(inputs))
+        )
         if results.is_empty:
             ending = self._failure(claimed, withheld_issues(results))
         elif results.is_refused_only:

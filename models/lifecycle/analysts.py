@@ -49,6 +49,18 @@ class RegisteredAnalysts:
             analysis_system=symptom_system(analysis, symptom_card()) if analysis else None,
         )
 
+    async def instead(self, inputs: Inputs) -> Results | None:
+        """What the version says that the registry names now, whatever was known of it before;
+        None where it names none."""
+        self.versions.ask_anew()
+        if inputs.further:
+            try:
+                return Results(further=await self._further(inputs))
+            except UnusableTask:
+                return None
+        smear = await self._smear(inputs)
+        return Results(**smear) if "smear" in smear else None
+
     def ended(self, inputs: Inputs) -> None:
         """What was read is offered to the versions that did not answer."""
         task = inputs.submission.task

@@ -106,6 +106,10 @@ class Versions:
         others = [v for v in known if v.standing.state in running and v is not chosen]
         return Choice(answering, which, others=others)
 
+    def ask_anew(self) -> None:
+        """What was known may be wrong by now: the next choice asks the server."""
+        self._until = None
+
     async def loaded(self, version: Registered) -> Loaded | None:
         """The version ready to be asked; None when it is not on this machine as it was
         registered, and the log says so."""

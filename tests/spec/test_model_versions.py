@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 
 from fhir_server.fhir.assessment import AI_ASSERTED
 from fhir_server.fhir.model_versions import SHADOW_RESULT, State
+from fhir_server.fhir.recalls import Recall, with_recall
 from fhir_server.validation.validate import Validator
 from models.diagnosis_answer import answer
 from models.lifecycle.arms import CANDIDATE, arm, place
@@ -58,6 +59,11 @@ class Versioned(World):
 
     def shadows(self) -> list[dict[str, Any]]:
         return self.fhir.of_type("Basic")
+
+
+def recall(world: Versioned, version: str) -> None:
+    device = world.fhir.resources[world.devices[version]]
+    world.fhir.add(with_recall(device, Recall("r", "Mislabelled", "2026-11-25T08:00:00Z", "ada")))
 
 
 @pytest.fixture
@@ -227,6 +233,45 @@ async def test_a_candidate_whose_device_is_out_of_use_gets_no_task(world: Versio
         await world.submit(images=1)
     await world.work()
     assert world.asked() == {"1.0.0": 8}
+
+
+@pytest.mark.parametrize("symptoms", [{}, FEVER])
+async def test_what_a_candidate_read_that_is_recalled_the_version_in_use_reads_again(
+    world: Versioned, symptoms: dict[str, str]
+) -> None:
+    world.add("1.1.0", State.CANDIDATE, share=50)
+    worker = world.worker()
+    versions = {each.key: each for each in world.here.values()}
+    worker.analysts = analysts(world.fhir, versions)
+    await world.submit(images=1)
+    await worker.run_once()  # the registry is known now, for ten seconds
+    recall(world, "1.1.0")
+    for _ in range(8):
+        await world.submit(images=1, symptoms=symptoms)
+    await worker.run_once()
+
+    assert {task["status"] for task in world.fhir.of_type("Task")} == {"completed"}
+    later = world.reports()[1:]
+    again = [r["conclusion"] for r in later if "recalled while it read them" in r["conclusion"]]
+    assert again
+    assert "Malaria cell model 1.1.0 was recalled" in again[0]
+    assert all("Images (AI, Malaria cell model 1.0.0" in r["conclusion"] for r in later)
+    devices = {o["device"]["reference"] for o in world.fhir.of_type("Observation")[1:]}
+    assert world.devices["1.1.0"] not in devices
+
+
+async def test_a_recalled_version_in_use_has_nobody_to_fall_back_to(world: Versioned) -> None:
+    worker = world.worker()
+    worker.analysts = analysts(world.fhir, {each.key: each for each in world.here.values()})
+    await world.submit(images=1)
+    await worker.run_once()
+    recall(world, "1.0.0")
+    reference = await world.submit(images=1)
+    await worker.run_once()
+
+    assert world.task(reference)["status"] == "failed"
+    text = world.task(reference)["statusReason"]["text"]
+    assert "Malaria cell model 1.0.0 was recalled." in text
 
 
 async def test_the_arm_is_on_the_observation_and_in_the_report(world: Versioned) -> None:
