@@ -1,5 +1,5 @@
-"""No answer from a recalled version: what it said is left out of the result, and that is told. Where
-another version is in use by now, such as the active one after a candidate, it answers instead."""
+"""No answer from a recalled version: what it said is left out of the result, and that is told.
+Where another version is in use by now, as the active one is after a candidate, it answers."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -18,13 +18,15 @@ async def standing(
     """What may be reported of what was said. `instead` answers for what a version said of images
     that is recalled by now; a worker may have known the registry as it was before."""
     kept = await without_recalled(fhir, said)
-    lost = [
-        name for name in ("smear", "further") if getattr(said, name) and not getattr(kept, name)
-    ]
-    other = await instead() if lost else None
-    before, after = _readers(said), _readers(other) if other is not None else {}
+    before = _readers(said)
+    if _readers(kept) == before:
+        return kept
+    other = await instead()
+    if other is None:
+        return kept
+    after = _readers(other)
     changed = [part for part in after if part in before and after[part].key != before[part].key]
-    if other is None or not changed:
+    if not changed:
         return kept
     texts = [
         f"{part}: {_why(before[part]).removesuffix('.')} while it read them; "

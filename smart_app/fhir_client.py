@@ -54,10 +54,6 @@ class FhirClient:
         """The current version of one resource."""
         return await self._get(f"{type_}/{id_}")
 
-    async def read_version(self, type_: str, id_: str, version: str) -> Resource:
-        """One version of one resource."""
-        return await self._get(f"{type_}/{id_}/_history/{version}")
-
     async def read_reference(self, reference: str) -> Resource:
         """What a reference of this server (relative, or absolute within it) points to."""
         type_, id_ = self.key(reference)
@@ -172,6 +168,11 @@ class FhirClient:
             )
         except httpx.HTTPError as error:
             raise FhirFailure(0) from error
+
+
+async def first_version(client: FhirClient, type_: str, id_: str) -> Resource:
+    """A resource as it was first stored."""
+    return await client._get(f"{type_}/{id_}/_history/1")
 
 
 async def first_page(

@@ -14,7 +14,7 @@ from fhir_server.fhir.double_reading import images_of
 from fhir_server.fhir.recalls import is_recalled
 from fhir_server.fhir.withdrawn import is_withdrawn
 from smart_app.charts import LoadedReport
-from smart_app.fhir_client import FhirFailure, Resource
+from smart_app.fhir_client import FhirFailure, Resource, first_version
 from smart_app.language import gettext as _
 from smart_app.presenters.history import is_signed, report_status
 from smart_app.presenters.times import show_time
@@ -162,7 +162,7 @@ async def _order(visit: Visit, reports: Sequence[Resource]) -> Mapping[str, _Pla
 async def _first_stored(visit: Visit, id: str) -> int:
     """When the first version was stored, in microseconds; 0 where the store has forgotten it."""
     try:
-        first = await visit.fhir.read_version("DiagnosticReport", id, "1")
+        first = await first_version(visit.fhir, "DiagnosticReport", id)
     except FhirFailure as failure:
         if failure.status not in (404, 410):
             raise
