@@ -18,6 +18,7 @@ from fhir_server.fhir.double_reading import (
     is_of_images,
 )
 from fhir_server.fhir.feedback import ADJUDICATED_READING, FIRST_READING
+from fhir_server.fhir.reference import who_is
 from fhir_server.fhir.report_status import SIGNED
 from smart_app.fhir_client import Resource
 from smart_app.notices import REPORT
@@ -106,7 +107,7 @@ async def _waiting(
 
 def _line(visit: Visit, report: Resource, readings: list[Resource]) -> CaseLine | None:
     """The line of a report whose readings these are; None when it does not wait."""
-    case = double_reading(readings)
+    case = double_reading(readings, visit.fhir.fhir_base)
     if not case.waits_for_third:
         return None
     since = max(str(reading.get("effectiveDateTime", "")) for reading in readings)
@@ -116,7 +117,7 @@ def _line(visit: Visit, report: Resource, readings: list[Resource]) -> CaseLine 
         since=since,
         when=show_time(since),
         images=len(images_of(report)),
-        is_own=visit.session.fhir_user in case.readers,
+        is_own=has_read(visit, case),
     )
 
 
@@ -138,7 +139,13 @@ async def load_case(visit: Visit, report: Resource) -> tuple[DoubleReading, list
     images = images_of(report)
     found = await visit.fhir.search("Observation", query)
     readings = [reading for reading in found if is_of_images(reading, images)]
-    return double_reading(readings), readings
+    return double_reading(readings, visit.fhir.fhir_base), readings
+
+
+def has_read(visit: Visit, case: DoubleReading) -> bool:
+    """Whether who is signed in has read the case, or opened the AI's result instead."""
+    reader = visit.session.fhir_user
+    return reader is not None and who_is(reader, visit.fhir.fhir_base) in case.readers
 
 
 async def store(visit: Visit, report: Resource, answer: str, when: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from fhir_server.fhir.assessment import CANONICAL, FINDINGS
 from fhir_server.fhir.drawings import drawing_of
 from fhir_server.fhir.feedback import ADJUDICATED_READING, FIRST_READING
+from fhir_server.fhir.reference import who_is
 
 Resource = dict[str, Any]
 
@@ -37,7 +38,7 @@ class Agreement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading: whose (a reference), which Observation, and the class that it means; None is
+    """One reading: whose (as `reference.who_is` names them), which Observation, and the class that it means; None is
     said by "cannot tell"."""
 
     reader: str
@@ -92,9 +93,11 @@ def is_of_images(reading: Resource, images: frozenset[str]) -> bool:
     return bool(images) and sources == images
 
 
-def double_reading(readings: Iterable[Resource]) -> DoubleReading:
-    """What the Observations of one case's readings come to; one that nobody signed is none."""
-    known = [r for r in readings if r.get("status") not in _TAKEN_BACK and _reader(r)]
+def double_reading(readings: Iterable[Resource], base_url: str) -> DoubleReading:
+    """What the Observations of one case's readings come to; one that nobody signed is none. One
+    person is one reader, however references name them; `base_url` is this server's FHIR base."""
+    signed = [_signed(each, base_url) for each in readings]
+    known = [r for r in signed if r.get("status") not in _TAKEN_BACK and _reader(r)]
     first = _said(known, FIRST_READING)
     readers, opened = {each.reader for each in first}, _opened(known)
     asked = (e for e in _said(known, ADJUDICATED_READING) if e.reader not in readers | opened)
@@ -109,6 +112,13 @@ def double_reading(readings: Iterable[Resource]) -> DoubleReading:
     if decided is not None:
         return replace(case, third=said, agreement=Agreement.ADJUDICATED, label=decided)
     return replace(case, agreement=Agreement.DIFFERENT)
+
+
+def _signed(reading: Resource, base_url: str) -> Resource:
+    """The reading with its performers named alike."""
+    named = [each for each in reading.get("performer", ()) if "reference" in each]
+    who = [{"reference": who_is(str(each["reference"]), base_url)} for each in named]
+    return {**reading, "performer": who}
 
 
 def _opened(readings: Iterable[Resource]) -> frozenset[str]:

@@ -74,6 +74,20 @@ def relative_to(text: str, base_url: str) -> str:
     return text.removeprefix(base_url.rstrip("/") + "/")
 
 
+def who_is(text: str, base_url: str) -> str:
+    """One text for each way of writing a reference to somebody: `Type/id` for this server's own,
+    `base/Type/id` for another's, whatever the version. What is no reference stays as it is."""
+    try:
+        parsed = parse_reference(text)
+    except ValueError:
+        return text
+    if parsed.kind not in ("relative", "absolute"):
+        return text
+    is_own = parsed.service in (None, base_url.rstrip("/"))
+    name = f"{parsed.type}/{parsed.id}"
+    return name if is_own else f"{parsed.service}/{name}"
+
+
 def parse_canonical(text: str) -> Canonical:
     """url, version and fragment of a canonical; raises ValueError for text that is none."""
     match = _CANONICAL.fullmatch(text)

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from fhir_server.fhir.double_reading import Agreement, double_reading, images_of
+from fhir_server.fhir.double_reading import Agreement, DoubleReading, double_reading, images_of
 from fhir_server.fhir.feedback import reasons_in
 from models.retraining.consents import permits_training
 
@@ -40,6 +40,8 @@ class Record:
     """Observations of the report's first and adjudicated readings."""
     feedback: Sequence[Resource]
     consents: Sequence[Resource]
+    base_url: str
+    """The FHIR base of the server that they are from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def judged(record: Record, now: datetime) -> Case | Lack:
         return Lack.IMAGES
     if any(SPOILT & set(reasons_in(each)) for each in record.feedback):
         return Lack.SPOILT
-    found = _label(record.readings)
+    found = _label(double_reading(record.readings, record.base_url))
     if isinstance(found, Lack):
         return found
     label, readings = found
@@ -72,9 +74,8 @@ def judged(record: Record, now: datetime) -> Case | Lack:
     return Case(reference, report["subject"]["reference"], images, label, readings)
 
 
-def _label(readings: Sequence[Resource]) -> tuple[int, tuple[str, ...]] | Lack:
+def _label(found: DoubleReading) -> tuple[int, tuple[str, ...]] | Lack:
     """The class of a double-read case with the readings behind it."""
-    found = double_reading(readings)
     if found.label is not None:
         return found.label, found.references
     is_single = found.agreement is Agreement.SINGLE

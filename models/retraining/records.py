@@ -37,7 +37,8 @@ async def read_records(fhir: FhirClient) -> AsyncIterator[Record]:
         consents = await read_consents(fhir, patient)
         said = await _observations(fhir, patient)
         for report in sorted(of_patient[patient], key=lambda each: str(each["id"])):
-            yield _record(report, said, consents)
+            feedback, readings = _about(report, said)
+            yield Record(report, readings, feedback, consents, fhir.base_url)
 
 
 async def read_consents(fhir: FhirClient, patient: str) -> list[Resource]:
@@ -67,7 +68,7 @@ async def _observations(fhir: FhirClient, patient: str) -> list[Resource]:
     return [each async for each in fhir.search("Observation", query)]
 
 
-def _record(report: Resource, said: list[Resource], consents: list[Resource]) -> Record:
+def _about(report: Resource, said: list[Resource]) -> tuple[list[Resource], list[Resource]]:
     """What of a patient's Observations is about this report: its results' feedback, and the
     readings of its images."""
     results = {each.get("reference") for each in report.get("result", ())}
@@ -79,7 +80,7 @@ def _record(report: Resource, said: list[Resource], consents: list[Resource]) ->
             feedback += [observation] if focus & results else []
         elif is_of_images(observation, images):
             readings.append(observation)
-    return Record(report, readings, feedback, consents)
+    return feedback, readings
 
 
 def _is_feedback(observation: Resource) -> bool:

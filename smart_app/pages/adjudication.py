@@ -2,7 +2,7 @@
 
 from starlette.responses import Response
 
-from smart_app.adjudicating import Queue, load_case, load_queue, store
+from smart_app.adjudicating import Queue, has_read, load_case, load_queue, store
 from smart_app.charts import LoadedReport, load_banner, load_report
 from smart_app.governing import require_governance
 from smart_app.pages.acting import now_of, signer
@@ -50,8 +50,8 @@ async def save(visit: Visit) -> Response:
     require_governance(visit)
     loaded = await _signed(visit)
     case, _readings = await load_case(visit, loaded.resource)
-    reader = signer(visit).reference
-    if reader in case.readers or not visit.allows("Observation", "c"):
+    signer(visit)  # refuses whoever is nobody that a reading could name
+    if has_read(visit, case) or not visit.allows("Observation", "c"):
         raise Problem("not-permitted")
     if not case.waits_for_third:
         raise Problem("conflict")
@@ -74,17 +74,17 @@ async def _signed(visit: Visit) -> LoadedReport:
 
 async def _show(visit: Visit, loaded: LoadedReport, *, is_missing: bool) -> Response:
     case, readings = await load_case(visit, loaded.resource)
-    has_read = visit.session.fhir_user in case.readers
+    is_reader = has_read(visit, case)
     return await visit.page(
         "adjudicate.html",
         422 if is_missing else 200,
         banner=await load_banner(visit),
         report=loaded.view,
         is_missing=is_missing,
-        has_read=has_read,
-        is_asked=case.waits_for_third and not has_read,
+        has_read=is_reader,
+        is_asked=case.waits_for_third and not is_reader,
         # Who has not read it yet sees nothing that others said of it.
-        said=[finding(reading) for reading in readings] if has_read else [],
+        said=[finding(reading) for reading in readings] if is_reader else [],
         is_settled=case.label is not None,
         waits=case.waits_for_third,
         answers=[(code, answer_words(code)) for code in SMEAR_ANSWERS],

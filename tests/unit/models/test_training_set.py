@@ -91,7 +91,7 @@ AGREED = (reading("a", "parasites-seen"), reading("b", "parasites-seen"))
 
 
 def record(readings: Any = AGREED, said: Any = (), allowed: Any = (ALLOWED,)) -> Record:
-    return Record(REPORT, readings, said, allowed)
+    return Record(REPORT, readings, said, allowed, "http://fhir.test/fhir")
 
 
 @pytest.mark.parametrize(
