@@ -38,8 +38,8 @@ class Agreement(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reading: whose (as `reference.who_is` names them), which Observation, and the class that it means; None is
-    said by "cannot tell"."""
+    """One reading: whose (as `who_is` names them), which Observation, and the class that it means;
+    None is said by "cannot tell"."""
 
     reader: str
     reference: str

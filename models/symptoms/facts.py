@@ -5,12 +5,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal
 
+from fhir_server.fhir.body_size import bmi, is_possible_bmi
+
 Answer = Literal["yes", "no"]
 Sex = Literal["male", "female"]
-
-# From a newborn before term up to beyond nearly all adults. Each of two values may be possible and
-# the pair not: weight and height that were swapped lie far above.
-_POSSIBLE_BMI = (5, 100)
 
 
 @dataclass(frozen=True)
@@ -37,8 +35,8 @@ class SymptomFacts:
     @property
     def bmi(self) -> float | None:
         """Body mass index in kg/m², when weight and height are known and fit together."""
-        found, (low, high) = self.bmi_as_given, _POSSIBLE_BMI
-        return found if found is not None and low <= found <= high else None
+        found = self.bmi_as_given
+        return found if found is not None and is_possible_bmi(found) else None
 
     @property
     def bmi_as_given(self) -> float | None:
@@ -46,7 +44,7 @@ class SymptomFacts:
         weight, height = self.vitals.get("weight"), self.vitals.get("height")
         if weight is None or not height:
             return None
-        return weight / (height / 100) ** 2
+        return bmi(weight, height)
 
     @property
     def days_ill(self) -> int | None:

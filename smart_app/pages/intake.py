@@ -1,5 +1,6 @@
 """S5 and S7: what the clinician knows, then check the answers and start the analysis."""
 
+import asyncio
 from dataclasses import replace
 
 from starlette.responses import JSONResponse, Response
@@ -20,6 +21,7 @@ from smart_app.charts import load_banner
 from smart_app.drafts import Draft, Submissions
 from smart_app.ehr.quota import take_one
 from smart_app.fhir_client import FhirFailure, Resource
+from smart_app.presenters.body_size import CONFIRM_SIZE
 from smart_app.presenters.intake import IntakeView, intake_view
 from smart_app.presenters.uploads import cell_count
 from smart_app.problems import Problem
@@ -29,6 +31,7 @@ SUBMISSION = f"{CANONICAL}/identifier/submission"
 FIELDS = (
     *VITAL_SIGNS,
     *(f"confirm_{name}" for name in VITAL_SIGNS),
+    CONFIRM_SIZE,
     *SYMPTOM_CODES,
     *HISTORY_CODES,
     *TRAVEL_DATES,
@@ -47,7 +50,7 @@ async def show(visit: Visit) -> Response:
 async def save(visit: Visit) -> Response:
     """Keep the answers; go on to the images when nothing needs correcting."""
     draft = await _kept(visit)
-    if _view(visit, draft).problems:
+    if (await _view(visit, draft)).problems:
         return await _form(visit, draft, 422)
     return visit.see("images")
 
@@ -73,7 +76,7 @@ async def start(visit: Visit) -> Response:
     draft = await visit.drafts.intake(visit.parts.new_id())
     if draft.id != visit.text("draft"):
         raise Problem("bad-form")
-    view = _view(visit, draft)
+    view = await _view(visit, draft)
     confirmed = not draft.images or visit.text("confirm_slides") == "yes"
     if view.problems or not (draft.images or view.says_something) or not confirmed:
         return await _check(visit, draft, 422)
@@ -97,18 +100,18 @@ async def _kept(visit: Visit) -> Draft:
     return changed
 
 
-def _view(visit: Visit, draft: Draft) -> IntakeView:
-    return intake_view(draft.fields, today=visit.parts.clock().date())
+async def _view(visit: Visit, draft: Draft) -> IntakeView:
+    born = (await visit.chart()).get("birthDate")
+    return intake_view(draft.fields, today=visit.parts.clock().date(), born=born)
 
 
 async def _form(visit: Visit, draft: Draft, status: int) -> Response:
-    banner = await load_banner(visit)
-    return await visit.page("intake.html", status, banner=banner, view=_view(visit, draft))
+    banner, view = await asyncio.gather(load_banner(visit), _view(visit, draft))
+    return await visit.page("intake.html", status, banner=banner, view=view)
 
 
 async def _check(visit: Visit, draft: Draft, status: int) -> Response:
-    banner = await load_banner(visit)
-    view = _view(visit, draft)
+    banner, view = await asyncio.gather(load_banner(visit), _view(visit, draft))
     return await visit.page(
         "check.html",
         status,

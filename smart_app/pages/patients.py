@@ -79,7 +79,7 @@ async def create(visit: Visit) -> Response:
     registration = read_registration(fields, today=today)
     measures = {name: fields.get(name, "") for name in FIRST_MEASURES}
     confirmed = {k: v for k, v in fields.items() if k.startswith("confirm_")}
-    view = intake_view({**measures, **confirmed}, today=today)
+    view = intake_view({**measures, **confirmed}, today=today, born=registration.birth_date)
     problems = (*registration.problems, *view.problems)
     form_id = fields.get("form_id", "")
     if not re.fullmatch(r"[0-9A-Za-z-]{8,64}", form_id):
@@ -106,7 +106,9 @@ async def _open(
 async def _form(
     visit: Visit, fields: dict[str, str], problems: tuple[FieldProblem, ...]
 ) -> Response:
-    measured = intake_view(fields, today=visit.parts.clock().date())
+    today = visit.parts.clock().date()
+    born = read_registration(fields, today=today).birth_date
+    measured = intake_view(fields, today=today, born=born)
     shown = [v for v in measured.vitals if v.name in FIRST_MEASURES and v.name in VITAL_SIGNS]
     return await visit.page(
         "patient-new.html",
@@ -114,5 +116,6 @@ async def _form(
         fields=fields,
         problems=problems,
         measures=shown,
+        size=measured.size,
         blood_group=measured.blood_group,
     )

@@ -18,6 +18,7 @@ from fhir_server.fhir.assessment import (
     VITAL_SIGNS,
 )
 from smart_app.language import gettext as _
+from smart_app.presenters.body_size import CONFIRM_SIZE, SIZE, SizeQuestion, size_question
 from smart_app.presenters.elements import UNITS
 
 NUMBER = re.compile(r"[0-9]{1,4}(?:[.,][0-9]{1,2})?")
@@ -80,6 +81,7 @@ class IntakeView:
     travel: tuple[DateField, ...]
     dangers: tuple[str, ...]
     problems: tuple[FieldProblem, ...]
+    size: SizeQuestion
 
     def problem(self, field: str) -> str:
         """The problem of one field, empty when it is fine."""
@@ -111,11 +113,15 @@ def vital_label(name: str) -> str:
     return _(VITAL_SIGNS[name].display)
 
 
-def intake_view(fields: Mapping[str, str], *, today: date) -> IntakeView:
-    """Read the form's fields (all optional), as typed."""
+def intake_view(fields: Mapping[str, str], *, today: date, born: str | None = None) -> IntakeView:
+    """Read the form's fields (all optional), as typed; `born` is the patient's birth date, as far
+    as it is known."""
     vitals = tuple(_vital(name, fields) for name in VITAL_SIGNS)
     problems = [FieldProblem(v.name, v.problem) for v in vitals if v.problem]
     problems += _pressure_problem(vitals)
+    measured = {v.name: as_number(v.value) for v in vitals if v.value and not v.problem}
+    size = size_question(measured, fields.get(CONFIRM_SIZE, ""), born, today)
+    problems += [FieldProblem(SIZE, size.problem)] if size.problem else []
     symptoms = tuple(
         SymptomField(name, symptom_label(name), danger, _choice(fields, name, ANSWER_CODES))
         for name, (_display, danger) in SYMPTOM_CODES.items()
@@ -137,12 +143,13 @@ def intake_view(fields: Mapping[str, str], *, today: date) -> IntakeView:
         blood_group=_choice(fields, "blood_group", BLOOD_GROUPS),
         text=text,
         onset=onset,
-        measured={v.name: as_number(v.value) for v in vitals if v.value and not v.problem},
+        measured=measured,
         answers={s.name: s.answer for s in symptoms if s.answer},
         history=history,
         travel=travel,
         dangers=tuple(s.label for s in symptoms if s.is_danger and s.answer == "yes"),
         problems=tuple(problems),
+        size=size,
     )
 
 

@@ -1,5 +1,7 @@
 """Forms of the app: forgery, mixed-up patients, bad values, and doing a thing once."""
 
+import re
+
 import pytest
 from starlette.requests import Request
 
@@ -78,6 +80,25 @@ async def test_an_unusual_value_is_taken_once_confirmed(browser):
         f"{chart}intake", f"{chart}intake", temperature="41.8", confirm_temperature="41.8"
     )
     assert taken.status_code == 303
+
+
+async def test_swapped_weight_and_height_are_asked_about_and_taken_once_confirmed(browser):
+    chart = await browser.launch()
+    swapped = {"weight": "170", "height": "65"}
+    asked = await browser.submit(f"{chart}intake", f"{chart}intake", **swapped)
+    assert asked.status_code == 422
+    assert '<a href="#size">Weight of 170 kg and height of 65 cm give a BMI of 402' in asked.text
+    box = re.search(r'name="confirm_size" value="([^"]+)"', asked.text)
+    taken = await browser.submit(f"{chart}intake", f"{chart}intake", **swapped, confirm_size=box[1])
+    assert taken.status_code == 303
+
+
+async def test_the_age_of_a_child_counts_for_what_is_asked(world, browser):
+    world.records.put({**PATIENT, "birthDate": "2025-10-02"})
+    chart = await browser.launch()
+    asked = await browser.submit(f"{chart}intake", f"{chart}intake", weight="70")
+    assert asked.status_code == 422
+    assert "Weight of 70 kg is far from what growth charts know at this age" in asked.text
 
 
 async def test_an_empty_assessment_can_not_be_started(world, browser):

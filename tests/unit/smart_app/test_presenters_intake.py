@@ -54,6 +54,46 @@ def test_the_pressures_are_compared():
 
 
 @pytest.mark.parametrize(
+    ("weight", "height", "born", "is_fine"),
+    [
+        ("65", "170", "1990", True),
+        ("170", "65", "1990", False),  # swapped
+        ("170", "65", None, False),
+        ("200", "142", "1990", True),
+        ("62", "", "1990", True),
+        ("9.5", "75", "2025-11-22", True),
+        ("9.5", "175", "2025-11-22", False),
+        ("", "175", "2025-11-22", False),
+        ("95", "", "2025-11-22", False),
+        ("40", "", "2021-11-22", True),
+        ("80", "", "2021-11-22", False),
+        ("80", "", "2021", False),
+        ("9.5", "", "2026", True),  # may be ten months old
+        ("50", "160", "2012-11-21", True),  # older than fourteen: no child's chart
+        ("80", "", "2027", True),  # a birth date in the future gives no age
+    ],
+)
+def test_sizes_that_fit_nobody_are_asked_about(weight, height, born, is_fine):
+    fields = {"weight": weight, "height": height}
+    asked = intake_view(fields, today=TODAY, born=born)
+    assert ({problem.field for problem in asked.problems} == set()) is is_fine
+    assert bool(asked.size.confirm) is not is_fine
+
+
+def test_the_question_about_sizes_is_answered_for_these_very_values():
+    fields = {"weight": "170", "height": "65"}
+    asked = intake_view(fields, today=TODAY, born="1990").size
+    assert "Swapped?" in asked.problem
+    confirmed = {**fields, "confirm_size": asked.token}
+
+    view = intake_view(confirmed, today=TODAY, born="1990")
+
+    assert (view.problems, view.measured) == ((), {"weight": 170, "height": 65})
+    others = {**confirmed, "weight": "171"}
+    assert [p.field for p in intake_view(others, today=TODAY, born="1990").problems] == ["size"]
+
+
+@pytest.mark.parametrize(
     ("onset", "is_fine"),
     [("2026-11-22", True), ("2026-11-23", False), ("22.11.2026", False), ("2026-11", False)],
 )
