@@ -1,12 +1,12 @@
 """A lost connection, a server that failed, and a write that no majority acknowledged, in the port's
 own words; and a gate that lets nobody wait for a server that is known to be gone."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from pymongo import AsyncMongoClient
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -16,7 +16,6 @@ from pymongo.errors import (
 )
 
 from fhir_server.storage.mongo.codes import AWAY, codes_of
-from fhir_server.storage.mongo.connect import Document
 from fhir_server.storage.port import StoreAway, StoreUnavailable
 
 ASK_SECONDS = 1.0
@@ -24,38 +23,59 @@ ASK_SECONDS = 1.0
 
 
 class Gate:
-    """Whether the server can be asked. Who asks while it is known to be gone is told so at once:
-    with many callers, waiting for each of them would fill the process with those who wait."""
+    """Whether the server can be asked. Once a connection was lost, one question goes ahead (`ask`)
+    and all others wait for its answer: a server that has just come back reads much before the
+    first one, and does so for each of a hundred that come at once. Who asks while it is known to
+    be gone is told so at once: waiting for each of them would fill the process."""
 
     def __init__(
         self,
-        client: AsyncMongoClient[Document],
+        ask: Callable[[], Awaitable[object]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._client = client
+        self._ask = ask
         self._clock = clock
+        self._is_lost = False
         self._is_gone = False
         self._ask_at = float("-inf")
+        self._ahead: asyncio.Future[None] | None = None
 
     @property
     def is_closed(self) -> bool:
         """Whether the server was found to be gone, and has not answered since."""
         return self._is_gone
 
-    def enter(self) -> None:
-        """StoreAway while the server is gone, but for one in ASK_SECONDS."""
-        if not self._is_gone or self._client.topology_description.has_writable_server():
+    async def enter(self) -> None:
+        """Return when the server can be asked. StoreAway while it is gone, but for one in
+        ASK_SECONDS, and PyMongo's error when the question that went ahead failed."""
+        if not self._is_lost:
             return
-        if self._clock() < self._ask_at:
+        if self._is_gone and (self._ahead is not None or self._clock() < self._ask_at):
             raise StoreAway("MongoDB")
-        self._ask_at = self._clock() + ASK_SECONDS
+        if self._ahead is None:
+            self._ahead = asyncio.ensure_future(self._go_ahead())
+            self._ahead.add_done_callback(_looked_at)
+        await asyncio.shield(self._ahead)
 
-    def leave(self, failure: Exception | None) -> None:
-        """What became of a question."""
-        if failure is None:
-            self._is_gone = False
-        elif isinstance(failure, ServerSelectionTimeoutError):
+    def lost(self) -> None:
+        """A connection ended."""
+        self._is_lost = True
+
+    async def _go_ahead(self) -> None:
+        try:
+            await self._ask()
+            self._is_lost = self._is_gone = False
+        except ServerSelectionTimeoutError:
             self._is_gone, self._ask_at = True, self._clock() + ASK_SECONDS
+            raise
+        finally:
+            self._ahead = None
+
+
+def _looked_at(ahead: "asyncio.Future[None]") -> None:
+    """Those who waited may all have left: their failure is nobody's then."""
+    if not ahead.cancelled():
+        ahead.exception()
 
 
 class Gated(Protocol):
@@ -77,16 +97,15 @@ def reachable(
 
     @wraps(ask)
     async def asked(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        store.gate.enter()
         try:
-            found = await ask(store, *args, **kwargs)
+            await store.gate.enter()
+            return await ask(store, *args, **kwargs)
         except PyMongoError as failure:
-            store.gate.leave(failure)
+            if isinstance(failure, ConnectionFailure):
+                store.gate.lost()
             if not _is_in_doubt(failure):
                 raise
             raise StoreUnavailable(type(failure).__name__) from failure
-        store.gate.leave(None)
-        return found
 
     return asked
 

@@ -29,6 +29,11 @@ async def get(reader: Reader, key: Key, version: int | None) -> Stored | None:
     return None if document is None else await whole(reader, document)
 
 
+async def ask(reader: Reader) -> None:
+    """The least that can be asked of what nearly every request reads."""
+    await reader.collections.resources.find_one({"_id": ""}, {"_id": True})
+
+
 async def get_many(reader: Reader, keys: Sequence[Key]) -> dict[Key, Stored]:
     """The current versions of those that exist."""
     ids = [str(key) for key in dict.fromkeys(keys)]

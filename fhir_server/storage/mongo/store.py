@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
+from functools import partial
 
 from fhir_server.search.expression import Query
 from fhir_server.storage.budget import SEARCH_SECONDS
@@ -52,7 +53,7 @@ class MongoStore:
         self._collections = reader.collections
         self._reader = reader
         self._notes = Notes(reader)
-        self.gate = Gate(reader.collections.client)
+        self.gate = Gate(partial(reading.ask, reader))
         self._clock = clock
         self.sealing: Sealing = MongoSealing(reader)
         """For the encryption's own commands."""
