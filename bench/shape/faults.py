@@ -180,12 +180,14 @@ def _no_clock() -> str | None:
 
 
 FAULTS: Mapping[str, Fault] = {
+    "kill-store": Fault(_killed("mongodb")),
+    "full-disk": Fault(_full),
     "kill-server": Fault(_killed("server-1")),
     "kill-worker": Fault(_killed("worker-1")),
     "kill-redis": Fault(_killed("redis")),
-    "kill-store": Fault(_killed("mongodb")),
     "rolling-restart": Fault(_restarted),
     "slow-store": Fault(_slow),
     "clock-jump": Fault(_jumped, _no_clock),
-    "full-disk": Fault(_full),
 }
+"""In this order: what may start the store again comes first. The stand-in for MongoDB reads much of
+what it holds with its first answers, and the load makes it hold more with each phase."""
