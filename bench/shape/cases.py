@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import Any
 
 import orjson
@@ -14,7 +15,9 @@ from bench.shape.visits import ELSEWHERE, HERE, Browser, hidden_fields
 from bench.shape.wire import Answer
 
 KIND = "case"
-POLL_SECONDS = 0.7
+POLL_SECONDS = (0.5, 1, 1, 1, 2, 2, 2, 5, 10, 30)
+"""Between two looks at the steps, the last for all further ones: as the page asks that has no
+stream of events (smart_app/static/js/events.js)."""
 LONGEST_SECONDS = 300.0
 """After so long a clinician looks for the report another day; the Task must end all the same."""
 _AGAIN_SECONDS = 3.0
@@ -59,8 +62,10 @@ class Cases:
             await asyncio.sleep(_AGAIN_SECONDS)
         self.ledger.tasks.add(task)
         began = loop.time()
-        while loop.time() < end:
-            await asyncio.sleep(POLL_SECONDS)
+        for pause in chain(POLL_SECONDS, repeat(POLL_SECONDS[-1])):
+            if loop.time() > end:
+                break
+            await asyncio.sleep(pause)
             state = await self._steps(browser, task)
             if state.get("over"):
                 self.seconds.append(loop.time() - began)

@@ -1,14 +1,18 @@
 """The checks of `medsage bench proof-availability` find what is planted."""
 
+import json
+import re
 from collections.abc import Callable
 
 import pytest
 
 from bench.kill.checks import TYPES, Findings, Stored
 from bench.proof_availability import run
+from bench.shape.cases import POLL_SECONDS
 from bench.shape.checks import Seen, check_availability, check_tasks, check_writes
 from bench.shape.ledger import Ledger, located, measured, names_of_transaction
 from bench.shape.tally import Tallies, availability
+from deploy.processes.plan import ROOT
 
 CREATED, UPDATED = ("Observation/a", "1"), ("Observation/kept-1", "2")
 
@@ -135,3 +139,9 @@ def test_what_the_proof_does_not_know_is_refused_before_anything_starts(
 ) -> None:
     with pytest.raises(ValueError, match=r"speed|earthquake"):
         run(options)
+
+
+def test_clinicians_of_the_load_look_as_often_as_a_page_without_a_stream_of_events() -> None:
+    script = (ROOT / "smart_app/static/js/events.js").read_text("utf-8")
+    (pauses,) = re.findall(r"const POLL = (\[.*?\])", script)
+    assert [1000 * each for each in POLL_SECONDS] == json.loads(pauses)

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from pymongo.errors import (
+    AutoReconnect,
     BulkWriteError,
     ConnectionFailure,
     PyMongoError,
@@ -20,6 +21,10 @@ from fhir_server.storage.port import StoreAway, StoreUnavailable
 
 ASK_SECONDS = 1.0
 """While the server is gone, one question in so long waits for it, and makes the driver look."""
+
+
+_QUESTIONS = 3
+"""So many go ahead, one after the other, before those who wait are told that a connection ended."""
 
 
 class Gate:
@@ -47,19 +52,27 @@ class Gate:
 
     async def enter(self) -> None:
         """Return when the server can be asked. StoreAway while it is gone, but for one in
-        ASK_SECONDS, and PyMongo's error when the question that went ahead failed."""
-        if not self._is_lost:
-            return
-        if self._is_gone and (self._ahead is not None or self._clock() < self._ask_at):
-            raise StoreAway("MongoDB")
-        if self._ahead is None:
-            self._ahead = asyncio.ensure_future(self._go_ahead())
-            self._ahead.add_done_callback(_looked_at)
-        await asyncio.shield(self._ahead)
+        ASK_SECONDS, and PyMongo's error when question after question that went ahead failed."""
+        for left in reversed(range(_QUESTIONS)):
+            if not self._is_lost:
+                return
+            if self._is_gone and (self._ahead is not None or self._clock() < self._ask_at):
+                raise StoreAway("MongoDB")
+            try:
+                await self._answer()
+            except AutoReconnect:
+                if self._is_gone or not left:
+                    raise
 
     def lost(self) -> None:
         """A connection ended."""
         self._is_lost = True
+
+    async def _answer(self) -> None:
+        if self._ahead is None:
+            self._ahead = asyncio.ensure_future(self._go_ahead())
+            self._ahead.add_done_callback(_looked_at)
+        await asyncio.shield(self._ahead)
 
     async def _go_ahead(self) -> None:
         try:
