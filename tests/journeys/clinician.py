@@ -2,10 +2,11 @@
 there. A step takes the frame that shows the app: the one inside the EHR, or a window's own."""
 
 import re
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.sync_api import ConsoleMessage, Frame, Page, Request
+from playwright.sync_api import ConsoleMessage, Frame, Page, Request, TimeoutError
 
 from deploy.demo.identities import PASSWORD
 from tests.availability import ROOT
@@ -22,6 +23,7 @@ NEW_PATIENT = {
     "height": "164",
 }
 FEVER = {"fever": "yes", "chills": "yes", "headache": "yes", "convulsions": "no"}
+_STALLED_MILLISECONDS = 40_000
 # Refused forms and pages are answered with 4xx, which chromium reports as failed loads.
 _REFUSED = re.compile(r"the server responded with a status of 4\d\d")
 
@@ -110,8 +112,16 @@ def press(app: Frame, name: str, *, then: str) -> None:
 
 
 def arrive(app: Frame, heading: str) -> None:
-    """Wait for the page of this heading."""
-    app.get_by_role("heading", name=heading, exact=True).wait_for()
+    """Wait for the page of this heading. Where the browser has left it half loaded, as happens once
+    in many runs on a machine with more browsers than cores, load it again, as people do, and say
+    so."""
+    there = app.get_by_role("heading", name=heading, exact=True)
+    try:
+        there.wait_for(timeout=_STALLED_MILLISECONDS)
+    except TimeoutError:
+        warnings.warn(f"{heading!r} was not there and is loaded again", stacklevel=2)
+        app.evaluate("location.reload()")
+        there.wait_for()
     app.wait_for_load_state("load")
 
 
