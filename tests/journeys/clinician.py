@@ -2,11 +2,10 @@
 there. A step takes the frame that shows the app: the one inside the EHR, or a window's own."""
 
 import re
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
-from playwright.sync_api import ConsoleMessage, Frame, Page, Request, TimeoutError
+from playwright.sync_api import ConsoleMessage, Frame, Page, Request
 
 from deploy.demo.identities import PASSWORD
 from tests.availability import ROOT
@@ -23,7 +22,6 @@ NEW_PATIENT = {
     "height": "164",
 }
 FEVER = {"fever": "yes", "chills": "yes", "headache": "yes", "convulsions": "no"}
-_STALLED_MILLISECONDS = 40_000
 # Refused forms and pages are answered with 4xx, which chromium reports as failed loads.
 _REFUSED = re.compile(r"the server responded with a status of 4\d\d")
 
@@ -71,6 +69,7 @@ def enter_ehr(page: Page, service: Installation, user: str) -> None:
     page.get_by_role("link", name="Sign in as a clinician").click()
     sign_in(page, user)
     page.get_by_role("heading", name="Patients").wait_for()
+    page.wait_for_load_state("load")
 
 
 def enter_home(page: Page, service: Installation, user: str) -> Frame:
@@ -79,6 +78,7 @@ def enter_home(page: Page, service: Installation, user: str) -> Frame:
     page.get_by_role("button", name="Sign in").click()
     sign_in(page, user)
     page.get_by_role("heading", name="Find a patient").wait_for()
+    page.wait_for_load_state("load")
     return page.main_frame
 
 
@@ -97,6 +97,7 @@ def app_frame(page: Page, number: int = 1) -> Frame:
     heading.wait_for()
     found = page.frame(name=f"medsage-{number}")
     assert found is not None
+    found.wait_for_load_state("load")
     return found
 
 
@@ -112,16 +113,9 @@ def press(app: Frame, name: str, *, then: str) -> None:
 
 
 def arrive(app: Frame, heading: str) -> None:
-    """Wait for the page of this heading. Where the browser has left it half loaded, as happens once
-    in many runs on a machine with more browsers than cores, load it again, as people do, and say
-    so."""
-    there = app.get_by_role("heading", name=heading, exact=True)
-    try:
-        there.wait_for(timeout=_STALLED_MILLISECONDS)
-    except TimeoutError:
-        warnings.warn(f"{heading!r} was not there and is loaded again", stacklevel=2)
-        app.evaluate("location.reload()")
-        there.wait_for()
+    """Wait for the page of this heading, and until all of it is loaded: what is pressed before may
+    move away under the press, or not yet be listened to."""
+    app.get_by_role("heading", name=heading, exact=True).wait_for()
     app.wait_for_load_state("load")
 
 
@@ -141,6 +135,7 @@ def answer(app: Frame, vitals: dict[str, str], symptoms: dict[str, str], words: 
         app.locator("#symptoms_text").fill(words)
     app.get_by_role("button", name="Continue to smear images").click()
     app.get_by_role("heading", name="Smear images").wait_for()
+    app.wait_for_load_state("load")
 
 
 def upload(app: Frame, *names: str) -> None:

@@ -4,7 +4,7 @@ image that is refused, with two charts at once, and out again."""
 import re
 
 import pytest
-from playwright.sync_api import Frame, Page
+from playwright.sync_api import Frame, Page, Route
 
 from tests.journeys import clinician as dr
 from tests.journeys.clinician import Watched
@@ -51,6 +51,28 @@ def measured_and_asked(service: Installation, reference: str) -> None:
     assert float(found["29463-7"]["valueQuantity"]["value"]) == 61.5
     assert float(found["8302-2"]["valueQuantity"]["value"]) == 164
     assert found["882-1"]["valueCodeableConcept"]["text"] == "AB-"
+
+
+def test_images_that_were_chosen_before_the_script_came_are_shown_when_it_comes(
+    watched: Watched, service: Installation
+) -> None:
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    dr.enter_ehr(watched.page, service, "dr.amina")
+    app = dr.launch(watched.page, "BANDA, Chisomo")
+    dr.begin(app)
+    watched.page.route("**/js/upload.*.js", hold)
+    app.get_by_role("button", name="Continue to smear images").click()
+    app.get_by_role("heading", name="Smear images").wait_for()
+    app.locator("#image").set_input_files(dr.IMAGES / "not-a-smear.png")
+    assert app.get_by_role("button", name="Continue without an image").is_visible()
+    held.pop().continue_()
+    app.get_by_role("button", name="Upload and continue").wait_for()
+    app.get_by_text("not-a-smear.png:").wait_for()
+    assert watched.complaints == []
 
 
 def test_an_image_that_is_no_smear_is_refused_and_the_symptoms_are_still_analysed(

@@ -70,8 +70,14 @@ async function preview(file) {
 const proceed = document.getElementById("continue");
 const withoutFiles = proceed.textContent;
 
-form.elements.image.addEventListener("change", async (event) => {
+const chosen = form.elements.image;
+
+async function show() {
   list.replaceChildren();
-  proceed.textContent = event.target.files.length > 0 ? proceed.dataset.withFiles : withoutFiles;
-  for (const file of event.target.files) await preview(file);
-});
+  proceed.textContent = chosen.files.length > 0 ? proceed.dataset.withFiles : withoutFiles;
+  for (const file of chosen.files) await preview(file);
+}
+
+chosen.addEventListener("change", show);
+// Files may have been chosen before this script came.
+if (chosen.files.length > 0) show();
