@@ -186,8 +186,12 @@ def _began(pid: int) -> str | None:
         return None
     # Behind the name, which may hold anything: state, …, and as the 20th the start time.
     state, *rest = text.rpartition(")")[2].split()
+    # A killed process shows as ended (Z) as soon as its first thread is; while other threads are
+    # left it still has its files, and listens at its port.
+    if state == "X" or (state == "Z" and int(rest[16]) <= 1):
+        return None
     # Ticks count from the start of the machine.
-    return None if state in "ZX" else f"{_boot()} {rest[18]}"
+    return f"{_boot()} {rest[18]}"
 
 
 @cache

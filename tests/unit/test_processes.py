@@ -10,6 +10,7 @@ import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -213,6 +214,26 @@ def is_group(number: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def test_who_still_has_a_thread_and_with_it_a_port_has_not_ended(tmp_path: Path) -> None:
+    """After a kill the first thread of Redis ends before those beside it: who started it again
+    at once found the port taken."""
+    program = (
+        "import ctypes, threading, time, os;"
+        "threading.Thread(target=time.sleep, args=(60,)).start();"
+        f"ctypes.CDLL(None).syscall({60 if os.uname().machine == 'x86_64' else 93}, 0)"
+    )
+    child, began = running.launched(
+        [sys.executable, "-c", program], {}, tmp_path, tmp_path / "its.log"
+    )
+    found = Running(child.pid, began, 0, "")
+    stat = Path(f"/proc/{child.pid}/stat")
+    until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "Z")
+    assert found.is_alive
+    found.kill()
+    assert found.ended(5)
+    child.wait()
 
 
 def test_a_number_that_another_process_has_now_is_nobody() -> None:
