@@ -27,7 +27,9 @@ usage: ./deploy.sh [--processes] COMMAND
   monitor           where the dashboard is, and whether all targets are up
   backup [VERB …]   make a backup now; or another verb of `medsage backup` (list, verify, drill …)
   restore [OPTION …] fill an empty database from the newest backup, before `prod` (--at, --backup)
-  cleanup [--all]   stop and remove the containers; --all removes the data too, after a question
+  cleanup [--data | --all]
+                    stop and remove the containers; --data empties MongoDB and Redis too, before a
+                    restore; --all removes every volume, that of the backups too; after a question
 
 With --processes the same verbs run nginx, servers, workers, app, Redis and MongoDB as processes of
 this machine, and `exec` runs `medsage` with their settings; ./deploy.sh --processes --help.
@@ -66,14 +68,14 @@ base_url() { setting MEDSAGE_BASE_URL; }
 
 # The shape that runs: production when any of its containers is there, else development.
 running() {
-    if [ -n "$(MEDSAGE_BASE_URL=${MEDSAGE_BASE_URL:-https://localhost} \
-        "$docker" compose -f docker-compose.yml ps -q 2>/dev/null)" ]; then
-        MEDSAGE_BASE_URL=$(base_url)
-        MEDSAGE_BASE_URL=${MEDSAGE_BASE_URL:-https://localhost} \
-            "$docker" compose -f docker-compose.yml "$@"
-    else
-        dev "$@"
-    fi
+    if [ -n "$(there ps -q 2>/dev/null)" ]; then there "$@"; else dev "$@"; fi
+}
+
+# Production, when it is only looked at or taken away: then its address is no matter.
+there() {
+    local url
+    url=$(base_url)
+    MEDSAGE_BASE_URL=${url:-https://localhost} "$docker" compose -f docker-compose.yml "$@"
 }
 
 make_secrets() {
@@ -279,6 +281,7 @@ upgrade() {
         esac
     done
     is_running || fail "nothing runs; ./deploy.sh prod starts it"
+    make_secrets
     if [ -n "$saves" ] && ! back_up; then
         fail "the backup failed (above); nothing was changed. If none can be made before the \
 upgrade: ./deploy.sh upgrade --no-backup"
@@ -322,7 +325,7 @@ replaced() {
 restore() {
     if [ -n "$(prod ps -q server worker)" ]; then
         fail "server and worker run: a restore goes into an empty installation (./deploy.sh cleanup \
---all removes this one; keep the volume or bucket of the backups)"
+--data empties this one and keeps the backups)"
     fi
     make_secrets
     prod up --detach mongo-init
@@ -331,17 +334,36 @@ restore() {
 }
 
 cleanup() {
-    local answer
     case ${1-} in
     '') running down --remove-orphans ;;
+    --data)
+        need_word "but not its backups"
+        there down --remove-orphans
+        remove_stores
+        ;;
     --all)
-        printf 'This removes all patient data of this installation. Type REMOVE to go on: ' >&2
-        read -r answer || answer=
-        [ "$answer" = REMOVE ] || fail "nothing was removed"
+        need_word "and its backups, unless they lie outside (MEDSAGE_BACKUP_TARGET)"
         running down --remove-orphans --volumes
         ;;
-    *) fail "cleanup knows --all only" ;;
+    *) fail "cleanup knows --data and --all only" ;;
     esac
+}
+
+need_word() {
+    local answer
+    printf 'This removes all patient data of this installation, %s. Type REMOVE to go on: ' "$1" >&2
+    read -r answer || answer=
+    [ "$answer" = REMOVE ] || fail "nothing was removed"
+}
+
+remove_stores() {
+    local project store volume
+    project=$(there config | sed -n 's/^name: //p')
+    for store in mongo-1 mongo-2 mongo-3 redis; do
+        volume=$("$docker" volume ls --quiet --filter "label=com.docker.compose.project=$project" \
+            --filter "label=com.docker.compose.volume=$store")
+        if [ -n "$volume" ]; then "$docker" volume rm "$volume"; fi
+    done
 }
 
 if [ "${1-}" = --processes ]; then

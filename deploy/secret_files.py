@@ -76,6 +76,8 @@ FILES: Mapping[str, Callable[[Path], str]] = {
     # Only where backups go to an S3-compatible store.
     "medsage_backup_s3_key_id": _nothing,
     "medsage_backup_s3_key": _nothing,
+    # Only where people may sign in at other OpenID providers; it holds our secrets there.
+    "medsage_openid_providers": _nothing,
 }
 """Every secret file but the certificate, in the order in which they are made."""
 
@@ -83,10 +85,20 @@ FILES: Mapping[str, Callable[[Path], str]] = {
 def make_missing(folder: Path) -> list[str]:
     """Write the files that are not there; their names. The folder is open to its owner alone;
     the files in it are readable, because each container reads them as a user of its own."""
+    return _made(folder, FILES)
+
+
+def make_empty(folder: Path) -> list[str]:
+    """Of the missing files only those that are empty until the operator writes into them; their
+    names. An installation that an earlier version made may lack one."""
+    return _made(folder, {name: made for name, made in FILES.items() if made is _nothing})
+
+
+def _made(folder: Path, files: Mapping[str, Callable[[Path], str]]) -> list[str]:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     made = []
-    for name, content in FILES.items():
+    for name, content in files.items():
         if (folder / name).exists():
             continue
         text = content(folder)

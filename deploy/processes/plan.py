@@ -17,7 +17,8 @@ ROOT = Path(__file__).parents[2]
 # takes a part's port while the part is down.
 _FIRST, _LAST = 20_000, 32_000
 _FILE = "shape.json"
-_PLACES = ("parts", "secrets", "backups", "logs", "versions", "issuers")
+_PARTS = "parts"
+_PLACES = (_PARTS, "secrets", "backups", "logs", "versions", "issuers")
 """The folders that a shape has in its own."""
 _LEFT = frozenset({*_PLACES, "run", "verb.lock", f".{_FILE}.new", "lost+found", reserve.NAME})
 """What may lie where a shape is planned: all that one leaves, and what a file system brings."""
@@ -139,6 +140,11 @@ def forget(plan: Plan) -> None:
     (plan.folder / _FILE).unlink()
     (plan.folder / reserve.NAME).unlink(missing_ok=True)
     shutil.rmtree(plan.folder / "run", ignore_errors=True)
+
+
+def remove_stored(plan: Plan) -> None:
+    """What the parts have stored; secrets, backups and logs stay."""
+    shutil.rmtree(plan.folder / _PARTS, ignore_errors=True)
 
 
 def remove(plan: Plan) -> None:

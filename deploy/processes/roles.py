@@ -98,6 +98,7 @@ SECRETS: Mapping[str, tuple[str, ...]] = {
         "medsage_secret_key",
         "medsage_app_key",
         "medsage_worker_key",
+        "medsage_openid_providers",
     ),
     "worker": (
         "encryption_master_key",

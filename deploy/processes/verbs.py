@@ -216,20 +216,21 @@ def cleanup(
     everything: Annotated[
         bool, typer.Option("--all", help="Remove data, secrets and backups too.")
     ] = False,
+    data: Annotated[
+        bool, typer.Option("--data", help="Remove data; secrets and backups stay.")
+    ] = False,
 ) -> None:
     """Stop everything and forget which parts there are; data, secrets, backups and logs stay,
-    unless --all says otherwise, which asks first."""
+    unless --all or --data (before a restore) says otherwise, which asks first."""
     with _Told():
         shape = Shape.open(folder)
-        if everything:
-            typer.echo(
-                "This removes all patient data of this installation, and its backups in"
-                f" {shape.written.backups}. Type REMOVE to go on: ",
-                nl=False,
-                err=True,
+        if everything or data:
+            backups = shape.written.backups
+            _require_word(
+                f"its secrets, and its backups in {backups}"
+                if everything
+                else f"but not its secrets, nor its backups in {backups}"
             )
-            if sys.stdin.readline().strip() != "REMOVE":
-                raise NoShape("nothing was removed")
         found = supervisor.keeper(shape.written)
         if found is not None and not found.is_in_background:
             raise NoShape(f"end the supervisor first (pid {found.pid}), as by systemctl stop")
@@ -239,6 +240,18 @@ def cleanup(
             plan.forget(shape.written)
             if everything:
                 plan.remove(shape.written)
+            elif data:
+                plan.remove_stored(shape.written)
+
+
+def _require_word(more: str) -> None:
+    typer.echo(
+        f"This removes all patient data of this installation, {more}. Type REMOVE to go on: ",
+        nl=False,
+        err=True,
+    )
+    if sys.stdin.readline().strip() != "REMOVE":
+        raise NoShape("nothing was removed")
 
 
 @app.command(hidden=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from deploy import secret_files
 from deploy.processes import plan, roles
 from deploy.processes.plan import ROOT, NoShape
 from deploy.processes.shape import Shape
@@ -44,6 +45,7 @@ def production(folder: Path) -> Shape:
     found = Shape.open(folder)
     if found.written.is_development:
         raise NoShape(f"{folder} holds a development shape; name another --folder")
+    secret_files.make_empty(found.written.secrets)
     return found
 
 

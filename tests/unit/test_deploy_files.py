@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 from functools import cache
+from ipaddress import IPv4Network, ip_address
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,25 @@ def test_nginx_alone_is_trusted_to_say_whom_it_speaks_for() -> None:
     address = services()["nginx"]["networks"]["inside"]["ipv4_address"]
     for role in ROLES:
         assert services()[role]["environment"]["MEDSAGE_TRUSTED_PROXIES"] == address
+        # By another network its requests would come from another address.
+        assert set(services()[role]["networks"]) & set(services()["nginx"]["networks"]) == {
+            "inside"
+        }
+
+
+def test_the_address_of_nginx_is_given_to_nobody_else() -> None:
+    address = ip_address(services()["nginx"]["networks"]["inside"]["ipv4_address"])
+    (pool,) = read("docker-compose.yml")["networks"]["inside"]["ipam"]["config"]
+    subnet, given = IPv4Network(pool["subnet"]), IPv4Network(pool["ip_range"])
+    assert address in subnet
+    assert given.subnet_of(subnet)
+    assert address not in given
+
+
+def test_mongod_may_have_a_thread_for_every_connection() -> None:
+    processes_of_ours = 20
+    for member in ("mongo-1", "mongo-2", "mongo-3"):
+        assert services()[member]["pids_limit"] > processes_of_ours * 100
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "deploy/docker").glob("*.Dockerfile")))
@@ -242,7 +262,7 @@ def test_dockerfiles_pin_their_bases_and_do_not_run_as_root(path: Path) -> None:
 def test_what_goes_to_the_builder_is_listed_and_exists() -> None:
     lines = (ROOT / ".dockerignore").read_text("utf-8").splitlines()
     assert "*" in lines
-    assert "deploy/secrets" in lines
+    assert {"deploy/secrets", "deploy/issuers"} <= set(lines), "keys and passwords"
     for line in lines:
         if line.startswith("!"):
             assert (ROOT / line[1:]).exists(), line

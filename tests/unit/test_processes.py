@@ -558,30 +558,6 @@ def test_verbs_without_a_shape_say_how_to_get_one(verb: str, tmp_path: Path) -> 
     assert f"there is no shape in {tmp_path}" in done.stderr
 
 
-def test_data_is_removed_only_after_the_word(tmp_path: Path) -> None:
-    shape = planned(tmp_path)
-    folder = str(shape.written.folder)
-    refused = CliRunner().invoke(app, ["cleanup", "--all", "--folder", folder], input="yes\n")
-    assert refused.exit_code == 1
-    assert Shape.open(shape.written.folder).written == shape.written
-    key = (shape.written.secrets / "encryption_master_key").read_text()
-    assert CliRunner().invoke(app, ["cleanup", "--folder", folder]).exit_code == 0
-    again = planned(tmp_path)
-    assert (again.written.secrets / "encryption_master_key").read_text() == key
-    gone = CliRunner().invoke(app, ["cleanup", "--all", "--folder", folder], input="REMOVE\n")
-    assert gone.exit_code == 0
-    assert not shape.written.folder.exists()
-
-
-def test_what_else_lies_in_the_folder_is_not_removed(tmp_path: Path) -> None:
-    shape = planned(tmp_path)
-    letter = shape.written.folder / "letter.txt"
-    letter.write_text("of somebody else")
-    given = ["cleanup", "--all", "--folder", str(shape.written.folder)]
-    assert CliRunner().invoke(app, given, input="REMOVE\n").exit_code == 0
-    assert list(shape.written.folder.iterdir()) == [letter]
-
-
 def test_the_status_of_what_was_not_started_is_stopped(tmp_path: Path) -> None:
     shape = planned(tmp_path)
     done = CliRunner().invoke(app, ["status", "--folder", str(shape.written.folder)])

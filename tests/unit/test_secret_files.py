@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from joserfc.jwk import ECKey
 
-from deploy.secret_files import FILES, main, make_missing
+from deploy.secret_files import FILES, main, make_empty, make_missing
 from fhir_server.load_settings import load
 
 
@@ -21,6 +21,15 @@ def test_all_files_are_made_once_and_then_left_alone(tmp_path: Path) -> None:
     for name, content in before.items():
         if name != "redis_password":
             assert (folder / name).read_bytes() == content
+
+
+def test_what_is_empty_until_the_operator_writes_is_made_alone_in_an_older_folder(
+    tmp_path: Path,
+) -> None:
+    """A password or an address that is missing would be made anew, and be another one."""
+    assert "medsage_openid_providers" in make_empty(tmp_path)
+    assert all((file.stat().st_size, file.read_text()) == (0, "") for file in tmp_path.iterdir())
+    assert make_empty(tmp_path) == []
 
 
 def test_only_the_owner_can_enter_the_folder(tmp_path: Path) -> None:
