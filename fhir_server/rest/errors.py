@@ -31,12 +31,15 @@ def translated(failure: Exception, request_id: str) -> FhirError:
 
 
 def log_failure(failure: BaseException, request_id: str) -> None:
-    """One log line with type and place of the failure: its message may quote a resource. None for
-    each of the many who ask while the store is away: who found that out has told it."""
+    """One log line with type, cause and place of the failure: its message may quote a resource.
+    None for each of the many who ask while the store is away: who found that out has told it."""
     if isinstance(failure, StoreAway):
         return
     frames = traceback.extract_tb(failure.__traceback__)[-8:]
     place = " < ".join(
         f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in reversed(frames)
     )
-    _log.error("request %s failed: %s at %s", request_id, type(failure).__name__, place)
+    what = type(failure).__name__
+    if failure.__cause__ is not None:
+        what += f" by {type(failure.__cause__).__name__}"
+    _log.error("request %s failed: %s at %s", request_id, what, place)

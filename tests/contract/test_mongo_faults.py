@@ -169,6 +169,7 @@ async def test_a_commit_that_stays_unknown_is_said_to_be(
     store: ResourceStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(units, "_LONGEST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(units, "COMMIT_SECONDS", 0.05)
     await _patched_commits(monkeypatch, [lost_before] * 20)
     unit, runs = failing(0, failure(1))
     with pytest.raises(CommitUnknown):

@@ -1,11 +1,12 @@
 """A lost connection, a server that failed, and a write that no majority acknowledged, in the port's
-own words; and a gate that lets nobody wait for a server that is known to be gone."""
+own words; patience with connections that end while the server is there; and a gate that lets nobody
+wait for a server that is known to be gone."""
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, Protocol, TypeVar
 
 from pymongo.errors import (
     AutoReconnect,
@@ -21,10 +22,9 @@ from fhir_server.storage.port import StoreAway, StoreUnavailable
 
 ASK_SECONDS = 1.0
 """While the server is gone, one question in so long waits for it, and makes the driver look."""
-
-
-_QUESTIONS = 3
-"""So many go ahead, one after the other, before those who wait are told that a connection ended."""
+PATIENCE_SECONDS = 10.0
+"""For so long connections may end one after the other until whoever asks is told."""
+_PAUSE_SECONDS = 0.05
 
 
 class Gate:
@@ -52,17 +52,12 @@ class Gate:
 
     async def enter(self) -> None:
         """Return when the server can be asked. StoreAway while it is gone, but for one in
-        ASK_SECONDS, and PyMongo's error when question after question that went ahead failed."""
-        for left in reversed(range(_QUESTIONS)):
-            if not self._is_lost:
-                return
-            if self._is_gone and (self._ahead is not None or self._clock() < self._ask_at):
-                raise StoreAway("MongoDB")
-            try:
-                await self._answer()
-            except AutoReconnect:
-                if self._is_gone or not left:
-                    raise
+        ASK_SECONDS, and PyMongo's error when the question that went ahead failed."""
+        if not self._is_lost:
+            return
+        if self._is_gone and (self._ahead is not None or self._clock() < self._ask_at):
+            raise StoreAway("MongoDB")
+        await self._answer()
 
     def lost(self) -> None:
         """A connection ended."""
@@ -105,22 +100,52 @@ R = TypeVar("R")
 def reachable(
     ask: Callable[Concatenate[S, P], Awaitable[R]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
-    """`ask`, with StoreUnavailable in place of PyMongo's errors of connection and write concern
-    and of those that are the server's own, and at once while it is known to be gone."""
+    """`ask`, again when its connection ended, for PATIENCE_SECONDS; with StoreUnavailable in place
+    of PyMongo's errors of connection and write concern and of those that are the server's own, and
+    at once while it is known to be gone. For what does the same when it is asked twice."""
+    return _gated(ask, repeats=True)
 
+
+def reachable_once(
+    ask: Callable[Concatenate[S, P], Awaitable[R]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+    """As `reachable`, for what may have been done when its connection ended."""
+    return _gated(ask, repeats=False)
+
+
+def _gated(
+    ask: Callable[Concatenate[S, P], Awaitable[R]], *, repeats: bool
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
     @wraps(ask)
     async def asked(store: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            await store.gate.enter()
-            return await ask(store, *args, **kwargs)
-        except PyMongoError as failure:
-            if isinstance(failure, ConnectionFailure):
-                store.gate.lost()
-            if not _is_in_doubt(failure):
-                raise
-            raise StoreUnavailable(type(failure).__name__) from failure
+        end, may_be_done = time.monotonic() + PATIENCE_SECONDS, False
+        while True:
+            try:
+                await store.gate.enter()
+                may_be_done = not repeats
+                return await ask(store, *args, **kwargs)
+            except PyMongoError as failure:
+                if isinstance(failure, ConnectionFailure):
+                    store.gate.lost()
+                if may_be_done or not _was_cut(failure) or time.monotonic() > end:
+                    _tell(failure)
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     return asked
+
+
+def _tell(failure: PyMongoError) -> NoReturn:
+    if not _is_in_doubt(failure):
+        raise failure
+    raise StoreUnavailable(type(failure).__name__) from failure
+
+
+def _was_cut(failure: PyMongoError) -> bool:
+    """Whether a connection ended, or another server is the primary now. Who found no server has
+    waited for one already."""
+    return isinstance(failure, AutoReconnect) and not isinstance(
+        failure, ServerSelectionTimeoutError
+    )
 
 
 def _is_in_doubt(failure: PyMongoError) -> bool:

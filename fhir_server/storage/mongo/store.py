@@ -17,7 +17,7 @@ from fhir_server.storage.mongo.explain import explain
 from fhir_server.storage.mongo.feed import Feed
 from fhir_server.storage.mongo.history import history
 from fhir_server.storage.mongo.notes import Notes
-from fhir_server.storage.mongo.reachable import Gate, reachable
+from fhir_server.storage.mongo.reachable import Gate, reachable, reachable_once
 from fhir_server.storage.mongo.records import record_id
 from fhir_server.storage.mongo.resealing import MongoSealing
 from fhir_server.storage.mongo.reservations import reservation
@@ -124,7 +124,7 @@ class MongoStore:
     async def transaction(self, unit: Unit[T]) -> T:
         return await run(self._reader, self._clock, unit)
 
-    @reachable
+    @reachable_once
     async def note(self, entry: bytes) -> None:
         await self._notes.append(entry)
 

@@ -16,7 +16,6 @@ from pymongo.errors import (
     DocumentTooLarge,
     InvalidOperation,
     PyMongoError,
-    ServerSelectionTimeoutError,
 )
 from pymongo.read_concern import ReadConcern
 from pymongo.read_preferences import ReadPreference
@@ -31,7 +30,8 @@ from fhir_server.storage.port import StoreUnavailable, T, Unit, VersionConflict
 
 ATTEMPTS = 40
 PATIENCE_SECONDS = 20.0
-COMMIT_ATTEMPTS = 5
+COMMIT_SECONDS = 10.0
+"""For so long an outcome that is not known is asked for again."""
 COMMIT_MILLISECONDS = 20_000
 
 _FIRST_PAUSE_SECONDS = 0.004
@@ -47,7 +47,8 @@ class CommitUnknown(StoreUnavailable):
 
 
 async def run(reader: Reader, clock: Callable[[], datetime], unit: Unit[T]) -> T:
-    """The unit's result, after a durable commit by a majority."""
+    """The unit's result, after a durable commit by a majority. PyMongo's ConnectionFailure when
+    nothing was committed, CommitUnknown when that is not known."""
     loop = asyncio.get_running_loop()
     end = loop.time() + PATIENCE_SECONDS
     attempt = 0
@@ -56,16 +57,13 @@ async def run(reader: Reader, clock: Callable[[], datetime], unit: Unit[T]) -> T
             return await _attempt(reader, clock, unit)
         except DocumentTooLarge:
             raise too_large("the resource is too large for the store") from None
-        except ServerSelectionTimeoutError:
-            raise  # it has waited for a server already, and there is none
+        except ConnectionFailure:
+            raise  # nothing was committed; who asks goes on when the server can be asked
         except (PyMongoError, Overtaken) as failure:
             if not is_conflict(failure):
                 raise
             attempt += 1
-            is_over = attempt >= ATTEMPTS or loop.time() > end
-            if is_over and isinstance(failure, ConnectionFailure):
-                raise
-            if is_over:
+            if attempt >= ATTEMPTS or loop.time() > end:
                 raise VersionConflict("too many others write the same; try again") from failure
         longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**attempt)
         await asyncio.sleep(random.uniform(0, longest))  # noqa: S311 - spreads the retries
@@ -103,23 +101,20 @@ async def _attempt(reader: Reader, clock: Callable[[], datetime], unit: Unit[T])
 
 async def _commit(session: Session) -> None:
     """Commit; an unknown outcome is asked again, which is harmless."""
-    for left in reversed(range(COMMIT_ATTEMPTS)):
+    loop = asyncio.get_running_loop()
+    end, was_unknown = loop.time() + COMMIT_SECONDS, False
+    while True:
         try:
             await session.commit_transaction()
         except PyMongoError as failure:
-            if _stays_unknown(failure, left):
+            is_unknown = failure.has_error_label(_UNKNOWN)
+            # Without the label, "no such transaction" may mean one that was committed.
+            is_lost = was_unknown and not is_unknown and not failure.has_error_label(_TRANSIENT)
+            if is_lost or (is_unknown and loop.time() > end):
                 raise CommitUnknown("the outcome of the commit is not known") from failure
-            if not failure.has_error_label(_UNKNOWN):
+            if not is_unknown:
                 raise
-            await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
         else:
             return
-
-
-def _stays_unknown(failure: PyMongoError, left: int) -> bool:
-    """Whether asking again, `left` more times, can't tell any more what became of the commit."""
-    if failure.has_error_label(_UNKNOWN):
-        return not left
-    was_unknown = left < COMMIT_ATTEMPTS - 1
-    # Without the label, "no such transaction" may mean one that was committed.
-    return was_unknown and not failure.has_error_label(_TRANSIENT)
+        was_unknown = True
+        await asyncio.sleep(_LONGEST_PAUSE_SECONDS)
