@@ -51,7 +51,7 @@ SETTINGS = {"MEDSAGE_TASK_LEASE_SECONDS": "20"}
 """A worker's Tasks are taken over after so long, in place of a minute, so that phases are short."""
 OPTIONS = {"rate", "seconds", "sessions", "clinicians", "faults", "seed", "logs"}
 DISK = "full-disk"
-_DISK_MEGABYTES = 4096
+_DISK_MEGABYTES = 16_384
 _END_SECONDS = 600.0
 
 

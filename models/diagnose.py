@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 
 from fhir_server.fhir import codec
 from fhir_server.fhir.assessment import OUTPUT_REPORT, Image, Parties, parts, submission
+from fhir_server.fhir.idempotency_key import HEADER, REPLAYED
 from fhir_server.fhir.outcome import (
     FhirError,
     Issue,
@@ -38,6 +39,7 @@ from models.diagnosis_form import (
     read_form,
     read_image,
 )
+from models.diagnosis_repeat import Caller, Repeatable, repeatable
 from models.fhir_client import CallerToken, FhirClient, FhirFailure
 from models.malaria.reading import SmearImage
 from models.result_event import RefusedCall, refused_call_event
@@ -50,6 +52,7 @@ _FORM_BYTES = 256 * 1024  # what the text fields and the multipart frame may tak
 _FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 _CALLED_OFF = frozenset({"cancelled", "rejected", "entered-in-error"})
 _ENDED = _CALLED_OFF | {"completed", "failed"}
+_KEY_IS_USED = 422
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.05, 0.25
 
 
@@ -61,7 +64,7 @@ class Diagnosis:
 
     fhir: FhirClient
     check_image: CheckImage
-    authenticate: Callable[[str | None], Awaitable[object]]
+    authenticate: Callable[[str | None], Awaitable[Caller]]
     refused: Callable[[RefusedCall], Awaitable[None]]
     is_open_access: bool = False
     most_upload_bytes: int = 16 * 1024 * 1024
@@ -112,7 +115,7 @@ def diagnose_router(diagnosis: Diagnosis) -> APIRouter:
 
 
 async def _diagnose(diagnosis: Diagnosis, request: Request, authorization: str | None) -> Response:
-    fhir = await _in_callers_name(diagnosis, authorization)
+    fhir, caller = await _in_callers_name(diagnosis, authorization)
     pairs, images = await _read_request(diagnosis, request)
     form = read_form(pairs, images, diagnosis.clock())
     patient = f"urn:uuid:{uuid.uuid4()}"
@@ -122,19 +125,39 @@ async def _diagnose(diagnosis: Diagnosis, request: Request, authorization: str |
         "resource": patient_of(form),
         "request": {"method": "POST", "url": "Patient"},
     }
-    made = await fhir.transaction({**bundle, "entry": [entry, *bundle["entry"]]})
-    task = await _finished(diagnosis, fhir, _location(made["entry"][-1]))
-    return await _answer(fhir, task)
+    bundle["entry"].insert(0, entry)
+    call = repeatable(request.headers.get(HEADER), caller, pairs, images)
+    if call is None:
+        return await _result(diagnosis, fhir, _made(await fhir.transaction(bundle)))
+    task, is_repeat = await _once(fhir, bundle, call)
+    response = await _result(diagnosis, fhir, task)
+    response.headers.update(REPLAYED if is_repeat else {})
+    return response
 
 
-async def _in_callers_name(diagnosis: Diagnosis, authorization: str | None) -> FhirClient:
+async def _once(fhir: FhirClient, bundle: Resource, call: Repeatable) -> tuple[Resource, bool]:
+    """The Task of the submission, and whether a call before this one made it. The server refuses
+    the key a second time, since the submission says another time and other names."""
+    bundle["entry"][-1]["resource"]["identifier"] = [call.identifier]
+    try:
+        return _made(await fhir.transaction(bundle, call.key)), False
+    except FhirFailure as failure:
+        earlier = await call.earlier(fhir) if failure.status == _KEY_IS_USED else None
+        if earlier is None:
+            raise
+        return earlier, True
+
+
+async def _in_callers_name(
+    diagnosis: Diagnosis, authorization: str | None
+) -> tuple[FhirClient, Caller | None]:
     if diagnosis.is_open_access and authorization is None:
-        return diagnosis.fhir.with_tokens(CallerToken(None))
+        return diagnosis.fhir.with_tokens(CallerToken(None)), None
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.casefold() != "bearer" or not token.strip():
         raise login_required("A bearer token is needed")
-    await diagnosis.authenticate(authorization)
-    return diagnosis.fhir.with_tokens(CallerToken(token.strip()))
+    caller = await diagnosis.authenticate(authorization)
+    return diagnosis.fhir.with_tokens(CallerToken(token.strip())), caller
 
 
 async def _read_request(
@@ -194,23 +217,27 @@ def _too_large(most: int) -> FhirError:
     return too_large(f"{IMAGE_FIELD}: more than {most // (1024 * 1024)} MB")
 
 
-async def _finished(diagnosis: Diagnosis, fhir: FhirClient, reference: str) -> Resource:
-    """The Task when it has ended, or as it is when the waiting time is over."""
+async def _result(diagnosis: Diagnosis, fhir: FhirClient, task: Resource) -> Response:
+    """The answer when the Task has ended; where it will be, when the waiting time is over. A store
+    that can't be asked meanwhile is waited for: the Task is accepted, and no refusal is true."""
     end, wait = time.monotonic() + diagnosis.wait_seconds, _FIRST_WAIT_SECONDS
     while True:
-        task = await fhir.read(reference)
-        is_over = task["status"] in _ENDED
-        if is_over or diagnosis.is_ending() or time.monotonic() >= end:
-            return task
+        try:
+            task = await fhir.read(f"Task/{task['id']}")
+            if task["status"] in _ENDED:
+                return await _answer(fhir, task)
+        except FhirFailure as failure:
+            if not failure.is_transient or "status" not in task:
+                raise
+        if diagnosis.is_ending() or time.monotonic() >= end:
+            return _json(202, pending_answer(task, fhir.base_url))
         await asyncio.sleep(wait)
         wait = min(wait * 1.5, _LONGEST_WAIT_SECONDS)
 
 
 async def _answer(fhir: FhirClient, task: Resource) -> Response:
-    if task["status"] == "failed" or task["status"] in _CALLED_OFF:
-        raise _unanswered(task)
     if task["status"] != "completed":
-        return _json(202, pending_answer(task, fhir.base_url))
+        raise _unanswered(task)
     report = await fhir.read(parts(task.get("output", ()), OUTPUT_REPORT)[0])
     observations = [await fhir.read(result["reference"]) for result in report["result"]]
     return _json(200, answer(task, report, observations=observations, base_url=fhir.base_url))
@@ -237,10 +264,12 @@ def _issues(outcome: Resource | None) -> tuple[Issue, ...]:
     )
 
 
-def _location(entry: Resource) -> str:
-    """`Type/id` of a created entry, from its location `[base/]Type/id/_history/1`."""
-    steps = str(entry["response"]["location"]).split("/_history/")[0].split("/")
-    return "/".join(steps[-2:])
+def _made(response: Resource) -> Resource:
+    """The Task of a submission, its last entry; its id alone where the caller may not read it."""
+    entry = response["entry"][-1]
+    id_ = str(entry["response"]["location"]).split("/_history/")[0].rpartition("/")[2]
+    task: Resource = entry.get("resource", {"id": id_})
+    return task
 
 
 def _json(status: int, content: Resource) -> Response:

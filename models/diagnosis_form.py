@@ -10,6 +10,7 @@ import filetype
 
 from fhir_server import spans
 from fhir_server.fhir.assessment import BLOOD_GROUPS, VITAL_SIGNS, Image, Intake
+from fhir_server.fhir.idempotency_key import HEADER
 from fhir_server.fhir.outcome import FhirError, Issue
 from models.malaria.reading import Refusal, SmearImage
 
@@ -180,7 +181,8 @@ def _onset(faults: _Faults, today: date) -> str | None:
 
 
 def form_schema() -> dict[str, Any]:
-    """The form as an OpenAPI request body, from the same tables that check it."""
+    """The form as an OpenAPI request body, from the same tables that check it, and the key with
+    which it may be sent again."""
     text: dict[str, Any] = {"type": "string"}
     properties: dict[str, Any] = dict.fromkeys((*REQUIRED, *OPTIONAL), text)
     for name, sign in VITAL_SIGNS.items():
@@ -206,4 +208,5 @@ def form_schema() -> dict[str, Any]:
     }
     schema = {"type": "object", "required": list(REQUIRED), "properties": properties}
     content = {"multipart/form-data": {"schema": schema}}
-    return {"requestBody": {"required": True, "content": content}}
+    key = {"name": HEADER, "in": "header", "required": False, "schema": text}
+    return {"requestBody": {"required": True, "content": content}, "parameters": [key]}

@@ -8,13 +8,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import httpx
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
-from fhir_server.fhir import codec
+from fhir_server.fhir import codec, idempotency_key
 from fhir_server.fhir.outcome import FhirError
 
 Resource = dict[str, Any]
@@ -214,9 +215,11 @@ class FhirClient:
             url = self._url(following) if (following := next(links, None)) else None
             params = None
 
-    async def transaction(self, bundle: Resource) -> Resource:
-        """The transaction-response; a refused transaction raises and has changed nothing."""
-        return await self._ask("POST", self._base_url, body=bundle)
+    async def transaction(self, bundle: Resource, key: str | None = None) -> Resource:
+        """The transaction-response; a refused transaction raises and has changed nothing. With a
+        `key` it is done once, and answered again as the first time (Idempotency-Key)."""
+        once = {} if key is None else {idempotency_key.HEADER: idempotency_key.written(key)}
+        return await self._ask("POST", self._base_url, body=bundle, more=once)
 
     async def call(self, operation: str, parameters: Resource) -> Resource:
         """The answer of an operation (`Device/1/$recall`) to a Parameters resource."""
@@ -225,7 +228,8 @@ class FhirClient:
     async def update(self, resource: Resource, if_match: str) -> Resource:
         """The new version; `if_match` is the version id that must still be current."""
         url = f"{self._base_url}/{resource['resourceType']}/{resource['id']}"
-        return await self._ask("PUT", url, body=resource, if_match=if_match)
+        matching = {"If-Match": f'W/"{if_match}"'}
+        return await self._ask("PUT", url, body=resource, more=matching)
 
     async def operation(self, reference: str, code: str, parts: list[Resource]) -> Resource:
         """What `Type/id/$code` answers when it is given these parameters, by POST."""
@@ -248,13 +252,11 @@ class FhirClient:
         *,
         params: Query | None = None,
         body: Resource | None = None,
-        if_match: str | None = None,
+        more: Mapping[str, str] = MappingProxyType({}),
     ) -> Resource:
-        headers = {"Accept": _MEDIA_TYPE}
+        headers = {"Accept": _MEDIA_TYPE, **more}
         if body is not None:
             headers |= {"Content-Type": _MEDIA_TYPE, "Prefer": "return=representation"}
-        if if_match is not None:
-            headers["If-Match"] = f'W/"{if_match}"'
         content = None if body is None else codec.encode(body)
         request = self._http.build_request(
             method,

@@ -137,7 +137,13 @@ class FhirDouble:
             elif key not in existing:
                 meta = self.resources[key]["meta"]
                 self.resources[key] = {**json.loads(text), "id": key.split("/")[1], "meta": meta}
-        return [{"response": {"status": "201", "location": f"{k}/_history/1"}} for k in keys]
+        return [
+            {
+                "resource": self.resources[key],
+                "response": {"status": "201", "location": f"{key}/_history/1"},
+            }
+            for key in keys
+        ]
 
     def _conditional(self, request: Resource) -> str | None:
         query = request.get("ifNoneExist")

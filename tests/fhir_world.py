@@ -140,7 +140,7 @@ async def fhir_world(folder: Path, **changes: Any) -> AsyncIterator[World]:
     `store` is left open."""
     clock, caller = Clock(), Caller()
     given: ResourceStore | None = changes.pop("store", None)
-    store = given or SqliteStore.open(folder / "fhir.sqlite")
+    store = given or SqliteStore.open(folder / "fhir.sqlite", clock)
     numbers = itertools.count(1)
     allows, at_once = changes.pop("allows_update_create", True), changes.pop("deletes_at_once", 1)
     facts = ServerFacts(BASE, "0.1.0", START, allows, at_once)

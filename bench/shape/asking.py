@@ -1,11 +1,11 @@
-"""Asking and measuring: each request counts from the moment when it was due, and what may be
-sent again is sent once more when it was not answered well."""
+"""Asking and measuring: each request counts from the moment when it was due, and is sent once more
+when it was not answered well."""
 
 import asyncio
 from collections.abc import Set
 from dataclasses import dataclass
 
-from bench.shape.tally import Tallies
+from bench.shape.tally import Tallies, Tally
 from bench.shape.wire import Answer, Caller, NoAnswer
 
 ANSWER_SECONDS = 30.0
@@ -19,12 +19,11 @@ OK = frozenset({200})
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request of a class (`kind`) as it goes over the wire, and the statuses that answer it
-    well. `is_repeatable`: sent twice, it acts once (it reads, or names its own repetition)."""
+    well. Sent twice, it must act once: it reads, or names its own repetition."""
 
     kind: str
     content: bytes
     good: Set[int] = OK
-    is_repeatable: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,16 +41,22 @@ class Asking:
         tally.statuses[answer.status if answer else 0] += 1
         if not _is_good(answer, request):
             tally.failed_first += 1
-            if answer is not None:
-                tally.said.setdefault(answer.status, answer.body[:_SAID].decode("utf-8", "replace"))
-            if request.is_repeatable:
-                await asyncio.sleep(_pause(answer))
-                answer = await _attempt(caller, request)
+            _note(tally, answer)
+            await asyncio.sleep(_pause(answer))
+            answer = await _attempt(caller, request)
         if not _is_good(answer, request):
             tally.failed += 1
+            tally.again[answer.status if answer else 0] += 1
+            _note(tally, answer)
             return None
         tally.seconds.append(asyncio.get_running_loop().time() - due)
         return answer
+
+
+def _note(tally: Tally, answer: Answer | None) -> None:
+    """What the first bad answer of a status said."""
+    if answer is not None:
+        tally.said.setdefault(answer.status, answer.body[:_SAID].decode("utf-8", "replace"))
 
 
 def _is_good(answer: Answer | None, request: Request) -> bool:

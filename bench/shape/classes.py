@@ -198,16 +198,16 @@ async def _bundle(stage: Stage, due: float) -> None:
 
 
 async def _diagnose(stage: Stage, due: float) -> None:
-    """Every second one with an image. It can't be sent again: the seed's API knows no key."""
+    """Every second one with an image."""
     number = next(stage.numbers)
     clinic = stage.clinic(number)
     name = "cell-parasitized.png" if number % 2 else None
     image = (diagnose.IMAGES / name).read_bytes() if name else None
     body = diagnose.form(name, diagnose.marked(image, number) if image else None)
     kind = f"multipart/form-data; boundary={diagnose.BOUNDARY}"
-    sent = clinic.ask("POST", "/api/diagnose", body, Content_Type=kind)
-    asked = Request("diagnose", sent, is_repeatable=False)
-    answer = await stage.asking.ask(clinic.caller, asked, due)
+    key = f'"diagnose-{number}"'
+    sent = clinic.ask("POST", "/api/diagnose", body, Content_Type=kind, Idempotency_Key=key)
+    answer = await stage.asking.ask(clinic.caller, Request("diagnose", sent), due)
     if answer is not None:
         stage.ledger.tasks.add(located_task(orjson.loads(answer.body)))
 

@@ -15,10 +15,12 @@ AIM = 0.999
 class Tally:
     """Counts of one class: seconds from when each request was due to its good answer; what was
     not well at the first time of asking, and what was not well at the end; first answers by
-    status, 0 for none, and what the first bad one of a status said."""
+    status, 0 for none, the second ones of what failed, and what the first bad one of a status
+    said."""
 
     seconds: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
+    again: Counter[int] = field(default_factory=Counter)
     asked: int = 0
     failed_first: int = 0
     failed: int = 0
@@ -35,6 +37,11 @@ class Tally:
             "failed_without_a_retry": self.failed_first,
             "statuses": {str(status): n for status, n in sorted(self.statuses.items())},
             **(
+                {"again": {str(status): n for status, n in sorted(self.again.items())}}
+                if self.again
+                else {}
+            ),
+            **(
                 {"said": {str(status): text for status, text in self.said.items()}}
                 if self.said
                 else {}
@@ -45,6 +52,7 @@ class Tally:
         """Count the other's in."""
         self.seconds += other.seconds
         self.statuses += other.statuses
+        self.again += other.again
         self.asked += other.asked
         self.failed_first += other.failed_first
         self.failed += other.failed

@@ -15,6 +15,7 @@ from typing import Any
 import orjson
 
 from fhir_server.fhir.codec import instant
+from fhir_server.fhir.idempotency_key import REPLAYED
 from fhir_server.fhir.outcome import forbidden, unprocessable
 from fhir_server.interactions.audited import read_record
 from fhir_server.interactions.context import Context, FhirRequest, FhirResponse, Repeatable
@@ -22,9 +23,6 @@ from fhir_server.storage.port import Key, Record, Stored, Transaction, Unit, Ver
 
 ANSWER = "idempotency"
 """The kind of these records; the id is made of the caller and the key."""
-
-REPLAYED = {"Idempotency-Replayed": "true"}
-"""The header of an answer that is given again."""
 
 _AGAIN = "answered again, nothing was written"
 

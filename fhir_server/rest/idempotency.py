@@ -3,24 +3,21 @@ draft-ietf-httpapi-idempotency-key-header). `interactions/repeats.py` remembers 
 
 import asyncio
 import hashlib
-import re
 from dataclasses import replace
 from datetime import timedelta
 
 import orjson
 
-from fhir_server.fhir.outcome import bad_parameter, unsupported
+from fhir_server.fhir import idempotency_key
+from fhir_server.fhir.outcome import unsupported
 from fhir_server.interactions.context import FhirRequest, Repeatable
 from fhir_server.interactions.write import LARGE
 from fhir_server.rest.request import Headers
 
-HEADER = "idempotency-key"
-LONGEST = 255
+HEADER = idempotency_key.HEADER.lower()
 
 WRITING = frozenset({"create", "update", "patch", "delete", "batch", "transaction", "operation"})
 """The interactions that are done once for a key."""
-_QUOTED = re.compile(r'"((?:[^"\\]|\\["\\])*)"')
-_PRINTABLE = re.compile(r"[ -~]+")
 _SAID_BY_HEADERS = (
     "content-type",
     "if-match",
@@ -39,19 +36,7 @@ def key_in(headers: Headers, hours: int) -> str | None:
         return None
     if not hours:
         raise unsupported("Idempotency-Key: this server does not remember answers")
-    key = text.strip()
-    if key.startswith('"'):
-        quoted = _QUOTED.fullmatch(key)
-        if quoted is None:
-            raise bad_parameter("Idempotency-Key: the quoted string does not end, or goes on")
-        key = re.sub(r"\\(.)", r"\1", quoted[1])
-    elif "," in key:
-        raise bad_parameter("Idempotency-Key: one key; one with a comma is sent in quotes")
-    if not key or len(key) > LONGEST or _PRINTABLE.fullmatch(key) is None:
-        raise bad_parameter(
-            f"Idempotency-Key: a key has 1 to {LONGEST} characters of printable ASCII"
-        )
-    return key
+    return idempotency_key.parsed(text)
 
 
 async def once_only(

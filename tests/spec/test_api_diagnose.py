@@ -3,7 +3,7 @@
 import asyncio
 import io
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +40,14 @@ def picture(format_: str = "PNG", size: tuple[int, int] = (120, 120)) -> bytes:
     return content.getvalue()
 
 
+@dataclass(frozen=True)
+class Known:
+    """Whose the token is."""
+
+    subject: str
+    client_id: str
+
+
 class World:
     """The API before a FHIR server with a worker behind it."""
 
@@ -59,9 +67,10 @@ class World:
         transport = httpx.ASGITransport(app, client=("192.0.2.7", 1))
         return httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=BEARER)
 
-    async def _authenticate(self, authorization: str | None) -> None:
+    async def _authenticate(self, authorization: str | None) -> Known:
         if authorization != "Bearer good":
             raise login_required("The token is not known here")
+        return Known("dr-amina", "clinic")
 
     async def _refused(self, call: RefusedCall) -> None:
         self.refusals.append(call)
@@ -315,6 +324,39 @@ async def test_another_content_type_is_415(world: World) -> None:
         answer = await http.post("/api/diagnose", json=FORM)
 
     assert answer.status_code == 415
+
+
+async def test_a_store_that_is_away_for_a_while_is_waited_for_once_the_task_is_accepted(
+    world: World,
+) -> None:
+    """A 503 would say that nothing was done, and the caller would ask for a second analysis."""
+    left = 5
+
+    def interrupt(request: httpx.Request) -> None:
+        nonlocal left
+        if request.method == "GET" and "/Task/" in request.url.path and left:
+            left -= 1
+            raise Refused(503, "the store can't be reached now", "transient")
+
+    world.fhir.interrupt = interrupt
+    answer = await post(world)
+
+    assert (answer.status_code, left) == (200, 0)
+    assert len(world.fhir.of_type("Task")) == 1
+
+
+async def test_a_store_that_stays_away_leaves_word_of_where_the_result_will_be() -> None:
+    world = World()
+    world.diagnosis = replace(world.diagnosis, wait_seconds=0.1)
+
+    def interrupt(request: httpx.Request) -> None:
+        if request.method == "GET":
+            raise Refused(503, "the store can't be reached now", "transient")
+
+    world.fhir.interrupt = interrupt
+    answer = await post(world)
+
+    assert (answer.status_code, answer.json()["status"]) == (202, "requested")
 
 
 async def test_a_slow_analysis_is_answered_with_where_to_look() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -184,23 +185,40 @@ async def test_the_workers_device_and_subscription_are_made_once(world: World) -
     assert "other" in str((await client.read(renewed))["channel"]["header"])
 
 
-async def test_the_seeds_api_goes_the_same_way(world: World) -> None:
-    async def anyone(authorization: str | None) -> None:
-        assert authorization is None
+@asynccontextmanager
+async def seeds_api(world: World, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async def nobody(_: object) -> Any:
+        """With open access no token is looked at; what is refused is told to the caller alone."""
 
-    running = worker(world, ScriptedSmearModel(refused()), poll_seconds=0.02)
-    task = asyncio.create_task(running.run())
-    diagnosis = Diagnosis(fhir(world), lambda image: None, anyone, anyone, is_open_access=True)  # type: ignore[arg-type]
+    diagnosis = Diagnosis(fhir(world), lambda _: None, nobody, nobody, is_open_access=True, **more)
     app = FastAPI()
     app.include_router(diagnose_router(diagnosis))
-    form = {"age": "4", "weight": "15", "height": "100", "symptoms": "fever, not drinking"}
-    png = b"\x89PNG\r\n\x1a\n" + bytes(300)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://a") as http:
-        answer = await http.post(
-            "/api/diagnose", data=form, files=[("imageUpload", ("a.png", png, "image/png"))]
-        )
+        yield http
+
+
+@asynccontextmanager
+async def at_work(running: Worker) -> AsyncIterator[None]:
+    task = asyncio.create_task(running.run())
+    yield
     running.stop()
     await task
+
+
+FORM = {"age": "4", "weight": "15", "height": "100", "symptoms": "fever, not drinking"}
+FILES = [("imageUpload", ("a.png", b"\x89PNG\r\n\x1a\n" + bytes(300), "image/png"))]
+
+
+async def ask(http: httpx.AsyncClient, key: str | None = None, **changes: str) -> httpx.Response:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    form = {**FORM, **changes}
+    return await http.post("/api/diagnose", data=form, files=FILES, headers=headers)
+
+
+async def test_the_seeds_api_goes_the_same_way(world: World) -> None:
+    running = worker(world, ScriptedSmearModel(refused()), poll_seconds=0.02)
+    async with seeds_api(world) as http, at_work(running):
+        answer = await ask(http)
 
     body = codec.parse(answer.content)
     assert answer.status_code == 200
@@ -208,3 +226,54 @@ async def test_the_seeds_api_goes_the_same_way(world: World) -> None:
     assert "refused (focus)" in body["image_analysis_result"]
     report = await fhir(world).read(f"DiagnosticReport/{body['diagnosis_id']}")
     assert report["status"] == "preliminary"
+
+
+async def test_a_call_of_the_seeds_api_that_is_sent_again_is_one_analysis(world: World) -> None:
+    running = worker(world, ScriptedSmearModel(refused()), poll_seconds=0.02)
+    async with seeds_api(world) as http, at_work(running):
+        first = await ask(http, '"case 7, \\"left\\""')
+        again = await ask(http, '"case 7, \\"left\\""')
+
+    assert (first.status_code, again.status_code) == (200, 200)
+    assert again.json() == first.json()
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    for type_ in ("Task", "Patient", "DiagnosticReport"):
+        assert await world.count(type_) == 1, type_
+
+
+async def test_of_calls_with_one_key_at_once_one_is_done_and_all_are_answered(
+    world: World,
+) -> None:
+    running = worker(world, ScriptedSmearModel(refused()), poll_seconds=0.02)
+    async with seeds_api(world) as http, at_work(running):
+        answers = await asyncio.gather(*(ask(http, "one") for _ in range(4)))
+
+    assert [each.status_code for each in answers] == [200] * 4
+    assert len({each.json()["diagnosis_id"] for each in answers}) == 1
+    assert await world.count("Task") == 1
+
+
+async def test_who_was_answered_before_the_end_asks_again_with_the_key(world: World) -> None:
+    """As when a server was told to end, or its answer was lost."""
+    async with seeds_api(world, wait_seconds=0.05) as http:
+        early = await ask(http, "early")
+    assert (early.status_code, early.json()["status"]) == (202, "requested")
+    running = worker(world, ScriptedSmearModel(refused()), poll_seconds=0.02)
+    async with seeds_api(world) as http, at_work(running):
+        late = await ask(http, "early")
+
+    assert late.status_code == 200
+    assert late.json()["links"]["task"] == early.json()["links"]["task"]
+
+
+async def test_a_key_that_was_used_for_another_form_or_is_none_is_refused(world: World) -> None:
+    async with seeds_api(world, wait_seconds=0.05) as http:
+        await ask(http, "mine")
+        other = await ask(http, "mine", age="5")
+        malformed = await ask(http, '"without an end')
+
+    assert other.status_code == 422
+    assert "this key was used for another request" in other.text
+    assert malformed.status_code == 400
+    assert await world.count("Task") == 1

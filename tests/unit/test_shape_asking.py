@@ -38,9 +38,8 @@ async def answering(*answers: bytes) -> AsyncIterator[tuple[Door, list[bytes]]]:
         yield Door(f"http://localhost:{server.sockets[0].getsockname()[1]}"), asked
 
 
-def asked_of(door: Door, *, is_repeatable: bool = True) -> tuple[Caller, Request]:
-    sent = request(door, "GET", "/x", {"Accept": "*/*"})
-    return Caller(door, 3), Request("read", sent, is_repeatable=is_repeatable)
+def asked_of(door: Door) -> tuple[Caller, Request]:
+    return Caller(door, 3), Request("read", request(door, "GET", "/x", {"Accept": "*/*"}))
 
 
 async def test_an_answer_has_its_headers_and_the_connection_is_kept() -> None:
@@ -69,15 +68,16 @@ async def test_what_was_not_answered_well_is_asked_once_more(first: bytes, statu
     assert tally.seconds[0] > 9, "the time before it was sent counts"
 
 
-async def test_what_may_act_twice_is_not_asked_again() -> None:
+async def test_what_is_not_answered_well_twice_has_failed_and_both_answers_are_noted() -> None:
     tallies = Tallies()
-    async with answering(BUSY, OK) as (door, asked):
-        caller, wanted = asked_of(door, is_repeatable=False)
+    async with answering(CUT, BUSY, OK) as (door, asked):
+        caller, wanted = asked_of(door)
         assert await Asking(tallies).ask(caller, wanted, 0.0) is None
         caller.close()
-    assert len(asked) == 1
-    assert tallies.of("read").failed == 1
-    assert tallies.of("read").seconds == []
+    assert len(asked) == 2
+    tally = tallies.of("read")
+    assert (tally.failed, tally.statuses, tally.again) == (1, {0: 1}, {503: 1})
+    assert tally.seconds == []
 
 
 async def test_after_a_connection_that_was_cut_another_is_opened() -> None:

@@ -1,0 +1,66 @@
+"""A call of `/api/diagnose` that may be sent again: its Idempotency-Key goes on to the FHIR server,
+which writes the submission once. A repeat finds the Task of the first by its identifier."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import orjson
+
+from fhir_server.fhir import idempotency_key
+from fhir_server.fhir.assessment import CANONICAL, Image
+from models.fhir_client import FhirClient
+
+Resource = dict[str, Any]
+
+CALLS = f"{CANONICAL}/identifier/diagnosis-call"
+"""The system of the identifier of a Task that a call with a key made."""
+
+
+class Caller(Protocol):
+    """Whose token it is: the user's id, and the client's."""
+
+    @property
+    def subject(self) -> str: ...
+
+    @property
+    def client_id(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Repeatable:
+    """A call with a key; `value` stands for caller, key and all that was sent."""
+
+    key: str
+    value: str
+
+    @property
+    def identifier(self) -> Resource:
+        """What its Task is found by."""
+        return {"system": CALLS, "value": self.value}
+
+    async def earlier(self, fhir: FhirClient) -> Resource | None:
+        """The Task of the same call before; the newest, where the key was free again."""
+        query = {"identifier": f"{CALLS}|{self.value}", "_sort": "-authored-on", "_count": "1"}
+        async for task in fhir.search("Task", query):
+            return task
+        return None
+
+
+def repeatable(
+    header: str | None,
+    caller: Caller | None,
+    pairs: Sequence[tuple[str, str]],
+    images: Sequence[Image],
+) -> Repeatable | None:
+    """The call that this header came with; None without one. FhirError 400 for a malformed key."""
+    if header is None:
+        return None
+    key = idempotency_key.parsed(header)
+    whose = None if caller is None else [caller.subject, caller.client_id]
+    files = [
+        [each.title, each.content_type, hashlib.sha256(each.content).hexdigest()] for each in images
+    ]
+    said = orjson.dumps([whose, key, pairs, files])
+    return Repeatable(key, hashlib.sha256(said).hexdigest())
