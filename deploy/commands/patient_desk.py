@@ -3,17 +3,16 @@ record it is about."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from deploy.commands.ending import fail
-from deploy.commands.operating import OPERATOR, opened
+from deploy.commands.operating import opened, operators_trail
 from deploy.commands.serve import store_settings
 from fhir_server.app import Knowledge, defined, knowledge
-from fhir_server.audit.journal import AuditTrail
 from fhir_server.fhir.codec import parse
 from fhir_server.rights import erasure
 from fhir_server.rights.extent import Extent, Told, extent_of, silent
@@ -21,7 +20,6 @@ from fhir_server.security.tenants import DEFAULT, tenant_of
 from fhir_server.settings import Settings
 from fhir_server.storage.port import Key, StoreUnavailable
 from fhir_server.storage.rotation import SealedStore
-from fhir_server.system import new_id, utc_now
 
 Id = Annotated[str, typer.Argument(help="The id of the Patient, with or without Patient/.")]
 Data = Annotated[Path | None, typer.Option(help="Folder of the embedded store.")]
@@ -58,8 +56,7 @@ class Desk:
         self, interaction: str, key: Key, version: int | None = None, detail: str | None = None
     ) -> bytes:
         """The audit record of something that the operator did for them."""
-        operator = replace(OPERATOR, tenant=self.tenant)
-        trail = AuditTrail(operator, utc_now, new_id, self.known.base_url)
+        trail = operators_trail(self.known.base_url, tenant=self.tenant)
         return trail.entry(
             interaction=interaction,
             outcome="success",

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from deploy.commands.ending import UNUSABLE, fail
-from deploy.commands.operating import account, opened
+from deploy.commands.operating import opened, operators_trail
 from deploy.commands.serve import store_settings
 from fhir_server.app import sign_in_rules, tenants_of
-from fhir_server.audit.journal import AuditTrail
 from fhir_server.load_settings import UnusableSettings
 from fhir_server.security.authorization import people
 from fhir_server.security.authorization.links import link_user
@@ -27,11 +26,10 @@ from fhir_server.security.authorization.users import (
     sign_in_name,
     user_from,
 )
-from fhir_server.security.principal import Principal
 from fhir_server.security.tenants import DEFAULT
 from fhir_server.settings import Settings
 from fhir_server.storage.port import ResourceStore
-from fhir_server.system import new_id, utc_now
+from fhir_server.system import utc_now
 
 app = typer.Typer(help="People who may sign in.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Sign-in name.")]
@@ -174,15 +172,7 @@ def _run(data: Path | None, work: Work) -> None:
 
 async def _with_desk(settings: Settings, work: Work) -> str:
     async with opened(settings) as store:
-        trail = AuditTrail(_operator(), utc_now, new_id, f"{settings.base_url}/fhir")
-        return await work(Desk(store, trail, None))
-
-
-def _operator() -> Principal:
-    """Whoever runs the command on the server's own machine."""
-    name = f"operator {account()}"
-    none = frozenset[str]()
-    return Principal(name, "medsage-command", name, none, None, "", None, None, None)
+        return await work(Desk(store, operators_trail(f"{settings.base_url}/fhir"), None))
 
 
 def _sign_in_rules(settings: Settings) -> SignInRules:

@@ -128,3 +128,13 @@ def test_every_reading_of_the_standard_that_the_code_names_is_written_down() -> 
     ]
     assert named
     assert not [each for each in named if not any(each in heading for heading in headings)]
+
+
+def test_what_the_readme_says_of_the_malaria_model_is_what_its_page_shows() -> None:
+    page = (ROOT / "docs/models/malaria.md").read_text("utf-8")
+    seeds = [row.split("|") for row in re.findall(r"^\| 2024\d{4} \|.*$", page, re.MULTILINE)]
+    assert len(seeds) == 3
+    said = (ROOT / "README.md").read_text("utf-8")
+    for column, name in ((2, "AUC"), (6, "sensitivity")):
+        found = sorted(f"{float(row[column]):.3f}".removeprefix("0") for row in seeds)
+        assert f"{name} of {found[0]} to {found[-1]}" in said
