@@ -227,7 +227,8 @@ async def _result(diagnosis: Diagnosis, fhir: FhirClient, task: Resource) -> Res
             if task["status"] in _ENDED:
                 return await _answer(fhir, task)
         except FhirFailure as failure:
-            if not failure.is_transient or "status" not in task:
+            # What went wrong inside is told at once.
+            if not failure.is_transient or failure.status == 500 or "status" not in task:
                 raise
         if diagnosis.is_ending() or time.monotonic() >= end:
             return _json(202, pending_answer(task, fhir.base_url))

@@ -345,6 +345,15 @@ async def test_a_store_that_is_away_for_a_while_is_waited_for_once_the_task_is_a
     assert len(world.fhir.of_type("Task")) == 1
 
 
+async def test_what_goes_wrong_inside_the_server_is_told_at_once(world: World) -> None:
+    def interrupt(request: httpx.Request) -> None:
+        if request.method == "GET":
+            raise Refused(500, "internal error; request id 1", "exception")
+
+    world.fhir.interrupt = interrupt
+    assert (await post(world)).status_code == 500
+
+
 async def test_a_store_that_stays_away_leaves_word_of_where_the_result_will_be() -> None:
     world = World()
     world.diagnosis = replace(world.diagnosis, wait_seconds=0.1)
