@@ -357,13 +357,16 @@ need_word() {
 }
 
 remove_stores() {
-    local project store volume
+    local project store volume removed=
     project=$(there config | sed -n 's/^name: //p')
     for store in mongo-1 mongo-2 mongo-3 redis; do
         volume=$("$docker" volume ls --quiet --filter "label=com.docker.compose.project=$project" \
             --filter "label=com.docker.compose.volume=$store")
-        if [ -n "$volume" ]; then "$docker" volume rm "$volume"; fi
+        if [ -z "$volume" ]; then continue; fi
+        "$docker" volume rm "$volume"
+        removed=yes
     done
+    [ -n "$removed" ] || fail "no store of production is here; nothing was removed"
 }
 
 if [ "${1-}" = --processes ]; then

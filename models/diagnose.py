@@ -52,7 +52,7 @@ _FORM_BYTES = 256 * 1024  # what the text fields and the multipart frame may tak
 _FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 _CALLED_OFF = frozenset({"cancelled", "rejected", "entered-in-error"})
 _ENDED = _CALLED_OFF | {"completed", "failed"}
-_KEY_IS_USED = 422
+_KEY_IS_USED, _TOO_MANY = 422, 429
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.05, 0.25
 
 
@@ -136,8 +136,11 @@ async def _diagnose(diagnosis: Diagnosis, request: Request, authorization: str |
 
 
 async def _once(fhir: FhirClient, bundle: Resource, call: Repeatable) -> tuple[Resource, bool]:
-    """The Task of the submission, and whether a call before this one made it. The server refuses
-    the key a second time, since the submission says another time and other names."""
+    """The Task of the submission, and whether a call before this one made it. Of several at once
+    the server refuses the key to all but one, since each submission says another time and other
+    names."""
+    if (earlier := await call.earlier(fhir)) is not None:
+        return earlier, True
     bundle["entry"][-1]["resource"]["identifier"] = [call.identifier]
     try:
         return _made(await fhir.transaction(bundle, call.key)), False
@@ -230,6 +233,8 @@ async def _result(diagnosis: Diagnosis, fhir: FhirClient, task: Resource) -> Res
             # What went wrong inside is told at once.
             if not failure.is_transient or failure.status == 500 or "status" not in task:
                 raise
+            if failure.status == _TOO_MANY:
+                end = 0.0  # who asks on is refused again
         if diagnosis.is_ending() or time.monotonic() >= end:
             return _json(202, pending_answer(task, fhir.base_url))
         await asyncio.sleep(wait)

@@ -1,5 +1,6 @@
 """A call of `/api/diagnose` that may be sent again: its Idempotency-Key goes on to the FHIR server,
-which writes the submission once. A repeat finds the Task of the first by its identifier."""
+which writes the submission once. A repeat finds the Task of the first by its identifier, and asks
+for nothing new."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,10 +11,11 @@ import orjson
 
 from fhir_server.fhir import idempotency_key
 from fhir_server.fhir.assessment import CANONICAL, Image
-from models.fhir_client import FhirClient
+from models.fhir_client import FhirClient, FhirFailure
 
 Resource = dict[str, Any]
 
+_FORBIDDEN = 403
 CALLS = f"{CANONICAL}/identifier/diagnosis-call"
 """The system of the identifier of a Task that a call with a key made."""
 
@@ -41,10 +43,15 @@ class Repeatable:
         return {"system": CALLS, "value": self.value}
 
     async def earlier(self, fhir: FhirClient) -> Resource | None:
-        """The Task of the same call before; the newest, where the key was free again."""
+        """The Task of the same call before, if the caller may find it; the newest, where the key
+        was free again."""
         query = {"identifier": f"{CALLS}|{self.value}", "_sort": "-authored-on", "_count": "1"}
-        async for task in fhir.search("Task", query):
-            return task
+        try:
+            async for task in fhir.search("Task", query):
+                return task
+        except FhirFailure as failure:
+            if failure.status != _FORBIDDEN:
+                raise
         return None
 
 

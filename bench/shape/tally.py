@@ -109,7 +109,7 @@ class Tallies:
 
 
 def availability(tallies: Iterable[Tally]) -> dict[str, Any]:
-    """`share` with one retry of what may be sent again, `without_a_retry`, and the counts that
+    """`share` with one retry, `without_a_retry`, and the counts that
     they come from; a run without requests was available to nobody."""
     found = list(tallies)
     asked = sum(each.asked for each in found)

@@ -90,6 +90,8 @@ ENVIRONMENT: Mapping[str, Mapping[str, str]] = {
 """Role → variable → its value here, or its default where the operator's settings have it too."""
 _ELSEWHERE = frozenset({"MEDSAGE_ROLE", "MEDSAGE_DATA", "MEDSAGE_OPEN_ACCESS"})
 """The shape's own, by the command line of its parts; open access is refused by them anyway."""
+_ADDRESSES = frozenset({"MEDSAGE_MONGODB_URI", "MEDSAGE_REDIS_URL"})
+"""Looked at when a shape is planned, and compared with its secret files later."""
 SECRETS: Mapping[str, tuple[str, ...]] = {
     "server": (
         "encryption_master_key",
@@ -132,8 +134,12 @@ def not_passed_on(names: Iterable[str]) -> list[str]:
     """The settings among the names that reach no part, and that the shape doesn't set itself: who
     set them would believe that they are in force."""
     tables = {name for table in ENVIRONMENT.values() for name in table}
-    secrets = {file.upper() for files in SECRETS.values() for file in files}
-    return sorted(known_names().intersection(names) - GIVEN - tables - secrets - _ELSEWHERE)
+    return sorted(known_names().intersection(names) - GIVEN - tables - _ADDRESSES - _ELSEWHERE)
+
+
+def is_secret(name: str) -> bool:
+    """Whether the setting is a secret file of some part."""
+    return any(name.lower() in files for files in SECRETS.values())
 
 
 def environment(plan: Plan, name: str) -> dict[str, str]:

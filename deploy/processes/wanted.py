@@ -32,7 +32,9 @@ def shape(folder: Path, numbers: Mapping[str, int | None], tell: Tell) -> Shape:
     named = _named(os.environ)
     given = {name: value for name, value in named.items() if value}
     for name in roles.not_passed_on(given):
-        tell(f"{name} is set and reaches no part in this form")
+        instead = f": write it into {folder / 'secrets' / name.lower()}"
+        is_told = f"{name} is set and reaches no part in this form"
+        tell(is_told + (instead if roles.is_secret(name) else ""))
     if not plan.is_planned(folder):
         return _planned(folder, _DEFAULTS | asked, given)
     found = production(folder)

@@ -154,10 +154,17 @@ async def test_a_commit_whose_answer_is_lost_is_asked_again_and_happens_once(
     assert len(await store.journal(5)) == 1
 
 
+async def committed_and_forgotten(commit: Commit, session: AsyncClientSession) -> None:
+    """PyMongo has asked twice by itself: the first time it was done."""
+    await commit(session)
+    raise failure(251)
+
+
+@pytest.mark.parametrize("steps", [[lost_after, forgotten], [committed_and_forgotten]])
 async def test_a_commit_that_nobody_knows_of_is_never_done_twice(
-    store: ResourceStore, monkeypatch: pytest.MonkeyPatch
+    store: ResourceStore, monkeypatch: pytest.MonkeyPatch, steps: Any
 ) -> None:
-    await _patched_commits(monkeypatch, [lost_after, forgotten])
+    await _patched_commits(monkeypatch, list(steps))
     unit, runs = failing(0, failure(1))
     with pytest.raises(CommitUnknown):
         await store.transaction(unit)

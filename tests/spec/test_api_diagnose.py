@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -343,6 +344,47 @@ async def test_a_store_that_is_away_for_a_while_is_waited_for_once_the_task_is_a
 
     assert (answer.status_code, left) == (200, 0)
     assert len(world.fhir.of_type("Task")) == 1
+
+
+async def test_who_asks_too_often_while_waiting_is_told_where_the_result_will_be(
+    world: World,
+) -> None:
+    asked = 0
+
+    def interrupt(request: httpx.Request) -> None:
+        nonlocal asked
+        if request.method == "GET":
+            asked += 1
+            raise Refused(429, "too many requests", "throttled")
+
+    world.fhir.interrupt = interrupt
+    answer = await post(world)
+
+    assert (answer.status_code, asked) == (202, 1)
+
+
+async def test_a_repeat_submits_nothing_and_so_is_no_further_diagnosis(world: World) -> None:
+    async with world.http() as http:
+        http.headers["Idempotency-Key"] = "once"
+        first = await http.post("/api/diagnose", data=FORM)
+        again = await http.post("/api/diagnose", data=FORM)
+
+    assert again.json() == first.json()
+    sent = [json.loads(each.content) for each in world.fhir.requests if each.method == "POST"]
+    submitted = [each for each in sent if each["entry"][0]["request"]["url"] == "Patient"]
+    assert len(submitted) == 1
+
+
+async def test_a_caller_who_may_not_search_tasks_may_send_a_key(world: World) -> None:
+    def interrupt(request: httpx.Request) -> None:
+        if "identifier" in request.url.params:
+            raise Refused(403, "The scopes do not allow to search Task", "forbidden")
+
+    world.fhir.interrupt = interrupt
+    async with world.http() as http:
+        answer = await http.post("/api/diagnose", data=FORM, headers={"Idempotency-Key": "1"})
+
+    assert answer.status_code == 200
 
 
 async def test_what_goes_wrong_inside_the_server_is_told_at_once(world: World) -> None:

@@ -229,5 +229,8 @@ def test_what_a_machine_without_power_has_torn_is_found_out_anew(
 
 def test_a_setting_that_reaches_no_part_is_told() -> None:
     given = ["MEDSAGE_PROFILE", "MEDSAGE_SECOND_FACTOR_ROLES", "MEDSAGE_MODELS_FOLDER", "PATH"]
-    assert roles.not_passed_on(given) == ["MEDSAGE_MODELS_FOLDER"]
+    secret, address = "MEDSAGE_OPENID_PROVIDERS", "MEDSAGE_MONGODB_URI"
+    told = roles.not_passed_on([*given, secret, address])
+    assert told == ["MEDSAGE_MODELS_FOLDER", secret]
+    assert [roles.is_secret(each) for each in told] == [False, True]
     assert roles.ENVIRONMENT["server"]["MEDSAGE_SECOND_FACTOR_ROLES"] == ""

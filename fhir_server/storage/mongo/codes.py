@@ -5,13 +5,14 @@ Their names and numbers: https://www.mongodb.com/docs/manual/reference/error-cod
 
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 
+NO_SUCH_TRANSACTION = 251
 CONFLICTS = frozenset(
     {
         24,  # LockTimeout
         112,  # WriteConflict
         225,  # TransactionTooOld
         246,  # SnapshotUnavailable
-        251,  # NoSuchTransaction
+        NO_SUCH_TRANSACTION,
         16777220,  # a write conflict of engines that sit on another database
     }
 )

@@ -162,7 +162,7 @@ class MongoStore:
         found = [await sealed.value_out(self._reader, document, now) async for document in cursor]
         return [record for record in found if record is not None]
 
-    @reachable
+    @reachable_once
     async def check(self) -> None:
         """Writes by a majority, within five seconds."""
         async with asyncio.timeout(_CHECK_SECONDS):

@@ -22,7 +22,7 @@ from pymongo.read_preferences import ReadPreference
 
 from fhir_server.fhir.outcome import too_large
 from fhir_server.storage.mongo.chains import Reader
-from fhir_server.storage.mongo.codes import CONFLICTS, codes_of
+from fhir_server.storage.mongo.codes import CONFLICTS, NO_SUCH_TRANSACTION, codes_of
 from fhir_server.storage.mongo.connect import MAJORITY, Session
 from fhir_server.storage.mongo.sealed import refresh
 from fhir_server.storage.mongo.transaction import MongoTransaction, Overtaken
@@ -108,8 +108,10 @@ async def _commit(session: Session) -> None:
             await session.commit_transaction()
         except PyMongoError as failure:
             is_unknown = failure.has_error_label(_UNKNOWN)
-            # Without the label, "no such transaction" may mean one that was committed.
-            is_lost = was_unknown and not is_unknown and not failure.has_error_label(_TRANSIENT)
+            # Without a label, "no such transaction" may mean one that was committed: PyMongo sends
+            # a commit whose answer it did not get once more by itself.
+            may_be_done = was_unknown or NO_SUCH_TRANSACTION in codes_of(failure)
+            is_lost = may_be_done and not is_unknown and not failure.has_error_label(_TRANSIENT)
             if is_lost or (is_unknown and loop.time() > end):
                 raise CommitUnknown("the outcome of the commit is not known") from failure
             if not is_unknown:
