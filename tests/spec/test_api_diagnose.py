@@ -377,7 +377,7 @@ async def test_a_repeat_submits_nothing_and_so_is_no_further_diagnosis(world: Wo
 
 async def test_a_caller_who_may_not_search_tasks_may_send_a_key(world: World) -> None:
     def interrupt(request: httpx.Request) -> None:
-        if "identifier" in request.url.params:
+        if request.url.path.endswith("/Task") and "identifier" in request.url.params:
             raise Refused(403, "The scopes do not allow to search Task", "forbidden")
 
     world.fhir.interrupt = interrupt
