@@ -158,5 +158,6 @@ def _diagnosis(process: Process, server: FhirServer, worker: FhirClient) -> Diag
         refused=refusals_to(worker, utc_now),
         is_open_access=settings.open_access,
         most_upload_bytes=settings.max_upload_bytes,
+        key_hours=settings.idempotency_hours,
         is_ending=lambda: process.draining.has_begun,
     )

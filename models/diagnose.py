@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -53,6 +53,7 @@ _FORM_TYPES = ("multipart/form-data", "application/x-www-form-urlencoded")
 _CALLED_OFF = frozenset({"cancelled", "rejected", "entered-in-error"})
 _ENDED = _CALLED_OFF | {"completed", "failed"}
 _KEY_IS_USED, _TOO_MANY = 422, 429
+_LOOK_SECONDS = (0.0, 0.2, 0.5, 1.0)
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.05, 0.25
 
 
@@ -60,7 +61,8 @@ _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.05, 0.25
 class Diagnosis:
     """What the endpoint needs. `authenticate` raises FhirError 401 for a token that is not good;
     `refused` records a refused call. `fhir` is used with the caller's own token. Once `is_ending`
-    nobody is kept waiting: the answer says where the result will be."""
+    nobody is kept waiting: the answer says where the result will be. For `key_hours` the server
+    remembers an Idempotency-Key."""
 
     fhir: FhirClient
     check_image: CheckImage
@@ -69,6 +71,7 @@ class Diagnosis:
     is_open_access: bool = False
     most_upload_bytes: int = 16 * 1024 * 1024
     wait_seconds: float = 60.0
+    key_hours: int = 24
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     is_ending: Callable[[], bool] = lambda: False
 
@@ -126,7 +129,8 @@ async def _diagnose(diagnosis: Diagnosis, request: Request, authorization: str |
         "request": {"method": "POST", "url": "Patient"},
     }
     bundle["entry"].insert(0, entry)
-    call = repeatable(request.headers.get(HEADER), caller, pairs, images)
+    since = form.intake.authored - timedelta(hours=diagnosis.key_hours)
+    call = repeatable(request.headers.get(HEADER), caller, (pairs, images), since)
     if call is None:
         return await _result(diagnosis, fhir, _made(await fhir.transaction(bundle)))
     task, is_repeat = await _once(fhir, bundle, call)
@@ -145,10 +149,14 @@ async def _once(fhir: FhirClient, bundle: Resource, call: Repeatable) -> tuple[R
     try:
         return _made(await fhir.transaction(bundle, call.key)), False
     except FhirFailure as failure:
-        earlier = await call.earlier(fhir) if failure.status == _KEY_IS_USED else None
-        if earlier is None:
+        if failure.status != _KEY_IS_USED:
             raise
-        return earlier, True
+        # Where another has it, a majority may not know of its Task yet.
+        for seconds in _LOOK_SECONDS:
+            await asyncio.sleep(seconds)
+            if (earlier := await call.earlier(fhir)) is not None:
+                return earlier, True
+        raise
 
 
 async def _in_callers_name(

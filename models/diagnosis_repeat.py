@@ -5,6 +5,7 @@ for nothing new."""
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 import orjson
@@ -32,10 +33,12 @@ class Caller(Protocol):
 
 @dataclass(frozen=True)
 class Repeatable:
-    """A call with a key; `value` stands for caller, key and all that was sent."""
+    """A call with a key; `value` stands for caller, key and all that was sent. The key is free
+    again for what begins after `since`: then the same form is another patient's."""
 
     key: str
     value: str
+    since: datetime
 
     @property
     def identifier(self) -> Resource:
@@ -43,12 +46,13 @@ class Repeatable:
         return {"system": CALLS, "value": self.value}
 
     async def earlier(self, fhir: FhirClient) -> Resource | None:
-        """The Task of the same call before, if the caller may find it; the newest, where the key
-        was free again."""
-        query = {"identifier": f"{CALLS}|{self.value}", "_sort": "-authored-on", "_count": "1"}
+        """The Task of the same call before, if the caller may find it; the first, where somebody
+        has copied it."""
+        query = {"identifier": f"{CALLS}|{self.value}", "_sort": "authored-on"}
         try:
             async for task in fhir.search("Task", query):
-                return task
+                if datetime.fromisoformat(task["authoredOn"]) > self.since:
+                    return task
         except FhirFailure as failure:
             if failure.status != _FORBIDDEN:
                 raise
@@ -58,16 +62,18 @@ class Repeatable:
 def repeatable(
     header: str | None,
     caller: Caller | None,
-    pairs: Sequence[tuple[str, str]],
-    images: Sequence[Image],
+    sent: tuple[Sequence[tuple[str, str]], Sequence[Image]],
+    since: datetime,
 ) -> Repeatable | None:
-    """The call that this header came with; None without one. FhirError 400 for a malformed key."""
+    """The call that this header came with; None without one. `sent` are the fields and images.
+    FhirError 400 for a malformed key."""
     if header is None:
         return None
     key = idempotency_key.parsed(header)
     whose = None if caller is None else [caller.subject, caller.client_id]
+    pairs, images = sent
     files = [
         [each.title, each.content_type, hashlib.sha256(each.content).hexdigest()] for each in images
     ]
     said = orjson.dumps([whose, key, pairs, files])
-    return Repeatable(key, hashlib.sha256(said).hexdigest())
+    return Repeatable(key, hashlib.sha256(said).hexdigest(), since)

@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import AutoReconnect, OperationFailure, PyMongoError
 
 from fhir_server.fhir.outcome import FhirError
 from fhir_server.search.expression import EVERYTHING, HasTerm, LinkedFrom, LinksTo, Query
 from fhir_server.storage.mongo import chains, units
-from fhir_server.storage.mongo.units import CommitUnknown
+from fhir_server.storage.mongo.transaction import CommitUnknown
 from fhir_server.storage.port import (
     Key,
     Past,
@@ -169,6 +170,26 @@ async def test_a_commit_that_nobody_knows_of_is_never_done_twice(
     with pytest.raises(CommitUnknown):
         await store.transaction(unit)
     assert runs == [1]
+    assert len(await store.journal(5)) == 1
+
+
+async def test_an_audit_record_alone_that_may_be_there_is_not_written_again(
+    store: ResourceStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = AsyncCollection.insert_one
+
+    async def cut(collection: AsyncCollection[Any], *given: Any, **more: Any) -> Any:
+        await original(collection, *given, **more)
+        raise AutoReconnect("made for a test")
+
+    monkeypatch.setattr(AsyncCollection, "insert_one", cut)
+
+    async def unit(transaction: Transaction) -> None:
+        await transaction.journal(b"read")
+
+    with pytest.raises(CommitUnknown):
+        await store.transaction(unit)
+    monkeypatch.undo()
     assert len(await store.journal(5)) == 1
 
 

@@ -4,6 +4,7 @@ import asyncio
 from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +191,9 @@ async def seeds_api(world: World, **more: Any) -> AsyncIterator[httpx.AsyncClien
     async def nobody(_: object) -> Any:
         """With open access no token is looked at; what is refused is told to the caller alone."""
 
-    diagnosis = Diagnosis(fhir(world), lambda _: None, nobody, nobody, is_open_access=True, **more)
+    diagnosis = Diagnosis(
+        fhir(world), lambda _: None, nobody, nobody, is_open_access=True, clock=world.clock, **more
+    )
     app = FastAPI()
     app.include_router(diagnose_router(diagnosis))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://a") as http:
@@ -265,6 +268,21 @@ async def test_who_was_answered_before_the_end_asks_again_with_the_key(world: Wo
 
     assert late.status_code == 200
     assert late.json()["links"]["task"] == early.json()["links"]["task"]
+
+
+async def test_a_key_is_free_again_after_its_hours_and_never_brings_an_old_result(
+    world: World,
+) -> None:
+    """Who numbers the cases of each day sends the same key with the same form for another child."""
+    async with seeds_api(world, wait_seconds=0.05) as http:
+        first = await ask(http, "7")
+        world.clock.now += timedelta(hours=25)
+        other = await ask(http, "7")
+
+    assert (first.status_code, other.status_code) == (202, 202)
+    assert "Idempotency-Replayed" not in other.headers
+    assert first.json()["links"] != other.json()["links"]
+    assert await world.count("Patient") == await world.count("Task") == 2
 
 
 async def test_a_key_that_was_used_for_another_form_or_is_none_is_refused(world: World) -> None:

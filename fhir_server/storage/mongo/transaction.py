@@ -12,7 +12,12 @@ from datetime import datetime
 from bson import ObjectId
 from bson.errors import InvalidId
 from pymongo import DeleteMany, DeleteOne, InsertOne, ReplaceOne, UpdateOne
-from pymongo.errors import BulkWriteError, DuplicateKeyError
+from pymongo.errors import (
+    AutoReconnect,
+    BulkWriteError,
+    DuplicateKeyError,
+    ServerSelectionTimeoutError,
+)
 
 from fhir_server.search.expression import Query
 from fhir_server.storage.mongo import reading, records, sealed
@@ -29,6 +34,7 @@ from fhir_server.storage.port import (
     Past,
     Record,
     Stored,
+    StoreUnavailable,
     Terms,
     VersionConflict,
 )
@@ -36,6 +42,11 @@ from fhir_server.storage.rotation import Resealed
 
 Write = InsertOne[Document] | ReplaceOne[Document] | UpdateOne | DeleteOne | DeleteMany
 _DUPLICATE_KEY = 11000
+
+
+class CommitUnknown(StoreUnavailable):
+    """The commit may or may not have happened: the connection or the majority was lost in the
+    middle of it. The caller has to look, or to send the same request again."""
 
 
 class Overtaken(Exception):
@@ -199,8 +210,14 @@ class MongoTransaction:
     async def send(self) -> None:
         """Send all that waits; the commit follows."""
         if self._is_one_audit_record():
-            # One document is atomic by itself: no transaction is needed around it.
-            await self._collections.journal.insert_one(self._journal[0])
+            # One document is atomic by itself: no transaction is needed around it. PyMongo sends it
+            # twice as one; after that nobody knows whether it is there.
+            try:
+                await self._collections.journal.insert_one(self._journal[0])
+            except ServerSelectionTimeoutError:
+                raise  # told, and not done again
+            except AutoReconnect as failure:
+                raise CommitUnknown("the record may be there") from failure
             return
         await self._begin()
         await self._send_resources()

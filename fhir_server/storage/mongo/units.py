@@ -25,8 +25,8 @@ from fhir_server.storage.mongo.chains import Reader
 from fhir_server.storage.mongo.codes import CONFLICTS, NO_SUCH_TRANSACTION, codes_of
 from fhir_server.storage.mongo.connect import MAJORITY, Session
 from fhir_server.storage.mongo.sealed import refresh
-from fhir_server.storage.mongo.transaction import MongoTransaction, Overtaken
-from fhir_server.storage.port import StoreUnavailable, T, Unit, VersionConflict
+from fhir_server.storage.mongo.transaction import CommitUnknown, MongoTransaction, Overtaken
+from fhir_server.storage.port import T, Unit, VersionConflict
 
 ATTEMPTS = 40
 PATIENCE_SECONDS = 20.0
@@ -39,11 +39,6 @@ _LONGEST_PAUSE_SECONDS = 0.25
 
 _TRANSIENT = "TransientTransactionError"
 _UNKNOWN = "UnknownTransactionCommitResult"
-
-
-class CommitUnknown(StoreUnavailable):
-    """The commit may or may not have happened: the connection or the majority was lost in the
-    middle of it. The caller has to look, or to send the same request again."""
 
 
 async def run(reader: Reader, clock: Callable[[], datetime], unit: Unit[T]) -> T:
