@@ -14,7 +14,7 @@ from fhir_server.storage.port import Key, Past, ResourceStore, Transaction
 from fhir_server.storage.sqlite import allowance
 from tests.stores import START, Place, draft, put, sqlite_place
 
-SCAN = AnyOf(tuple(HasText("Patient.name", f"no{each}") for each in range(200)))
+SCAN = AnyOf(tuple(HasText("Patient.name", f"no{each}") for each in range(800)))
 SLOW = Query("Patient", SCAN)
 QUICK = Query("Patient", HasTerm("Patient._id", "7"))
 SECONDS = 0.05
