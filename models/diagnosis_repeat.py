@@ -33,8 +33,9 @@ class Caller(Protocol):
 
 @dataclass(frozen=True)
 class Repeatable:
-    """A call with a key; `value` stands for caller, key and all that was sent. The key is free
-    again for what begins after `since`: then the same form is another patient's."""
+    """A call with a key; `value` stands for caller, key and all that was sent. What was ordered
+    before `since` is no call of this one's: the key was free again, and the same form may be
+    another patient's."""
 
     key: str
     value: str

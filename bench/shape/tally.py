@@ -35,12 +35,8 @@ class Tally:
             **percents,
             "failed": self.failed,
             "failed_without_a_retry": self.failed_first,
-            "statuses": {str(status): n for status, n in sorted(self.statuses.items())},
-            **(
-                {"again": {str(status): n for status, n in sorted(self.again.items())}}
-                if self.again
-                else {}
-            ),
+            "statuses": _by_status(self.statuses),
+            **({"again": _by_status(self.again)} if self.again else {}),
             **(
                 {"said": {str(status): text for status, text in self.said.items()}}
                 if self.said
@@ -57,6 +53,10 @@ class Tally:
         self.failed_first += other.failed_first
         self.failed += other.failed
         self.said = other.said | self.said
+
+
+def _by_status(counts: Counter[int]) -> dict[str, int]:
+    return {str(status): n for status, n in sorted(counts.items())}
 
 
 def _milliseconds(ordered: list[float], percent: int) -> float:
@@ -109,8 +109,8 @@ class Tallies:
 
 
 def availability(tallies: Iterable[Tally]) -> dict[str, Any]:
-    """`share` with one retry, `without_a_retry`, and the counts that
-    they come from; a run without requests was available to nobody."""
+    """`share` with one retry, `without_a_retry`, and the counts that they come from; a run without
+    requests was available to nobody."""
     found = list(tallies)
     asked = sum(each.asked for each in found)
     failed: Mapping[str, int] = {

@@ -190,7 +190,7 @@ def restore(
 def execute(context: typer.Context, folder: Folder = FOLDER) -> None:
     """Run `medsage` with the environment of a server, as `exec user add …`."""
     with _Told():
-        shape = _opened(folder)
+        shape = wanted.opened(folder)
         role = "all" if shape.written.is_development else "server"
         code = medsage(shape, role, _code(shape), context.args)
     raise typer.Exit(code)
@@ -260,14 +260,7 @@ def supervise(
 ) -> None:
     """Start again what dies, until a signal comes (in the foreground)."""
     with _Told():
-        supervisor.supervise(_opened(folder), is_in_background=background)
-
-
-def _opened(folder: Path) -> Shape:
-    """The shape of any kind, with the secret files that this version knows of."""
-    shape = Shape.open(folder)
-    secret_files.make_empty(shape.written.secrets)
-    return shape
+        supervisor.supervise(wanted.opened(folder), is_in_background=background)
 
 
 class _Told:

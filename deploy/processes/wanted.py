@@ -44,10 +44,18 @@ def shape(folder: Path, numbers: Mapping[str, int | None], tell: Tell) -> Shape:
 
 def production(folder: Path) -> Shape:
     """The production shape in the folder; NoShape when it holds another or none."""
-    found = Shape.open(folder)
+    found = opened(folder)
     if found.written.is_development:
         raise NoShape(f"{folder} holds a development shape; name another --folder")
-    secret_files.make_empty(found.written.secrets)
+    return found
+
+
+def opened(folder: Path) -> Shape:
+    """The shape of any kind, with the secret files that this version knows of; a development shape
+    has none."""
+    found = Shape.open(folder)
+    if not found.written.is_development:
+        secret_files.make_empty(found.written.secrets)
     return found
 
 
